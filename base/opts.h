@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Optimisation switches: one bit each, cleared by --no-opt=NAME (or --no-opt=all). */
+#ifndef NOVT_BASE_OPTS_H
+#define NOVT_BASE_OPTS_H
+
+#include "base/types.h"
+
+#define OPT_LIST(X)                                                                                                \
+    X(chain, "chain fragments with direct jumps within a page")                                                    \
+    X(xpage, "chain fragments across pages with a checked jump")                                                   \
+    X(ibtc, "look indirect branch targets up in translated code")                                                  \
+    X(superblock, "continue a unit past conditional branches")                                                     \
+    X(flags, "skip saving flags that are dead or already saved")                                                   \
+    X(inline_sens, "inline sequences for cli, sti, pushf and friends")                                             \
+    X(string, "fast paths for repeated string instructions")                                                       \
+    X(icache, "cache decoded instructions in the interpreter")                                                     \
+    X(largefill, "fill runs of shadow entries for large guest pages at once")                                      \
+    X(keepspaces, "keep shadow address spaces across CR3 switches")
+
+enum opt_bit {
+#define X(name, desc) OPT_BIT_##name,
+    OPT_LIST(X)
+#undef X
+        OPT_BIT_COUNT
+};
+#define OPT(name) (1u << OPT_BIT_##name)
+#define OPT_ALL   ((1u << OPT_BIT_COUNT) - 1)
+
+/* Clears the bits named in "a,b,c" from *opts ("all" clears every bit). Returns 0, or -EINVAL with *bad set
+ * to the unknown name. */
+int opts_disable(u32 *opts, const char *list, const char **bad);
+void opts_list(void); /* prints the switches and what they do */
+
+#endif

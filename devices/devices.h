@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The I/O bus and the devices of a PC.
+ *
+ * All device code runs under one lock (bus_lock), taken by the vCPU thread around port and MMIO accesses and by the event
+ * thread around timers and host input. A device is a struct of its own, one create call that registers its ports, and one field
+ * table used for reset and (later) migration. Devices see the CPU only through struct bus_host.
+ */
+#ifndef NOVT_DEVICES_DEVICES_H
+#define NOVT_DEVICES_DEVICES_H
+
+#include <stdio.h>
+#include "base/types.h"
+
+struct bus;
+
+/* What devices ask of the machine. All are called with the bus lock held. */
+struct bus_host {
+    void (*set_intr)(void *opaque, int level); /* INTR line of the master 8259 */
+    void (*raise_nmi)(void *opaque);
+    void (*request_reset)(void *opaque);             /* port 92h, CF9h, i8042 */
+    void (*request_quit)(void *opaque, int status);  /* debug exit, user quit: process exit status */
+    void (*set_a20)(void *opaque, int enabled);
+    void *opaque;
+};
+
+/* ---- bus --------------------------------------------------------------------------------------------------------- */
+
+struct port_ops {
+    u32 (*read)(void *opaque, u16 port, int size); /* size 1, 2 or 4; port is absolute */
+    void (*write)(void *opaque, u16 port, int size, u32 val);
+};
+
+struct bus *bus_create(const struct bus_host *host);
+void bus_destroy(struct bus *b); /* destroys all devices, stops the event thread */
+void bus_lock(struct bus *b);
+void bus_unlock(struct bus *b);
+const struct bus_host *bus_host(struct bus *b);
+
+/* Claims ports [base, base+count). Accesses of sizes not in `sizes` (bit mask 1|2|4) are split into smaller ones, as ISA does.
+ * Returns 0 or -EEXIST. Unclaimed ports read all ones. */
+int bus_add_ports(struct bus *b, u16 base, u16 count, int sizes, const struct port_ops *ops, void *opaque);
+/* The CPU's accesses; take the lock themselves. */
+u32 bus_in(struct bus *b, u16 port, int size);
+void bus_out(struct bus *b, u16 port, int size, u32 val);
+/* ISA interrupt lines 0..15: level 0 or 1. */
+void bus_set_irq(struct bus *b, int irq, int level);
+/* INTA cycle: the vector, or -1 if nothing is pending (a spurious interrupt gives the PIC's IRQ 7 vector, not -1). */
+int bus_intr_ack(struct bus *b);
+
+/* Device life: create calls register one of these; reset runs in registration order. */
+struct device_field {
+    const char *name;
+    u32 offset, size;  /* within the device's struct; size in bytes */
+    u64 reset;         /* value at reset, for sizes 1, 2, 4, 8; larger fields are cleared */
+    bool keep;         /* not changed by reset */
+};
+struct device_desc {
+    const char *name;
+    const struct device_field *fields; /* ends with name = NULL */
+    void (*reset)(void *dev);   /* after the fields were reset; may be NULL */
+    void (*destroy)(void *dev); /* frees dev */
+};
+void bus_add_device(struct bus *b, const struct device_desc *desc, void *dev);
+void bus_reset(struct bus *b);
+
+/* ---- time and the event thread ---------------------------------------------------------------------------------- */
+
+/* Virtual time in ns since the machine started; host CLOCK_MONOTONIC for now. */
+u64 bus_now(struct bus *b);
+struct bus_timer;
+typedef void (*bus_timer_fn)(void *opaque, u64 now_ns);
+struct bus_timer *bus_timer_new(struct bus *b, bus_timer_fn fn, void *opaque);
+void bus_timer_set(struct bus_timer *t, u64 deadline_ns); /* absolute; 0 disarms */
+/* Calls fn on the event thread (lock held) when fd is readable, until removed. */
+void bus_watch_fd(struct bus *b, int fd, void (*fn)(void *opaque), void *opaque);
+void bus_unwatch_fd(struct bus *b, int fd);
+int bus_start(struct bus *b); /* starts the event thread; 0 or a negative errno */
+void bus_stop(struct bus *b);
+
+/* ---- character back ends ------------------------------------------------------------------------------------------- */
+
+struct chardev;
+/* Input from the host reaches the front end through this; returns how many bytes it took (the rest is kept and offered again after
+ * chardev_accept()). */
+struct chardev_frontend {
+    int (*receive)(void *opaque, const u8 *buf, int len);
+    void *opaque;
+};
+/* stdio: raw terminal if stdin is one (restored at exit and on fatal signals); Ctrl-A x quits, Ctrl-A c is reserved for a monitor,
+ * Ctrl-A h prints help, Ctrl-A Ctrl-A sends Ctrl-A. stdin at EOF or not a terminal is fine. */
+struct chardev *chardev_stdio(struct bus *b);
+struct chardev *chardev_file(struct bus *b, const char *path); /* output only; NULL with errno */
+struct chardev *chardev_null(struct bus *b);
+void chardev_set_frontend(struct chardev *c, const struct chardev_frontend *f);
+void chardev_write(struct chardev *c, const u8 *buf, int len);
+void chardev_accept(struct chardev *c); /* the front end has room again */
+
+/* ---- devices: each create call registers ports, fields and timers ------------------------------------------------------ */
+
+int pic_create(struct bus *b);  /* two 8259A at 20h, A0h, ELCR at 4D0h */
+int pit_create(struct bus *b);  /* 8254 at 40h, port 61h gate and speaker bits */
+int rtc_create(struct bus *b, const char *base, u64 ram_bytes); /* MC146818 at 70h; base: "utc", "localtime" or a date; IRQ 8 */
+void rtc_cmos_set(struct bus *b, u8 index, u8 val); /* CMOS byte, for the machine's wiring */
+int i8042_create(struct bus *b);  /* 60h/64h: self test, reset line, A20, no keyboard attached yet */
+int port92_create(struct bus *b); /* system control port A: A20, fast reset */
+int uart_create(struct bus *b, u16 base, int irq, struct chardev *c); /* 16550A */
+int pci_create(struct bus *b);    /* configuration mechanism 1 at CF8h/CFCh (CF9h: reset), i440FX host bridge at 0:0.0 */
+int debugcon_create(struct bus *b, u16 base, struct chardev *c); /* port E9h: writes go to c, reads give E9h */
+int debug_exit_create(struct bus *b, u16 base, u16 size); /* isa-debug-exit: exit status (value << 1) | 1 */
+int postcode_create(struct bus *b); /* port 80h and DMA page scratch registers */
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* One virtual PC: wiring, boot loaders, and its life. */
+#ifndef NOVT_MACHINE_MACHINE_H
+#define NOVT_MACHINE_MACHINE_H
+
+#include "base/types.h"
+#include "cpu/cpu.h"
+
+enum engine { ENGINE_BT, ENGINE_INTERP };
+
+#define DUMP_GUEST  1u /* guest code of each unit */
+#define DUMP_HOST   2u /* host code of each fragment */
+#define DUMP_EXITS  4u /* every exit from translated code */
+#define DUMP_SHADOW 8u /* shadow fills and traces */
+
+struct machine_config {
+    u64 ram_bytes;
+    const char *kernel, *initrd, *append;
+    const char *cpu; /* model name */
+    enum engine engine;
+    u32 opts; /* OPT() bits */
+    bool no_reboot;
+    bool no_shutdown;
+    const char *serial[2];   /* "stdio", "null", "none", "file:PATH" */
+    const char *debugcon;    /* the same, or NULL: no port E9h device */
+    int debug_exit_iobase;   /* -1: none */
+    int debug_exit_iosize;
+    const char *rtc_base;
+    bool stats;
+    const char *stats_file; /* NULL: stderr; ends in .json: JSON */
+    u32 dump;               /* DUMP_* */
+    u32 dump_lo, dump_hi;   /* guest linear addresses that --dump is limited to */
+    bool audit_shadow;
+    u64 tcache_bytes;       /* 0: default */
+    u32 max_spaces;         /* 0: default */
+};
+
+struct vm;
+
+/* Builds the machine and loads the guest. On failure reports what is wrong and what to do, and returns NULL. */
+struct vm *machine_create(const struct machine_config *cfg);
+/* Runs until power off, debug exit, user quit, or a fatal guest condition. Returns the process exit status. */
+int machine_run(struct vm *vm);
+void machine_destroy(struct vm *vm);
+
+/* Exit statuses of novt besides the guest's own (isa-debug-exit). */
+#define EXIT_OK           0
+#define EXIT_USAGE        2 /* bad command line or image */
+#define EXIT_TRIPLE_FAULT 3 /* guest triple fault without -no-reboot's reboot meaning; see docs */
+#define EXIT_HOST         4 /* host failure: out of memory, I/O error */
+
+#endif

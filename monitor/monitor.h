@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The run loop: enters translated code (or the interpreter), routes exits, delivers faults and interrupts.
+ */
+#ifndef NOVT_MONITOR_MONITOR_H
+#define NOVT_MONITOR_MONITOR_H
+
+#include "cpu/cpu.h"
+#include "memory/memory.h"
+
+struct monitor_config {
+    u64 tcache_bytes; /* 0: default 32 MiB */
+    u32 dump;         /* DUMP_* of machine/machine.h */
+    u32 dump_lo, dump_hi;
+    /* Name of the guest symbol at an address for dumps, or NULL; may be NULL. */
+    const char *(*symbol)(void *opaque, u32 eip, u32 *offset);
+    void *opaque;
+    bool verify;
+};
+
+/* Prepares binary translation for v: code cache, entry and exit code, signal handlers of the calling thread's process. Call on the
+ * thread that will run v. Returns 0 or a negative errno. */
+int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config *cfg);
+void monitor_destroy(struct vcpu *v);
+/* Runs guest code by binary translation until v->events has something for the caller (EV_HALT, EV_SHUTDOWN, EV_RESET, EV_QUIT, EV_STOP)
+ * or v->kick asks it to look up. Delivers interrupts itself. */
+void monitor_run_bt(struct vcpu *v);
+/* The same by the interpreter. */
+void monitor_run_interp(struct vcpu *v);
+/* From any thread: makes v leave guest code soon. v->kick is set and, if needed, a signal sent to its thread. */
+void monitor_kick(struct vcpu *v);
+/* Forget all translations (reset). */
+void monitor_flush(struct vcpu *v);
+/* Prints translation counters that are computed, not counted, into v->stats. */
+void monitor_update_stats(struct vcpu *v);
+
+#endif
