@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Product of two double matrices, row by column: one multiply-add chain, strided loads. Built for x87 and
+ * SSE2. */
+#include "bench.h"
+
+#define N 160
+static double a[N][N], b[N][N], c[N][N];
+
+int main(int argc, char **argv)
+{
+    unsigned rounds = bench_work(argc, argv, 80);
+    uint32_t seed = 5;
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < N; j++) {
+            a[i][j] = (double)(bench_rand(&seed) & 0xffff) / 65536.0;
+            b[i][j] = (double)(bench_rand(&seed) & 0xffff) / 65536.0;
+        }
+    bench_start();
+    while (rounds--) {
+        for (int i = 0; i < N; i++)
+            for (int j = 0; j < N; j++) {
+                double sum = 0;
+                for (int k = 0; k < N; k++)
+                    sum += a[i][k] * b[k][j];
+                c[i][j] = sum;
+            }
+        for (int i = 0; i < N; i++) /* feed some of it back, so that no round can be skipped */
+            a[i][i] = c[i][i] / (1.0 + c[i][i]);
+    }
+    bench_end(BENCH_NAME, bench_hash(c, sizeof(c)));
+    return 0;
+}
