@@ -177,6 +177,10 @@ struct cpu_ops {
     int (*intr_ack)(struct vcpu *v);
     /* FERR# for CR0.NE = 0: raise (1) or clear (0) IRQ 13. */
     void (*ferr)(struct vcpu *v, int level);
+    /* An x87 environment image is about to be shown to the guest; host_ip and host_dp are the host's last x87 instruction
+     * and data pointers (0 if the host does not record them). If host_ip lies in translated code, sets v->fpu_ip, fpu_cs,
+     * fpu_dp, fpu_ds and fpu_op for the guest instruction that it belongs to. May be NULL. */
+    void (*fpu_env)(struct vcpu *v, u64 host_ip, u64 host_dp);
 };
 
 /* v->mode: everything that the meaning of a piece of code depends on besides its bytes and address. */
@@ -292,6 +296,11 @@ struct vcpu {
     struct stats stats;
     u8 host_fx[512] __attribute__((aligned(64))); /* novt's own FPU control state while the guest's is live */
     u8 fx[512] __attribute__((aligned(64)));      /* guest x87/MMX/SSE state in FXSAVE64 layout while not live */
+    u32 fpu_ip, fpu_dp;  /* last non-control x87 instruction and its memory operand: offsets (the host's own pointers */
+    u16 fpu_cs, fpu_ds;  /* are never shown to the guest) and selectors */
+    u16 fpu_op;          /* its opcode, 11 bits */
+    u8 fpu_ferr;         /* CR0.NE = 0: FERR# is asserted (IRQ 13 was raised through ops->ferr) */
+    u8 fpu_ignne;        /* IGNNE# is asserted: set by the board when port F0h is written while fpu_ferr, cleared with it */
 };
 
 /* ---- flags ---------------------------------------------------------------------------------------------------- */
@@ -354,6 +363,8 @@ void cpu_update_mode(struct vcpu *v);
 void cpu_fpu_park(struct vcpu *v);
 /* v->fx -> host registers. Idempotent. */
 void cpu_fpu_live(struct vcpu *v);
+/* Power-up state (SDM vol. 3, table 9-1), parked. Called by cpu_reset(). */
+void cpu_fpu_reset(struct vcpu *v);
 
 /* ---- segments (cpu/segment.c) --------------------------------------------------------------------------------------- */
 
