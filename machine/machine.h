@@ -21,9 +21,9 @@ struct machine_config {
     u32 opts; /* OPT() bits */
     bool no_reboot;
     bool no_shutdown;
-    const char *serial[2];   /* "stdio", "null", "none", "file:PATH" */
-    const char *debugcon;    /* the same, or NULL: no port E9h device */
-    int debug_exit_iobase;   /* -1: none */
+    const char *serial[2]; /* "stdio", "null", "none", "file:PATH" */
+    const char *debugcon;  /* the same, or NULL: no port E9h device */
+    int debug_exit_iobase; /* -1: none */
     int debug_exit_iosize;
     const char *rtc_base;
     bool stats;
@@ -31,22 +31,28 @@ struct machine_config {
     u32 dump;               /* DUMP_* */
     u32 dump_lo, dump_hi;   /* guest linear addresses that --dump is limited to */
     bool audit_shadow;
-    u64 tcache_bytes;       /* 0: default */
-    u32 max_spaces;         /* 0: default */
+    u64 tcache_bytes;        /* 0: default */
+    u32 max_spaces;          /* 0: default */
+    const char *dump_symbol; /* instead of dump_lo, dump_hi: a function of the kernel; NULL: none */
+    u16 debugcon_iobase;     /* 0: E9h */
 };
 
 struct vm;
 
-/* Builds the machine and loads the guest. On failure reports what is wrong and what to do, and returns NULL. */
-struct vm *machine_create(const struct machine_config *cfg);
-/* Runs until power off, debug exit, user quit, or a fatal guest condition. Returns the process exit status. */
+/* Builds the machine and loads the guest. On failure reports what is wrong and what to do, sets *status to
+ * the process exit status, and returns NULL. */
+struct vm *machine_create(const struct machine_config *cfg, int *status);
+/* Runs until power off, debug exit, user quit, or a fatal guest condition. Returns the process exit status.
+ */
 int machine_run(struct vm *vm);
 void machine_destroy(struct vm *vm);
 
-/* Exit statuses of novt besides the guest's own (isa-debug-exit). */
+/* Exit statuses of novt besides the guest's own. Even, because isa-debug-exit's (value << 1) | 1 is always
+ * odd. */
 #define EXIT_OK           0
 #define EXIT_USAGE        2 /* bad command line or image */
-#define EXIT_TRIPLE_FAULT 3 /* guest triple fault without -no-reboot's reboot meaning; see docs */
 #define EXIT_HOST         4 /* host failure: out of memory, I/O error */
+#define EXIT_TRIPLE_FAULT 6 /* guest triple fault, unless it was the deliberate reboot with an empty IDT */
+#define EXIT_HALTED       8 /* guest halted for good: hlt with interrupts off (not with -no-shutdown) */
 
 #endif

@@ -1,0 +1,515 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What each option does: one small function a row of the table in options.c. A handler checks its value,
+ * stores it in struct cli and returns CLI_OK; or reports and returns CLI_BAD; or prints a list and returns
+ * CLI_DONE. Repeated options: the last one wins, except -serial, -chardev, -device, -d and --no-opt, which
+ * add up, as in QEMU.
+ */
+#include "cli/options.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/opts.h"
+
+#define RAM_MIN (1 * MiB)
+#define RAM_MAX (3 * GiB)
+
+static bool is_help(const char *val)
+{
+    return !strcmp(val, "help") || !strcmp(val, "?");
+}
+
+HANDLER(set_kernel)
+{
+    c->cfg.kernel = val;
+    return CLI_OK;
+}
+
+HANDLER(set_initrd)
+{
+    c->cfg.initrd = val;
+    return CLI_OK;
+}
+
+HANDLER(set_append)
+{
+    c->cfg.append = val;
+    return CLI_OK;
+}
+
+HANDLER(set_memory)
+{
+    u64 size = 0;
+    bool given = false;
+    for (char *item; (item = cli_item(c, &val));) {
+        const char *v = cli_key(item, "size");
+        if (!v && strchr(item, '='))
+            return cli_fail(o, "'%s' is not supported by novt yet: memory cannot be added later", item);
+        if (cli_size(o, v ? v : item, MiB, &size))
+            return CLI_BAD;
+        given = true;
+    }
+    if (!given)
+        return cli_fail(o, "needs a size, such as 256M");
+    if (size < RAM_MIN)
+        return cli_fail(o, "%llu bytes are too little: a PC has at least 1M", (unsigned long long)size);
+    if (size > RAM_MAX)
+        return cli_fail(o, "at most 3G: above that a PC of this kind has no room for memory below 4 GiB");
+    c->cfg.ram_bytes = ALIGN_UP(size, (u64)PAGE_SIZE);
+    return CLI_OK;
+}
+
+HANDLER(set_cpu)
+{
+    if (is_help(val)) {
+        cpu_model_list();
+        return CLI_DONE;
+    }
+    if (strchr(val, ','))
+        return cli_fail(o, "'%s': single features are not supported by novt yet, choose a model (-cpu help)",
+                        val);
+    if (!cpu_model_find(val))
+        return cli_fail(o, "unknown CPU model '%s': -cpu help lists them", val);
+    c->cfg.cpu = val;
+    return CLI_OK;
+}
+
+HANDLER(set_smp)
+{
+    static const char *const keys[] = {"cpus", "sockets", "dies", "clusters", "cores", "threads", "maxcpus"};
+    for (char *item; (item = cli_item(c, &val));) {
+        const char *v = item;
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+            if (cli_key(item, keys[i]) && strchr(item, '='))
+                v = cli_key(item, keys[i]);
+        u64 n;
+        if (cli_number(o, v, UINT32_MAX, &n))
+            return CLI_BAD;
+        if (!n)
+            return cli_fail(o, "a machine needs a CPU");
+        if (n != 1)
+            return cli_fail(o, "%llu CPUs are not supported by novt yet: use 1", (unsigned long long)n);
+    }
+    return CLI_OK;
+}
+
+static int check_accel(const struct option *o, const char *list)
+{
+    static const char *const others[] = {"kvm", "hax", "hvf", "whpx", "nvmm", "xen"};
+    char word[32];
+    for (const char *p = list; *p;) { /* a colon list of alternatives: novt stands in for any of them */
+        size_t n = strcspn(p, ":");
+        snprintf(word, sizeof(word), "%.*s", (int)n, p);
+        bool known = !strcmp(word, "tcg");
+        for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+            known |= !strcmp(word, others[i]);
+        if (!known)
+            return cli_fail(
+                o, "unknown accelerator '%s': leave it out, or choose one of novt's with --engine", word);
+        p += n + (p[n] == ':');
+    }
+    return CLI_OK;
+}
+
+HANDLER(set_accel)
+{
+    char *item = cli_item(c, &val);
+    if (!item)
+        return cli_fail(o, "needs a name: tcg");
+    const char *v = cli_key(item, "accel"); /* what follows (thread=, tb-size=, ...) tunes TCG */
+    return check_accel(o, v ? v : item);
+}
+
+HANDLER(set_machine)
+{
+    static const char *const harmless[] = {"usb",
+                                           "vmport",
+                                           "hpet",
+                                           "acpi",
+                                           "smm",
+                                           "kernel-irqchip",
+                                           "graphics",
+                                           "sata",
+                                           "pit",
+                                           "pic",
+                                           "i8042",
+                                           "mem-merge",
+                                           "dump-guest-core",
+                                           "nvdimm",
+                                           "hmat",
+                                           "x-south-bridge",
+                                           "fd-bootchk"};
+    if (is_help(val)) {
+        puts("Boards (-machine):\n  pc            PC with an i440FX host bridge (the default)");
+        return CLI_DONE;
+    }
+    bool first = true;
+    for (char *item; (item = cli_item(c, &val)); first = false) {
+        const char *type = cli_key(item, "type");
+        if (!type && first && !strchr(item, '='))
+            type = item;
+        const char *accel = cli_key(item, "accel");
+        if (type) {
+            if (strcmp(type, "pc") && strncmp(type, "pc-i440fx", 9))
+                return cli_fail(o, "board '%s' is not supported by novt yet: use pc", type);
+            continue;
+        }
+        if (accel) {
+            if (check_accel(o, accel))
+                return CLI_BAD;
+            continue;
+        }
+        bool ok = false;
+        for (size_t i = 0; i < ARRAY_SIZE(harmless); i++)
+            ok |= cli_key(item, harmless[i]) != NULL;
+        if (!ok)
+            return cli_fail(o, "property '%s' is not supported by novt yet", item);
+    }
+    return CLI_OK;
+}
+
+HANDLER(set_rtc)
+{
+    for (char *item; (item = cli_item(c, &val));) {
+        const char *v;
+        if ((v = cli_key(item, "base")) && *v)
+            c->cfg.rtc_base = v;
+        else if (!((v = cli_key(item, "clock")) &&
+                   (!strcmp(v, "host") || !strcmp(v, "rt") || !strcmp(v, "vm"))) &&
+                 !((v = cli_key(item, "driftfix")) && !strcmp(v, "none")))
+            return cli_fail(o, "'%s' is not supported by novt yet: base=utc, base=localtime or base=DATE",
+                            item);
+    }
+    return CLI_OK;
+}
+
+static int device_debug_exit(struct cli *c, const struct option *o, const char *val)
+{
+    u64 base = 0x501, size = 2; /* QEMU's defaults */
+    for (char *item; (item = cli_item(c, &val));) {
+        const char *v;
+        if ((v = cli_key(item, "iobase"))) {
+            if (cli_number(o, v, 0xffff, &base))
+                return CLI_BAD;
+        } else if ((v = cli_key(item, "iosize"))) {
+            if (cli_number(o, v, 4, &size))
+                return CLI_BAD;
+            if (!size || size == 3)
+                return cli_fail(o, "isa-debug-exit: iosize must be 1, 2 or 4");
+        } else if (!cli_key(item, "id")) {
+            return cli_fail(o, "isa-debug-exit has no property '%s': iobase=, iosize=", item);
+        }
+    }
+    if (base + size > 0x10000)
+        return cli_fail(o, "isa-debug-exit: ports %llx-%llx are beyond FFFFh", (unsigned long long)base,
+                        (unsigned long long)(base + size - 1));
+    c->cfg.debug_exit_iobase = (int)base;
+    c->cfg.debug_exit_iosize = (int)size;
+    return CLI_OK;
+}
+
+static int device_debugcon(struct cli *c, const struct option *o, const char *val)
+{
+    u64 base = 0xe9, readback;
+    const char *chardev = NULL;
+    for (char *item; (item = cli_item(c, &val));) {
+        const char *v;
+        if ((v = cli_key(item, "iobase"))) {
+            if (cli_number(o, v, 0xffff, &base))
+                return CLI_BAD;
+        } else if ((v = cli_key(item, "readback"))) {
+            if (cli_number(o, v, UINT32_MAX, &readback))
+                return CLI_BAD;
+            if (readback != 0xe9)
+                return cli_fail(o, "isa-debugcon: readback is always 0xe9 in novt");
+        } else if ((v = cli_key(item, "chardev"))) {
+            chardev = v;
+        } else if (!cli_key(item, "id")) {
+            return cli_fail(o, "isa-debugcon has no property '%s': iobase=, chardev=", item);
+        }
+    }
+    if (!chardev)
+        return cli_fail(o, "isa-debugcon needs chardev=ID, the id of a -chardev");
+    if (!base)
+        return cli_fail(o, "isa-debugcon: iobase must not be 0");
+    c->debugcon_chardev = chardev;
+    c->cfg.debugcon_iobase = (u16)base;
+    return CLI_OK;
+}
+
+HANDLER(set_device)
+{
+    static const struct {
+        const char *name, *help;
+        int (*set)(struct cli *c, const struct option *o, const char *val);
+    } devices[] = {
+        {"isa-debug-exit", "writing V to its port ends novt with status (V << 1) | 1; iobase=0x501, iosize=2",
+         device_debug_exit},
+        {"isa-debugcon", "bytes written to its port go to a chardev; iobase=0xe9, chardev=ID",
+         device_debugcon},
+    };
+    if (is_help(val)) {
+        puts("Devices (-device NAME,PROPERTY=VALUE,...):");
+        for (size_t i = 0; i < ARRAY_SIZE(devices); i++)
+            printf("  %-14s  %s\n", devices[i].name, devices[i].help);
+        return CLI_DONE;
+    }
+    char *name = cli_item(c, &val);
+    const char *driver = name ? cli_key(name, "driver") : "";
+    for (size_t i = 0; name && i < ARRAY_SIZE(devices); i++)
+        if (!strcmp(driver ? driver : name, devices[i].name))
+            return devices[i].set(c, o, val);
+    return cli_fail(o, "device '%s' is not supported by novt yet: -device help lists those that are",
+                    name ? name : "");
+}
+
+HANDLER(set_chardev)
+{
+    char *kind = cli_item(c, &val);
+    const char *id = NULL, *path = NULL;
+    for (char *item; (item = cli_item(c, &val));) {
+        const char *v;
+        if ((v = cli_key(item, "id")))
+            id = v;
+        else if ((v = cli_key(item, "path")))
+            path = v;
+        else if (!cli_key(item, "signal") && !cli_key(item, "mux"))
+            return cli_fail(o, "'%s' is not supported by novt yet", item);
+    }
+    if (!id || !*id)
+        return cli_fail(o, "needs an id: -chardev stdio,id=NAME");
+    if (c->chardevs == MAX_CHARDEVS)
+        return cli_fail(o, "at most %d of them", MAX_CHARDEVS);
+    const char *backend = NULL;
+    if (kind && (!strcmp(kind, "stdio") || !strcmp(kind, "null"))) {
+        backend = kind;
+    } else if (kind && !strcmp(kind, "file")) {
+        if (!path || !*path)
+            return cli_fail(o, "file needs a path: -chardev file,id=%s,path=PATH", id);
+        char buf[4200];
+        int n = snprintf(buf, sizeof(buf), "file:%s", path);
+        backend = cli_keep(c, buf, (size_t)n < sizeof(buf) ? (size_t)n : sizeof(buf) - 1);
+    } else {
+        return cli_fail(o, "'%s' is not supported by novt yet: use stdio, null or file", kind ? kind : "");
+    }
+    for (int i = 0; i < c->chardevs; i++)
+        if (!strcmp(c->chardev[i].id, id))
+            return cli_fail(o, "there are two with id=%s", id);
+    c->chardev[c->chardevs].id = cli_keep(c, id, strlen(id));
+    c->chardev[c->chardevs].backend = cli_keep(c, backend, strlen(backend));
+    c->chardevs++;
+    return CLI_OK;
+}
+
+HANDLER(set_serial)
+{
+    if (c->serials == (int)ARRAY_SIZE(c->cfg.serial))
+        return cli_fail(o, "novt has %d serial ports", (int)ARRAY_SIZE(c->cfg.serial));
+    const char *backend = cli_backend(c, o, val);
+    if (!backend)
+        return CLI_BAD;
+    c->cfg.serial[c->serials++] = backend;
+    return CLI_OK;
+}
+
+HANDLER(set_debugcon)
+{
+    c->cfg.debugcon = cli_backend(c, o, val);
+    return c->cfg.debugcon ? CLI_OK : CLI_BAD;
+}
+
+HANDLER(set_no_reboot)
+{
+    c->cfg.no_reboot = true;
+    return CLI_OK;
+}
+
+HANDLER(set_no_shutdown)
+{
+    c->cfg.no_shutdown = true;
+    return CLI_OK;
+}
+
+HANDLER(set_action)
+{
+    for (char *item; (item = cli_item(c, &val));) {
+        if (!strcmp(item, "reboot=shutdown"))
+            c->cfg.no_reboot = true;
+        else if (!strcmp(item, "reboot=reset"))
+            c->cfg.no_reboot = false;
+        else if (!strcmp(item, "shutdown=pause"))
+            c->cfg.no_shutdown = true;
+        else if (!strcmp(item, "shutdown=poweroff"))
+            c->cfg.no_shutdown = false;
+        else
+            return cli_fail(
+                o, "'%s' is not supported by novt yet: reboot=reset|shutdown, shutdown=poweroff|pause", item);
+    }
+    return CLI_OK;
+}
+
+HANDLER(set_engine)
+{
+    if (!strcmp(val, "bt"))
+        c->cfg.engine = ENGINE_BT;
+    else if (!strcmp(val, "interp"))
+        c->cfg.engine = ENGINE_INTERP;
+    else
+        return cli_fail(o, "unknown engine '%s': bt or interp", val);
+    return CLI_OK;
+}
+
+HANDLER(set_no_opt)
+{
+    const char *bad;
+    if (is_help(val)) {
+        opts_list();
+        return CLI_DONE;
+    }
+    if (opts_disable(&c->cfg.opts, val, &bad))
+        return cli_fail(o, "unknown optimisation '%.*s': --no-opt=help lists them", (int)strcspn(bad, ","),
+                        bad);
+    return CLI_OK;
+}
+
+HANDLER(set_audit)
+{
+    if (strcmp(val, "shadow"))
+        return cli_fail(o, "'%s' cannot be audited: shadow", val);
+    c->cfg.audit_shadow = true;
+    return CLI_OK;
+}
+
+HANDLER(set_tcache)
+{
+    u64 size;
+    if (cli_size(o, val, MiB, &size))
+        return CLI_BAD;
+    if (size < MiB || size > GiB)
+        return cli_fail(o, "%s is out of range: 1M to 1G", val);
+    c->cfg.tcache_bytes = ALIGN_UP(size, (u64)PAGE_SIZE);
+    return CLI_OK;
+}
+
+HANDLER(set_spaces)
+{
+    u64 n;
+    if (cli_number(o, val, UINT32_MAX, &n))
+        return CLI_BAD;
+    if (n < 2 || n > 4096)
+        return cli_fail(o, "%s is out of range: 2 to 4096", val);
+    c->cfg.max_spaces = (u32)n;
+    return CLI_OK;
+}
+
+HANDLER(set_stats)
+{
+    if (val && !*val)
+        return cli_fail(o, "needs a file name after '='");
+    c->cfg.stats = true;
+    c->cfg.stats_file = val;
+    return CLI_OK;
+}
+
+/* 0xLO-0xHI: false if it does not look like one. */
+static bool address_range(const char *item, u32 *lo, u32 *hi)
+{
+    unsigned int l, h;
+    char rest;
+    if (sscanf(item, "0x%8x-0x%8x%c", &l, &h, &rest) != 2)
+        return false;
+    *lo = l;
+    *hi = h;
+    return true;
+}
+
+HANDLER(set_dump)
+{
+    static const struct {
+        const char *name, *help;
+        u32 bit;
+    } kinds[] = {
+        {"guest", "guest code of each unit", DUMP_GUEST},
+        {"host", "host code of each fragment", DUMP_HOST},
+        {"exits", "every exit from translated code", DUMP_EXITS},
+        {"shadow", "shadow page table fills and traces", DUMP_SHADOW},
+    };
+    if (is_help(val)) {
+        puts("What --dump shows (--dump=LIST, and an address range 0xLO-0xHI or a kernel symbol as filter):");
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+            printf("  %-8s %s\n", kinds[i].name, kinds[i].help);
+        return CLI_DONE;
+    }
+    u32 bits = 0;
+    for (char *item; (item = cli_item(c, &val));) {
+        u32 bit = 0;
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+            if (!strcmp(item, kinds[i].name))
+                bit = kinds[i].bit;
+        bits |= bit;
+        if (bit)
+            continue;
+        if (item[0] >= '0' && item[0] <= '9') {
+            if (!address_range(item, &c->cfg.dump_lo, &c->cfg.dump_hi) || c->cfg.dump_lo > c->cfg.dump_hi)
+                return cli_fail(o, "'%s' is not an address range: 0xLO-0xHI", item);
+            c->cfg.dump_symbol = NULL;
+        } else {
+            c->cfg.dump_symbol = item; /* looked up when the kernel is loaded */
+        }
+    }
+    if (!bits)
+        return cli_fail(o, "say what to show: guest, host, exits, shadow");
+    c->cfg.dump |= bits;
+    return CLI_OK;
+}
+
+HANDLER(set_log_items)
+{
+    const char *bad;
+    if (is_help(val)) {
+        log_list();
+        return CLI_DONE;
+    }
+    if (log_parse(val, &bad))
+        return cli_fail(o, "unknown log channel '%.*s': -d help lists them", (int)strcspn(bad, ","), bad);
+    return CLI_OK;
+}
+
+HANDLER(set_log_file)
+{
+    int err = log_open(val);
+    return err ? cli_fail(o, "cannot write '%s': %s", val, strerror(-err)) : CLI_OK;
+}
+
+HANDLER(show_help)
+{
+    cli_help();
+    return CLI_DONE;
+}
+
+HANDLER(show_version)
+{
+    cli_version();
+    return CLI_DONE;
+}
+
+HANDLER(ignore)
+{
+    return CLI_OK;
+}
+
+/* -display none and the like: QEMU's option, of which only "nothing" exists here. */
+HANDLER(only_none)
+{
+    if (!strcmp(val, "none") || !strcmp(val, "null") || !strcmp(val, "/dev/null"))
+        return CLI_OK;
+    return cli_fail(o, "'%s' is not supported by novt yet: none", val);
+}
+
+HANDLER(not_supported)
+{
+    error_report("option -%s is not supported by novt yet (--help lists what is)", o->name);
+    return CLI_BAD;
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The option table and the parser.
+ *
+ * Names and meanings are qemu-system-i386's where it has the option, so that a QEMU command line can be
+ * swapped; options of QEMU that make no difference here are accepted, those that would are refused by name.
+ * One or two dashes, "--opt value" and "--opt=value" mean the same. Nothing is done while parsing but
+ * collecting: the machine sees the finished struct.
+ */
+#include "cli/options.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/opts.h"
+
+const struct option cli_options[] = {
+    /* clang-format off */
+    {"kernel", G_IMAGE, ARG_VALUE, "FILE", set_kernel, "Linux bzImage (vmlinuz) or multiboot kernel to boot", NULL},
+    {"initrd", G_IMAGE, ARG_VALUE, "FILE", set_initrd,
+     "initial RAM disk; for multiboot the modules, \"FILE ARGS,FILE ARGS\"", "none"},
+    {"append", G_IMAGE, ARG_VALUE, "TEXT", set_append, "kernel command line", "empty"},
+
+    {"m", G_MACHINE, ARG_VALUE, "SIZE", set_memory, "guest memory, 1M to 3G; suffix k, M or G, a bare number is MiB", "128M"},
+    {"cpu", G_MACHINE, ARG_VALUE, "MODEL", set_cpu, "CPU model; -cpu help lists them", "pentium4"},
+    {"smp", G_MACHINE, ARG_VALUE, "1", set_smp, "number of CPUs: one, for now", "1"},
+    {"machine", G_MACHINE, ARG_VALUE, "pc", set_machine, "board: a PC with an i440FX host bridge", "pc"},
+    {"M", G_MACHINE, ARG_VALUE, "pc", set_machine, "the same as -machine", NULL},
+    {"rtc", G_MACHINE, ARG_VALUE, "base=BASE", set_rtc,
+     "clock at start: utc, localtime, or a date such as 2024-02-29T13:00:00", "base=utc"},
+    {"device", G_MACHINE, ARG_VALUE, "DEVICE", set_device,
+     "isa-debug-exit,iobase=0xf4,iosize=4 or isa-debugcon,iobase=0xe9,chardev=ID", "none"},
+
+    {"nographic", G_CONSOLE, ARG_NONE, NULL, ignore, "first serial port on the terminal, no display", "always so"},
+    {"serial", G_CONSOLE, ARG_VALUE, "WHERE", set_serial,
+     "stdio, mon:stdio, null, none, file:PATH or chardev:ID; once for each port", "stdio, then none"},
+    {"chardev", G_CONSOLE, ARG_VALUE, "BACKEND", set_chardev, "stdio,id=ID or null,id=ID or file,id=ID,path=PATH", NULL},
+    {"debugcon", G_CONSOLE, ARG_VALUE, "WHERE", set_debugcon, "debug console at port E9h, as -serial", "none"},
+    {"display", G_CONSOLE, ARG_VALUE, "none", only_none, "no display, for now", "none"},
+    {"vga", G_CONSOLE, ARG_VALUE, "none", only_none, "no graphics adapter, for now", "none"},
+    {"monitor", G_CONSOLE, ARG_VALUE, "none", only_none, "no monitor console, for now", "none"},
+
+    {"no-reboot", G_LIFE, ARG_NONE, NULL, set_no_reboot, "exit with status 0 instead of restarting when the guest resets", "restart"},
+    {"no-shutdown", G_LIFE, ARG_NONE, NULL, set_no_shutdown, "keep a guest that halted for good", "exit"},
+    {"action", G_LIFE, ARG_VALUE, "EVENT=ACTION", set_action, "reboot=reset|shutdown, shutdown=poweroff|pause",
+     "reboot=reset,shutdown=poweroff"},
+
+    {"engine", G_ENGINE, ARG_VALUE, "NAME", set_engine, "bt: binary translation; interp: the interpreter", "bt"},
+    {"no-opt", G_ENGINE, ARG_VALUE, "LIST", set_no_opt, "switch optimisations off; --no-opt=help lists them", "all on"},
+    {"tcache-size", G_ENGINE, ARG_VALUE, "SIZE", set_tcache, "translation cache, 1M to 1G; a bare number is MiB", "32M"},
+    {"max-spaces", G_ENGINE, ARG_VALUE, "N", set_spaces, "shadow address spaces kept, 2 to 4096", "64"},
+    {"accel", G_ENGINE, ARG_VALUE, "tcg", set_accel, "for QEMU's sake: there is nothing to choose but --engine", NULL},
+
+    {"stats", G_DEBUG, ARG_OPTIONAL, "FILE", set_stats, "print counters at exit, to stderr or FILE (as JSON if it ends in .json)", "off"},
+    {"dump", G_DEBUG, ARG_VALUE, "LIST", set_dump,
+     "guest, host, exits, shadow; and 0xLO-0xHI or a kernel symbol to look at only that", "off"},
+    {"audit", G_DEBUG, ARG_VALUE, "shadow", set_audit, "compare the shadow page tables with the guest's all the time", "off"},
+    {"d", G_DEBUG, ARG_VALUE, "LIST", set_log_items, "log channels; -d help lists them", "none"},
+    {"D", G_DEBUG, ARG_VALUE, "FILE", set_log_file, "where the log goes", "stderr"},
+    {"name", G_DEBUG, ARG_VALUE, "NAME", ignore, "a name for the machine", NULL},
+
+    {"help", G_HELP, ARG_NONE, NULL, show_help, "this text", NULL},
+    {"h", G_HELP, ARG_NONE, NULL, show_help, "the same", NULL},
+    {"version", G_HELP, ARG_NONE, NULL, show_version, "version and licence", NULL},
+
+#define IGNORED_FLAG(n) {n, G_IGNORED, ARG_NONE, NULL, ignore, NULL, NULL}
+    IGNORED_FLAG("nodefaults"), IGNORED_FLAG("no-user-config"), IGNORED_FLAG("nodefconfig"), IGNORED_FLAG("no-acpi"),
+    IGNORED_FLAG("no-hpet"), IGNORED_FLAG("no-fd-bootchk"), IGNORED_FLAG("enable-kvm"),
+    {"nic", G_IGNORED, ARG_VALUE, "none", only_none, NULL, NULL},
+    {"net", G_IGNORED, ARG_VALUE, "none", only_none, NULL, NULL},
+    {"parallel", G_IGNORED, ARG_VALUE, "none", only_none, NULL, NULL},
+
+#define MISSING(n) {n, G_MISSING, ARG_VALUE, NULL, not_supported, NULL, NULL}
+    MISSING("hda"), MISSING("hdb"), MISSING("hdc"), MISSING("hdd"), MISSING("fda"), MISSING("fdb"), MISSING("cdrom"),
+    MISSING("drive"), MISSING("blockdev"), MISSING("mtdblock"), MISSING("sd"), MISSING("snapshot"), MISSING("boot"),
+    MISSING("bios"), MISSING("pflash"), MISSING("L"), MISSING("option-rom"), MISSING("dtb"), MISSING("shim"),
+    MISSING("netdev"), MISSING("usb"), MISSING("usbdevice"), MISSING("audio"), MISSING("audiodev"), MISSING("soundhw"),
+    MISSING("g"), MISSING("full-screen"), MISSING("spice"), MISSING("vnc"), MISSING("k"), MISSING("curses"), MISSING("sdl"),
+    MISSING("virtfs"), MISSING("fsdev"), MISSING("qmp"), MISSING("qmp-pretty"), MISSING("mon"), MISSING("gdb"), MISSING("s"),
+    MISSING("S"), MISSING("loadvm"), MISSING("incoming"), MISSING("daemonize"), MISSING("pidfile"), MISSING("runas"),
+    MISSING("chroot"), MISSING("sandbox"), MISSING("object"), MISSING("global"), MISSING("set"), MISSING("readconfig"),
+    MISSING("icount"), MISSING("watchdog-action"), MISSING("echr"), MISSING("numa"), MISSING("mem-path"),
+    MISSING("mem-prealloc"), MISSING("overcommit"), MISSING("add-fd"), MISSING("smbios"), MISSING("acpitable"),
+    MISSING("fw_cfg"), MISSING("uuid"), MISSING("tpmdev"), MISSING("iscsi"), MISSING("semihosting"), MISSING("trace"),
+    MISSING("plugin"), MISSING("singlestep"), MISSING("dfilter"), MISSING("seed"), MISSING("msg"), MISSING("preconfig"),
+    MISSING("only-migratable"), MISSING("compat"), MISSING("dump-vmstate"), MISSING("enable-sync-profile"),
+    MISSING("xen-domid"), MISSING("xen-attach"), MISSING("win2k-hack"), MISSING("no-quit"), MISSING("alt-grab"),
+    {NULL, 0, 0, NULL, NULL, NULL, NULL},
+    /* clang-format on */
+};
+
+static const struct option *find(const char *name, size_t len)
+{
+    for (const struct option *o = cli_options; o->name; o++)
+        if (strlen(o->name) == len && !strncmp(o->name, name, len))
+            return o;
+    return NULL;
+}
+
+static int unknown(const char *arg, const char *name, size_t len)
+{
+    char word[64];
+    size_t n = len < sizeof(word) - 1 ? len : sizeof(word) - 1;
+    memcpy(word, name, n);
+    word[n] = 0;
+    const struct option *best = NULL;
+    int best_d = n < 4 ? 2 : 3 + (int)n / 6; /* further away is no help */
+    for (const struct option *o = cli_options; o->name; o++) {
+        int d = cli_distance(word, o->name);
+        if (d < best_d && o->group != G_MISSING && strlen(o->name) > 1) {
+            best_d = d;
+            best = o;
+        }
+    }
+    if (best)
+        error_report("unknown option '%s': did you mean '--%s'? (--help lists all)", arg, best->name);
+    else
+        error_report("unknown option '%s' (--help lists all)", arg);
+    return CLI_BAD;
+}
+
+/* One option at argv[*i]; moves *i past a separate value. */
+static int parse_one(struct cli *c, int argc, char **argv, int *i)
+{
+    const char *arg = argv[*i];
+    if (arg[0] != '-' || !arg[1]) {
+        error_report(
+            "'%s' is not an option: disk images are not supported by novt yet; for a kernel use -kernel %s",
+            arg, arg);
+        return CLI_BAD;
+    }
+    const char *name = arg + (arg[1] == '-' ? 2 : 1);
+    size_t len = strcspn(name, "=");
+    const char *val = name[len] == '=' ? name + len + 1 : NULL;
+    const struct option *o = find(name, len);
+    if (!o)
+        return unknown(arg, name, len);
+    if (o->group == G_MISSING)
+        return o->set(c, o, NULL);
+    if (o->arg == ARG_NONE && val)
+        return cli_fail(o, "takes no value");
+    if (o->arg == ARG_VALUE && !val) {
+        if (*i + 1 >= argc)
+            return cli_fail(o, "needs a value: -%s %s", o->name, o->metavar);
+        val = argv[++*i];
+    }
+    return o->set(c, o, val);
+}
+
+/* A console's back ends can be settled only when all options are known. */
+static int finish(struct cli *c)
+{
+    struct machine_config *cfg = &c->cfg;
+    if (c->debugcon_chardev) {
+        static const struct option device = {.name = "device"};
+        char name[80];
+        snprintf(name, sizeof(name), "chardev:%s", c->debugcon_chardev);
+        cfg->debugcon = cli_backend(c, &device, name);
+        if (!cfg->debugcon)
+            return CLI_BAD;
+    }
+    bool taken = cfg->debugcon && !strcmp(cfg->debugcon, "stdio");
+    for (int i = 0; i < c->serials; i++) {
+        if (strcmp(cfg->serial[i], "stdio"))
+            continue;
+        if (taken) {
+            error_report(
+                "two devices are connected to stdio: send one of -serial and -debugcon to file:PATH or null");
+            return CLI_BAD;
+        }
+        taken = true;
+    }
+    if (!c->serials)
+        cfg->serial[0] = taken ? "null" : "stdio";
+    if (!cfg->kernel) {
+        error_report("no kernel given: use -kernel FILE (--help lists all options)");
+        return CLI_BAD;
+    }
+    if (cfg->initrd && !*cfg->initrd)
+        cfg->initrd = NULL;
+    return CLI_OK;
+}
+
+int cli_parse(struct cli *c, int argc, char **argv)
+{
+    memset(c, 0, sizeof(*c));
+    c->cfg = (struct machine_config){
+        .ram_bytes = 128 * MiB,
+        .cpu = "pentium4",
+        .engine = ENGINE_BT,
+        .opts = OPT_ALL,
+        .debug_exit_iobase = -1,
+        .rtc_base = "utc",
+        .dump_hi = 0xffffffff,
+    };
+    for (int i = 1; i < argc; i++) {
+        int r = parse_one(c, argc, argv, &i);
+        if (r != CLI_OK)
+            return r;
+    }
+    return finish(c);
+}

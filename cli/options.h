@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The command line: one table of options drives parsing, suggestions and --help. */
+#ifndef NOVT_CLI_OPTIONS_H
+#define NOVT_CLI_OPTIONS_H
+
+#include "machine/machine.h"
+
+enum option_group {
+    G_IMAGE,
+    G_MACHINE,
+    G_CONSOLE,
+    G_LIFE,
+    G_ENGINE,
+    G_DEBUG,
+    G_HELP,
+    G_IGNORED, /* QEMU's, accepted and without effect here */
+    G_MISSING, /* QEMU's, not supported */
+    G_COUNT
+};
+
+enum option_arg {
+    ARG_NONE,
+    ARG_VALUE,    /* --opt VALUE or --opt=VALUE */
+    ARG_OPTIONAL, /* --opt or --opt=VALUE */
+};
+
+#define MAX_CHARDEVS 8
+
+/* What parsing collects before it becomes a struct machine_config. */
+struct cli {
+    struct machine_config cfg;
+    int serials; /* -serial options so far */
+    struct {
+        char *id, *backend;
+    } chardev[MAX_CHARDEVS];
+    int chardevs;
+    const char *debugcon_chardev; /* -device isa-debugcon,chardev=ID: resolved at the end */
+    char *owned[256];             /* strings to free */
+    int owned_count;
+};
+
+/* Outcome of parsing, and of a handler. */
+#define CLI_OK   0
+#define CLI_DONE 1    /* help was printed: exit with status 0 */
+#define CLI_BAD  (-1) /* reported: exit with EXIT_USAGE */
+
+struct option {
+    const char *name;
+    enum option_group group;
+    enum option_arg arg;
+    const char *metavar;
+    int (*set)(struct cli *c, const struct option *o, const char *val);
+    const char *help;
+    const char *dflt; /* default, for --help; may be NULL */
+};
+
+extern const struct option cli_options[]; /* ends with name = NULL */
+
+int cli_parse(struct cli *c, int argc, char **argv);
+void cli_free(struct cli *c);
+void cli_help(void);
+void cli_version(void);
+
+/* cli/values.c: parsers of single values; each reports what is wrong. `o` names the option in messages. */
+int cli_fail(const struct option *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int cli_size(const struct option *o, const char *val, u64 default_unit, u64 *out); /* 12, 64k, 16M, 1G */
+int cli_number(const struct option *o, const char *val, u64 max, u64 *out);        /* decimal, 0x, 0 octal */
+char *cli_keep(struct cli *c, const char *s, size_t len); /* a copy that cli_free() frees */
+/* Splits "a,b=c": returns the next item and advances *p; NULL at the end. ",," is a comma in a value. */
+char *cli_item(struct cli *c, const char **p);
+/* If item is "key=value" or "key", the value (or ""), else NULL. */
+const char *cli_key(const char *item, const char *key);
+/* Edit distance, for suggestions. */
+int cli_distance(const char *a, const char *b);
+/* A character back end in QEMU's words -> machine's; NULL after reporting. */
+const char *cli_backend(struct cli *c, const struct option *o, const char *val);
+
+/* cli/handlers.c */
+#define HANDLER(name) int name(struct cli *c, const struct option *o, const char *val)
+HANDLER(set_kernel);
+HANDLER(set_initrd);
+HANDLER(set_append);
+HANDLER(set_memory);
+HANDLER(set_cpu);
+HANDLER(set_smp);
+HANDLER(set_machine);
+HANDLER(set_accel);
+HANDLER(set_rtc);
+HANDLER(set_device);
+HANDLER(set_chardev);
+HANDLER(set_serial);
+HANDLER(set_debugcon);
+HANDLER(set_no_reboot);
+HANDLER(set_no_shutdown);
+HANDLER(set_action);
+HANDLER(set_engine);
+HANDLER(set_no_opt);
+HANDLER(set_audit);
+HANDLER(set_tcache);
+HANDLER(set_spaces);
+HANDLER(set_stats);
+HANDLER(set_dump);
+HANDLER(set_log_items);
+HANDLER(set_log_file);
+HANDLER(show_help);
+HANDLER(show_version);
+HANDLER(ignore);
+HANDLER(only_none);
+HANDLER(not_supported);
+
+#endif

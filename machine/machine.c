@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Building one PC and taking it down again.
+ *
+ * Order matters: memory, then the CPU, then the shadow (which watches memory and gives the CPU its tables),
+ * then devices, then the guest's image, and the monitor last, when the CPU's state is what it will run.
+ * Destruction is the reverse. Every failure is reported here or below with a message for the user;
+ * machine_create() then returns NULL and leaves nothing.
+ */
+#include "machine/vm.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "monitor/monitor.h"
+#include "shadowpt/shadowpt.h"
+
+#define DEFAULT_MAX_SPACES 64
+
+static void dump_on_bug(void *opaque)
+{
+    struct vm *vm = opaque;
+    cpu_dump(vm->cpu, stderr);
+}
+
+/* Blocks the terminating signals in this thread, and so in all threads created later, and opens a descriptor
+ * for them. */
+static int open_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN); /* a closed stdout is an error of write(), not the end of the machine */
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int create_memory(struct vm *vm)
+{
+    int err = 0;
+    vm->mem = memory_create(vm->cfg.ram_bytes, &err);
+    if (!vm->mem) {
+        error_report("the host cannot provide %llu MiB of guest memory: %s; give less with -m",
+                     (unsigned long long)(vm->cfg.ram_bytes / MiB), strerror(-err));
+        return err ? err : -ENOMEM;
+    }
+    return 0;
+}
+
+static int create_cpu(struct vm *vm)
+{
+    const struct cpu_model *model = cpu_model_find(vm->cfg.cpu);
+    if (!model) {
+        error_report("unknown CPU model '%s': -cpu help lists them", vm->cfg.cpu);
+        return -EINVAL;
+    }
+    vm->cpu = cpu_create(model, &wiring_cpu_ops, vm->cfg.opts);
+    vm->cpu->vm = vm;
+    bug_set_dumper(dump_on_bug, vm);
+    int err = shadow_create(vm->cpu, vm->mem, vm->cfg.max_spaces ? vm->cfg.max_spaces : DEFAULT_MAX_SPACES);
+    if (err) {
+        error_report(
+            "cannot create the shadow page tables: %s (a limit on address space, ulimit -v, must allow some "
+            "hundred GiB; nothing of it is used before it is needed)",
+            strerror(-err));
+        return err;
+    }
+    vm->have_shadow = true;
+    if (vm->cfg.audit_shadow)
+        shadow_set_audit(vm->cpu, true);
+    return 0;
+}
+
+static int create_monitor(struct vm *vm)
+{
+    struct machine_config *cfg = &vm->cfg;
+    if (cfg->dump_symbol && !symbols_range(vm->symbols, cfg->dump_symbol, &cfg->dump_lo, &cfg->dump_hi)) {
+        error_report("--dump: the kernel has no symbol '%s'%s", cfg->dump_symbol,
+                     vm->symbols ? ""
+                                 : " (only multiboot ELF kernels have symbols); give addresses, 0xLO-0xHI");
+        return -EINVAL;
+    }
+    if (cfg->engine != ENGINE_BT)
+        return 0;
+    struct monitor_config mc = {
+        .tcache_bytes = cfg->tcache_bytes,
+        .dump = cfg->dump,
+        .dump_lo = cfg->dump_lo,
+        .dump_hi = cfg->dump_hi,
+        .symbol = report_symbol,
+        .opaque = vm,
+    };
+    int err = monitor_create(vm->cpu, vm->mem, &mc);
+    if (err) {
+        error_report("cannot set up binary translation: %s (--engine=interp runs without)", strerror(-err));
+        return err;
+    }
+    vm->have_monitor = true;
+    return 0;
+}
+
+struct vm *machine_create(const struct machine_config *cfg, int *status)
+{
+    struct vm *vm = calloc(1, sizeof(*vm));
+    if (!vm) {
+        error_report("no host memory for the machine");
+        *status = EXIT_HOST;
+        return NULL;
+    }
+    vm->cfg = *cfg;
+    pthread_mutex_init(&vm->waker, NULL);
+    pthread_cond_init(&vm->wake, NULL);
+    vm->signal_fd = open_signals();
+    int err = create_memory(vm);
+    err = err ? err : create_cpu(vm);
+    if (!err)
+        wiring_memory(vm);
+    err = err ? err : wiring_devices(vm);
+    err = err ? err : machine_boot(vm);
+    err = err ? err : create_monitor(vm);
+    if (err) {
+        machine_destroy(vm);
+        *status = err == -EINVAL ? EXIT_USAGE : EXIT_HOST; /* -EINVAL: the command line or the images */
+        return NULL;
+    }
+    return vm;
+}
+
+void machine_destroy(struct vm *vm)
+{
+    if (!vm)
+        return;
+    bug_set_dumper(NULL, NULL);
+    if (vm->started)
+        bus_stop(vm->bus);
+    if (vm->have_monitor)
+        monitor_destroy(vm->cpu);
+    if (vm->bus)
+        bus_destroy(vm->bus);
+    if (vm->have_shadow)
+        shadow_destroy(vm->cpu);
+    if (vm->cpu)
+        cpu_destroy(vm->cpu);
+    if (vm->mem)
+        memory_destroy(vm->mem);
+    if (vm->signal_fd >= 0)
+        close(vm->signal_fd);
+    symbols_free(vm->symbols);
+    pthread_cond_destroy(&vm->wake);
+    pthread_mutex_destroy(&vm->waker);
+    free(vm);
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The machine's life: run guest code, sleep while the CPU is halted, reset, stop.
+ *
+ * One thread, the caller of machine_run(), is the vCPU. Other threads speak to it in two ways only: the wires
+ * of struct vcpu (intr_line, nmi_pending) and the request bits, each followed by a kick that makes it look.
+ * v->events belongs to the vCPU thread.
+ *
+ * Sleeping without losing a wake-up: the sleeper takes the mutex, announces itself, and only then looks at
+ * the wires; the waker sets a wire first and takes the mutex only if someone announced himself. Both use
+ * sequentially consistent accesses, so either the sleeper sees the wire or the waker sees the sleeper.
+ */
+#include "machine/vm.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "monitor/monitor.h"
+#include "shadowpt/shadowpt.h"
+
+void run_wake(struct vm *vm)
+{
+    if (vm->have_monitor)
+        monitor_kick(vm->cpu);
+    else
+        __atomic_store_n(&vm->cpu->kick, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&vm->sleeping, __ATOMIC_SEQ_CST)) {
+        pthread_mutex_lock(&vm->waker);
+        pthread_cond_signal(&vm->wake);
+        pthread_mutex_unlock(&vm->waker);
+    }
+}
+
+void run_request(struct vm *vm, u32 request)
+{
+    __atomic_or_fetch(&vm->requests, request, __ATOMIC_SEQ_CST);
+    run_wake(vm);
+}
+
+/* Requests become events; the kick that announced them is spent. */
+static void take_kick(struct vm *vm)
+{
+    struct vcpu *v = vm->cpu;
+    __atomic_store_n(&v->kick, 0, __ATOMIC_SEQ_CST);
+    u32 req = __atomic_load_n(&vm->requests, __ATOMIC_SEQ_CST);
+    if (req & REQ_QUIT)
+        v->events |= EV_QUIT;
+    if (req & REQ_RESET)
+        v->events |= EV_RESET;
+}
+
+static bool nothing_to_do(struct vm *vm)
+{
+    struct vcpu *v = vm->cpu;
+    return !__atomic_load_n(&vm->requests, __ATOMIC_SEQ_CST) &&
+           !(v->iflag && __atomic_load_n(&v->intr_line, __ATOMIC_SEQ_CST)) &&
+           !(__atomic_load_n(&v->nmi_pending, __ATOMIC_SEQ_CST) && !v->nmi_blocked);
+}
+
+/* The CPU executed hlt: sleeps until an interrupt, an NMI or a request, then delivers what can be delivered.
+ */
+static void run_wait(struct vm *vm)
+{
+    struct vcpu *v = vm->cpu;
+    pthread_mutex_lock(&vm->waker);
+    __atomic_store_n(&vm->sleeping, 1, __ATOMIC_SEQ_CST);
+    while (nothing_to_do(vm))
+        pthread_cond_wait(&vm->wake, &vm->waker);
+    __atomic_store_n(&vm->sleeping, 0, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&vm->waker);
+    cpu_poll_interrupts(v); /* clears EV_HALT if it delivered one */
+}
+
+/* Only an interrupt, an NMI or a reset ends hlt; with IF = 0 and no NMI source on this board, nothing does.
+ */
+static bool halted_for_good(const struct vcpu *v)
+{
+    return !v->iflag && !__atomic_load_n(&v->nmi_pending, __ATOMIC_SEQ_CST);
+}
+
+static int reset(struct vm *vm)
+{
+    struct vcpu *v = vm->cpu;
+    bus_reset(vm->bus);
+    __atomic_and_fetch(&vm->requests, ~REQ_RESET, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&v->nmi_pending, 0, __ATOMIC_SEQ_CST);
+    v->events = 0;
+    v->intr_shadow = 0;
+    if (vm->have_monitor)
+        monitor_flush(v);
+    return machine_boot(vm);
+}
+
+/* A triple fault shuts the CPU down, and a PC's board answers with reset. Operating systems use that to
+ * reboot: they load an empty IDT and fault. Any other triple fault is the guest's (or our) disaster, which
+ * should be seen. */
+static bool deliberate(const struct vcpu *v)
+{
+    return v->idtr.limit == 0;
+}
+
+/* Stops and resets: returns true with *status if the machine ends. */
+static bool handle_events(struct vm *vm, int *status)
+{
+    struct vcpu *v = vm->cpu;
+    if (v->events & EV_QUIT) {
+        *status = vm->quit_status;
+        return true;
+    }
+    if (v->events & EV_SHUTDOWN) {
+        if (!deliberate(v)) {
+            report_triple_fault(vm);
+            *status = EXIT_TRIPLE_FAULT;
+            return true;
+        }
+        LOG(cpu, "triple fault with an empty IDT: reset");
+        v->events |= EV_RESET;
+    }
+    if (v->events & EV_RESET) {
+        if (vm->cfg.no_reboot) {
+            *status = EXIT_OK;
+            return true;
+        }
+        if (reset(vm)) {
+            *status = EXIT_HOST;
+            return true;
+        }
+    }
+    if ((v->events & EV_HALT) && halted_for_good(v) && !vm->cfg.no_shutdown) {
+        /* A request may be on its way (debug exit and hlt): it wins. */
+        take_kick(vm);
+        if (v->events & (EV_QUIT | EV_RESET))
+            return handle_events(vm, status);
+        warn_report(
+            "the guest halted with interrupts off at eip %08x: nothing can wake it (-no-shutdown keeps the "
+            "machine)",
+            v->eip);
+        *status = EXIT_HALTED;
+        return true;
+    }
+    return false;
+}
+
+static int run_loop(struct vm *vm)
+{
+    struct vcpu *v = vm->cpu;
+    int status;
+    for (;;) {
+        take_kick(vm);
+        if (handle_events(vm, &status))
+            return status;
+        if (v->events & EV_HALT) {
+            run_wait(vm);
+            continue;
+        }
+        v->events &= ~EV_STOP; /* no debugger yet that could have asked */
+        if (vm->cfg.engine == ENGINE_BT) {
+            monitor_run_bt(v);
+        } else {
+            v->events &=
+                ~(EV_MODE | EV_SMC); /* the interpreter looks at the mode afresh for each instruction */
+            monitor_run_interp(v);
+        }
+        cpu_fpu_park(v); /* what follows is heavy code */
+    }
+}
+
+/* SIGINT, SIGTERM and SIGHUP arrive on the event thread as a readable descriptor: no handler, no race. */
+static void on_signal(void *opaque)
+{
+    struct vm *vm = opaque;
+    run_request(vm, REQ_QUIT); /* quit_status stays 0: an orderly end, as QEMU's */
+}
+
+int machine_run(struct vm *vm)
+{
+    struct vcpu *v = vm->cpu;
+    if (vm->signal_fd >= 0)
+        bus_watch_fd(vm->bus, vm->signal_fd, on_signal, vm);
+    int err = bus_start(vm->bus);
+    if (err) {
+        error_report("cannot start the device thread: %s", strerror(-err));
+        return EXIT_HOST;
+    }
+    vm->started = true;
+    int status = run_loop(vm);
+    cpu_fpu_park(v);
+    bus_stop(vm->bus);
+    vm->started = false;
+    if (vm->cfg.audit_shadow) {
+        shadow_audit(v);
+        if (v->stats.shadow_audit_diffs) {
+            error_report("shadow audit: %llu of %llu entries differ from the guest's page tables",
+                         (unsigned long long)v->stats.shadow_audit_diffs,
+                         (unsigned long long)v->stats.shadow_audits);
+            if (status == EXIT_OK)
+                status = EXIT_HOST;
+        }
+    }
+    report_stats(vm);
+    return status;
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Symbols of an ELF kernel.
+ *
+ * The symbol table is copied out of the ELF file once, sorted by address, and kept for the life of the
+ * machine; lookups are binary searches and allocate nothing, so dumps may call them from anywhere. Names are
+ * kept in one string block. The ELF file is untrusted input: libelf checks the offsets, and elf_strptr() the
+ * names.
+ */
+#include "machine/symbols.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct symbol {
+    u32 addr, size;
+    u32 name; /* offset in the string block */
+};
+
+struct symbols {
+    struct symbol *sym;
+    size_t count;
+    char *names;
+};
+
+static int by_address(const void *a, const void *b)
+{
+    const struct symbol *x = a, *y = b;
+    return x->addr < y->addr ? -1 : x->addr > y->addr;
+}
+
+static bool wanted(const Elf32_Sym *s)
+{
+    int type = ELF32_ST_TYPE(s->st_info);
+    return s->st_shndx != SHN_UNDEF && s->st_shndx != SHN_ABS && s->st_name &&
+           (type == STT_FUNC || type == STT_OBJECT || type == STT_NOTYPE);
+}
+
+/* Walks one symbol table; with s->sym NULL it only counts. */
+static void scan(Elf *elf, const Elf32_Shdr *sh, const Elf_Data *data, struct symbols *s, size_t *names)
+{
+    const Elf32_Sym *sym = data->d_buf;
+    for (size_t i = 0; i < data->d_size / sizeof(*sym); i++) {
+        if (!wanted(&sym[i]))
+            continue;
+        const char *name = elf_strptr(elf, sh->sh_link, sym[i].st_name);
+        if (!name || !*name)
+            continue;
+        size_t len = strlen(name) + 1;
+        if (s->sym) {
+            s->sym[s->count] = (struct symbol){sym[i].st_value, sym[i].st_size, (u32)*names};
+            memcpy(s->names + *names, name, len);
+        }
+        s->count++;
+        *names += len;
+    }
+}
+
+static void scan_all(Elf *elf, struct symbols *s, size_t *names)
+{
+    s->count = 0;
+    *names = 0;
+    for (Elf_Scn *scn = NULL; (scn = elf_nextscn(elf, scn));) {
+        const Elf32_Shdr *sh = elf32_getshdr(scn);
+        if (!sh || sh->sh_type != SHT_SYMTAB)
+            continue;
+        const Elf_Data *data = elf_getdata(scn, NULL);
+        if (data && data->d_buf)
+            scan(elf, sh, data, s, names);
+    }
+}
+
+struct symbols *symbols_from_elf(Elf *elf)
+{
+    struct symbols count = {0};
+    size_t names;
+    scan_all(elf, &count, &names);
+    if (!count.count)
+        return NULL;
+    struct symbols *s = calloc(1, sizeof(*s));
+    if (!s)
+        return NULL;
+    s->sym = calloc(count.count, sizeof(*s->sym));
+    s->names = malloc(names);
+    if (!s->sym || !s->names) {
+        symbols_free(s);
+        return NULL;
+    }
+    scan_all(elf, s, &names);
+    qsort(s->sym, s->count, sizeof(*s->sym), by_address);
+    return s;
+}
+
+void symbols_free(struct symbols *s)
+{
+    if (!s)
+        return;
+    free(s->sym);
+    free(s->names);
+    free(s);
+}
+
+const char *symbols_at(const struct symbols *s, u32 addr, u32 *offset)
+{
+    if (!s)
+        return NULL;
+    size_t lo = 0, hi = s->count; /* the answer is the entry before the first one above addr */
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (s->sym[mid].addr <= addr)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (!lo)
+        return NULL;
+    *offset = addr - s->sym[lo - 1].addr;
+    return s->names + s->sym[lo - 1].name;
+}
+
+bool symbols_range(const struct symbols *s, const char *name, u32 *lo, u32 *hi)
+{
+    for (size_t i = 0; s && i < s->count; i++) {
+        if (strcmp(s->names + s->sym[i].name, name))
+            continue;
+        *lo = s->sym[i].addr;
+        if (s->sym[i].size) {
+            *hi = *lo + (s->sym[i].size - 1);
+            return true;
+        }
+        size_t next = i + 1;
+        while (next < s->count && s->sym[next].addr == *lo)
+            next++;
+        *hi = next < s->count ? s->sym[next].addr - 1 : *lo + PAGE_MASK;
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Symbols of an ELF kernel: names for addresses in dumps, and addresses for names in --dump filters. */
+#ifndef NOVT_MACHINE_SYMBOLS_H
+#define NOVT_MACHINE_SYMBOLS_H
+
+#include <libelf.h>
+#include "base/types.h"
+
+struct symbols;
+
+/* Copies the function and object symbols out of an open 32-bit ELF file. Returns NULL if it has none. */
+struct symbols *symbols_from_elf(Elf *elf);
+void symbols_free(struct symbols *s);
+/* The last symbol at or below addr, with the distance in *offset; NULL if there is none. s may be NULL. */
+const char *symbols_at(const struct symbols *s, u32 addr, u32 *offset);
+/* Address range of a name: [*lo, *hi]. A symbol without a size ends where the next begins. s may be NULL. */
+bool symbols_range(const struct symbols *s, const char *name, u32 *lo, u32 *hi);
+
+#endif

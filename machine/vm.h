@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The machine's own view of itself; private to machine/. */
+#ifndef NOVT_MACHINE_VM_H
+#define NOVT_MACHINE_VM_H
+
+#include <pthread.h>
+#include "cpu/cpu.h"
+#include "devices/devices.h"
+#include "machine/boot.h"
+#include "machine/machine.h"
+#include "memory/memory.h"
+
+/* Requests to the vCPU's run loop from devices and signals; in vm->requests. */
+#define REQ_RESET 1u
+#define REQ_QUIT  2u
+
+struct vm {
+    struct machine_config cfg;
+    struct memory *mem;
+    struct bus *bus;
+    struct vcpu *cpu;
+    struct symbols *symbols;
+    bool have_monitor, have_shadow, started;
+    int signal_fd;
+    u32 requests;    /* REQ_*, atomic */
+    int quit_status; /* written once, before REQ_QUIT is set */
+    /* Where a halted vCPU sleeps. waker protects nothing but the sleep itself: see run_wait(). */
+    pthread_mutex_t waker;
+    pthread_cond_t wake;
+    u32 sleeping;
+};
+
+/* machine/wiring.c: everything between the parts. */
+extern const struct cpu_ops wiring_cpu_ops;
+/* Creates the bus and all devices. Returns 0 or a negative errno after reporting it. */
+int wiring_devices(struct vm *vm);
+void wiring_memory(struct vm *vm); /* I/O gate */
+
+/* machine/boot_cpu.c: loads the guest and puts the CPU at its entry. Returns 0, or -EINVAL after reporting
+ * it. */
+int machine_boot(struct vm *vm);
+
+/* machine/run.c: from any thread. */
+void run_request(struct vm *vm, u32 request);
+void run_wake(struct vm *vm);
+
+/* machine/report.c */
+void report_triple_fault(struct vm *vm);
+void report_stats(struct vm *vm);
+const char *report_symbol(void *vm, u32 eip, u32 *offset); /* for struct monitor_config */
+
+#endif

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The board: which device sits where, and how CPU, memory and bus reach each other.
+ *
+ * The CPU's side of each wire is called with the guest's FPU state in the host's registers, so the functions
+ * that light code calls park it before they enter heavy code, and are compiled without SSE themselves
+ * (LIGHT). The bus's side (set_intr, request_*) is called with the bus lock held, from the vCPU thread or the
+ * event thread.
+ */
+#include "machine/vm.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "monitor/monitor.h"
+#include "shadowpt/shadowpt.h"
+
+#define LIGHT __attribute__((target("general-regs-only")))
+
+/* ---- CPU -> bus ---- */
+
+/* A device may have asked for reset or quit: act on it at the next instruction rather than at the next kick.
+ */
+LIGHT static void take_requests(struct vcpu *v, struct vm *vm)
+{
+    u32 req = __atomic_load_n(&vm->requests, __ATOMIC_ACQUIRE);
+    if (unlikely(req))
+        v->events |= (req & REQ_QUIT ? EV_QUIT : 0) | (req & REQ_RESET ? EV_RESET : 0);
+}
+
+LIGHT static u32 cpu_io_in(struct vcpu *v, u16 port, int size)
+{
+    struct vm *vm = v->vm;
+    cpu_fpu_park(v);
+    v->stats.io_in++;
+    u32 val = bus_in(vm->bus, port, size);
+    take_requests(v, vm);
+    return val;
+}
+
+LIGHT static void cpu_io_out(struct vcpu *v, u16 port, int size, u32 val)
+{
+    struct vm *vm = v->vm;
+    cpu_fpu_park(v);
+    v->stats.io_out++;
+    bus_out(vm->bus, port, size, val);
+    take_requests(v, vm);
+}
+
+LIGHT static int cpu_intr_ack(struct vcpu *v)
+{
+    struct vm *vm = v->vm;
+    cpu_fpu_park(v);
+    return bus_intr_ack(vm->bus);
+}
+
+LIGHT static void cpu_ferr(struct vcpu *v, int level)
+{
+    struct vm *vm = v->vm;
+    cpu_fpu_park(v);
+    bus_lock(vm->bus);
+    bus_set_irq(vm->bus, 13, level);
+    bus_unlock(vm->bus);
+}
+
+const struct cpu_ops wiring_cpu_ops = {
+    .mem_read = shadow_mem_read,
+    .mem_write = shadow_mem_write,
+    .mem_probe_write = shadow_mem_probe_write,
+    .fetch = shadow_fetch,
+    .code_page = shadow_code_page,
+    .cr3_loaded = shadow_cr3_loaded,
+    .paging_changed = shadow_paging_changed,
+    .invlpg = shadow_invlpg,
+    .cpl_changed = shadow_cpl_changed,
+    .phys_read64 = shadow_phys_read64,
+    .io_in = cpu_io_in,
+    .io_out = cpu_io_out,
+    .intr_ack = cpu_intr_ack,
+    .ferr = cpu_ferr,
+};
+
+/* ---- memory-mapped I/O ---- */
+
+LIGHT static void io_enter(void *opaque)
+{
+    struct vm *vm = opaque;
+    cpu_fpu_park(vm->cpu);
+    bus_lock(vm->bus);
+}
+
+LIGHT static void io_leave(void *opaque)
+{
+    struct vm *vm = opaque;
+    bus_unlock(vm->bus);
+    take_requests(vm->cpu, vm);
+}
+
+void wiring_memory(struct vm *vm)
+{
+    memory_set_io_gate(vm->mem, io_enter, io_leave, vm);
+}
+
+/* ---- bus -> CPU ---- */
+
+static void set_intr(void *opaque, int level)
+{
+    struct vm *vm = opaque;
+    u32 was = __atomic_exchange_n(&vm->cpu->intr_line, (u32) !!level, __ATOMIC_SEQ_CST);
+    if (level && !was)
+        run_wake(vm);
+}
+
+static void raise_nmi(void *opaque)
+{
+    struct vm *vm = opaque;
+    __atomic_store_n(&vm->cpu->nmi_pending, 1, __ATOMIC_SEQ_CST);
+    run_wake(vm);
+}
+
+static void request_reset(void *opaque)
+{
+    run_request(opaque, REQ_RESET);
+}
+
+static void request_quit(void *opaque, int status)
+{
+    struct vm *vm = opaque;
+    if (!(__atomic_load_n(&vm->requests, __ATOMIC_ACQUIRE) & REQ_QUIT))
+        vm->quit_status = status; /* under the bus lock, so only the first one writes */
+    run_request(vm, REQ_QUIT);
+}
+
+static void set_a20(void *opaque, int enabled)
+{
+    /* Address line 20 stays enabled: the loaders start the guest in protected mode, where every guest wants
+     * it so. */
+    LOG(dev, "A20 %s", enabled ? "enabled" : "disabled (ignored)");
+}
+
+/* Ports F0h and F1h: writing clears the FERR# latch of IRQ 13, which reports x87 errors as on a PC/AT (CR0.NE
+ * = 0), and asserts IGNNE# until FERR# goes away, so that the handler can use the FPU. Only the vCPU thread
+ * gets here. */
+static u32 coproc_read(void *opaque, u16 port, int size)
+{
+    return 0xff;
+}
+
+static void coproc_write(void *opaque, u16 port, int size, u32 val)
+{
+    struct vm *vm = opaque;
+    if (vm->cpu->fpu_ferr)
+        vm->cpu->fpu_ignne = 1;
+    bus_set_irq(vm->bus, 13, 0);
+}
+
+static const struct port_ops coproc_ops = {coproc_read, coproc_write};
+
+/* ---- devices ---- */
+
+/* A character back end by its -serial name. NULL after reporting. "none" has no device at all and is not
+ * asked for. */
+static struct chardev *backend(struct vm *vm, const char *what, const char *name)
+{
+    if (!strcmp(name, "stdio"))
+        return chardev_stdio(vm->bus);
+    if (!strncmp(name, "file:", 5)) {
+        struct chardev *c = chardev_file(vm->bus, name + 5);
+        if (!c)
+            error_report("cannot write %s output to '%s': %s", what, name + 5, strerror(errno));
+        return c;
+    }
+    return chardev_null(vm->bus);
+}
+
+static int add_serial(struct vm *vm, int n, u16 base, int irq)
+{
+    const char *name = vm->cfg.serial[n];
+    if (!name || !strcmp(name, "none"))
+        return 0;
+    struct chardev *c = backend(vm, n ? "second serial port" : "serial port", name);
+    return c ? uart_create(vm->bus, base, irq, c) : -EIO;
+}
+
+static int add_debug_ports(struct vm *vm)
+{
+    const struct machine_config *cfg = &vm->cfg;
+    int err = 0;
+    if (cfg->debugcon && strcmp(cfg->debugcon, "none")) {
+        struct chardev *c = backend(vm, "debug console", cfg->debugcon);
+        err = c ? debugcon_create(vm->bus, cfg->debugcon_iobase ? cfg->debugcon_iobase : 0xe9, c) : -EIO;
+    }
+    if (!err && cfg->debug_exit_iobase >= 0)
+        err = debug_exit_create(vm->bus, (u16)cfg->debug_exit_iobase, (u16)cfg->debug_exit_iosize);
+    return err;
+}
+
+/* The CMOS bytes a BIOS would have left for the operating system, beyond the memory sizes that rtc_create()
+ * stores. */
+static void fill_cmos(struct vm *vm)
+{
+    rtc_cmos_set(vm->bus, 0x14, 0x02); /* equipment: FPU, no floppy drives, EGA/VGA adapter field 0 */
+}
+
+int wiring_devices(struct vm *vm)
+{
+    struct bus_host host = {set_intr, raise_nmi, request_reset, request_quit, set_a20, vm};
+    vm->bus = bus_create(&host);
+    if (!vm->bus) {
+        error_report("no host memory for the devices");
+        return -ENOMEM;
+    }
+    struct bus *b = vm->bus;
+    const char *rtc = vm->cfg.rtc_base ? vm->cfg.rtc_base : "utc";
+    int err = pic_create(b);
+    err = err ? err : pit_create(b);
+    if (!err && (err = rtc_create(b, rtc, vm->cfg.ram_bytes)) == -EINVAL) {
+        error_report("-rtc base=%s: give utc, localtime or a date such as 2024-02-29T13:00:00", rtc);
+        return err;
+    }
+    err = err ? err : i8042_create(b);
+    err = err ? err : port92_create(b);
+    err = err ? err : pci_create(b);
+    err = err ? err : postcode_create(b);
+    err = err ? err : bus_add_ports(b, 0xf0, 2, 1, &coproc_ops, vm);
+    err = err ? err : add_serial(vm, 0, 0x3f8, 4);
+    err = err ? err : add_serial(vm, 1, 0x2f8, 3);
+    err = err ? err : add_debug_ports(vm);
+    if (err == -EEXIST)
+        error_report("a device's I/O ports are taken by another one: choose another iobase");
+    else if (err && err != -EIO)
+        error_report("cannot create the devices: %s", strerror(-err));
+    if (!err)
+        fill_cmos(vm);
+    return err;
+}
