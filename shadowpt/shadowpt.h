@@ -2,26 +2,28 @@
 /*
  * Shadow page tables.
  *
- * A *space* is one guest address space: a CR3 value (with the PDPTEs under PAE), or "no paging". Each space has two
- * *views*: supervisor (CPL 0-2) and user (CPL 3). A view owns a reserved 8 GiB stretch of host address space:
+ * A *space* is one guest address space: a CR3 value (with the PDPTEs under PAE), or "no paging". Each space
+ * has two *views*: supervisor (CPL 0-2) and user (CPL 3). A view owns a reserved 8 GiB stretch of host
+ * address space:
  *
  *      base - SPACE_RT_OFF   read table   u64[1M]  linear page -> host address - linear address, 0 = miss
  *      base - SPACE_WT_OFF   write table  u64[1M]  the same, for writes
  *      base - SPACE_XT_OFF   exec table   u32[1M]  linear page -> 1 + guest-physical page number, 0 = miss
  *      base                  window, 4 GiB aligned, reserved PROT_NONE (window-form memory operands; later)
  *
- * Translated code holds `base` in r14; v->rtab/wtab/xtab point at the tables of the current view. Tables are sparse
- * zero-fill memory; they are caches of the truth (the guest's tables plus the watch flags of physical pages) and may be
- * dropped at any time.
+ * Translated code holds `base` in r14; v->rtab/wtab/xtab point at the tables of the current view. Tables are
+ * sparse zero-fill memory; they are caches of the truth (the guest's tables plus the watch flags of physical
+ * pages) and may be dropped at any time.
  *
  * Invariants (shadow_audit checks them):
  *  - rt entry set  => a walk now succeeds for a read at that privilege, A is set at every level, same page.
  *  - wt entry set  => a walk now succeeds for a write, D is set, and the page has no watch flag and is RAM.
  *  - xt entry set  => a walk now succeeds for a fetch.
- *  - every guest page-table page that an entry was derived from carries MEMW_PT, and a write to it removes the entries.
+ *  - every guest page-table page that an entry was derived from carries MEMW_PT, and a write to it removes
+ * the entries.
  *
- * So the shadow is always coherent, which is stricter than the TLB that the architecture promises; CR3 loads and
- * invlpg need no flush. Light code (see cpu/cpu.h).
+ * So the shadow is always coherent, which is stricter than the TLB that the architecture promises; CR3 loads
+ * and invlpg need no flush. Light code (see cpu/cpu.h).
  */
 #ifndef NOVT_SHADOWPT_SHADOWPT_H
 #define NOVT_SHADOWPT_SHADOWPT_H
@@ -47,13 +49,14 @@ enum shadow_result {
     SH_SLOW,   /* allowed, but not through the table: MMIO, ROM write, hole, or a watched page; *gpa is set */
 };
 
-/* Creates the shadow for v and installs v->shadow, v->rtab, v->wtab, v->xtab. max_spaces: address spaces kept (>= 2).
- * Also registers a memory watcher for MEMW_PT and for revocation. Returns 0 or a negative errno. */
+/* Creates the shadow for v and installs v->shadow, v->rtab, v->wtab, v->xtab. max_spaces: address spaces kept
+ * (>= 2). Also registers a memory watcher for MEMW_PT and for revocation. Returns 0 or a negative errno. */
 int shadow_create(struct vcpu *v, struct memory *m, u32 max_spaces);
 void shadow_destroy(struct vcpu *v);
 
-/* Resolves one linear page for an access with the given privilege (user: CPL 3 rights). Walks the guest's tables, sets A
- * and D, fills the tables of that view where allowed. *gpa (may be NULL) gets the physical address of lin. */
+/* Resolves one linear page for an access with the given privilege (user: CPL 3 rights). Walks the guest's
+ * tables, sets A and D, fills the tables of that view where allowed. *gpa (may be NULL) gets the physical
+ * address of lin. */
 enum shadow_result shadow_fill(struct vcpu *v, u32 lin, enum shadow_access acc, int user, u64 *gpa);
 
 /* Walks without side effects (debugger, dumps): CPU_OK with *gpa, or CPU_FAULT (v->fault is untouched). */
@@ -68,21 +71,23 @@ const u32 *shadow_code_page(struct vcpu *v, u64 gpa);
 void shadow_cr3_loaded(struct vcpu *v);
 void shadow_paging_changed(struct vcpu *v);
 void shadow_invlpg(struct vcpu *v, u32 lin);
-void shadow_cpl_changed(struct vcpu *v); /* also called when v->slow_access changes: selects empty tables then */
+void shadow_cpl_changed(
+    struct vcpu *v); /* also called when v->slow_access changes: selects empty tables then */
 u64 shadow_phys_read64(struct vcpu *v, u64 gpa);
 
 /* Base (r14) of the current view. */
 u64 shadow_view_base(const struct vcpu *v);
-/* A number that changes whenever any exec-table entry is removed or the current view's identity may have been reused: the
- * indirect-branch caches compare or flush on it. */
+/* A number that changes whenever any exec-table entry is removed or the current view's identity may have been
+ * reused: the indirect-branch caches compare or flush on it. */
 u64 shadow_exec_epoch(const struct vcpu *v);
-/* Called (if set) when an exec-table entry of a view is removed: base of the view, linear page; page = ~0 for all of it. */
+/* Called (if set) when an exec-table entry of a view is removed: base of the view, linear page; page = ~0 for
+ * all of it. */
 void shadow_set_exec_hook(struct vcpu *v, void (*hook)(void *opaque, u64 base, u32 page), void *opaque);
 
 /* Drops every table entry of every space (keeps nothing but the guest's own tables as truth). */
 void shadow_flush_all(struct vcpu *v);
-/* Compares every entry of every kept space with a fresh walk. Returns the number of differences (each logged as mmu) and counts
- * in v->stats. */
+/* Compares every entry of every kept space with a fresh walk. Returns the number of differences (each logged
+ * as mmu) and counts in v->stats. */
 u64 shadow_audit(struct vcpu *v);
 /* Turns on auditing at every CR3 load and every n-th invalidation (--audit=shadow). */
 void shadow_set_audit(struct vcpu *v, bool on);

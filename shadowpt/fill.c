@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Fills: from a miss to table entries, or to the guest's page fault.
+ *
+ * Order matters and is: walk, check rights, set A/D, link the table pages (which may revoke write entries,
+ * even of the page being filled, if it is a table itself), and only then look at the target page's watch
+ * flags and install. So a write entry never exists for a watched page.
+ *
+ * One walk installs what it can: a read fill installs the write entry, too, if the mapping is already dirty
+ * and writable at this privilege; large mappings fill a whole line of 64 pages (OPT(largefill)), since
+ * kernels touch their direct map everywhere. Nothing is installed that would need A or D set where it is not.
+ */
+#include "shadowpt/internal.h"
+
+static inline void set_read(struct shadow *s, struct sh_view *vw, u32 lp, u64 entry)
+{
+    sh_mark(s, vw, K_R, lp);
+    vw->rt[lp] = entry;
+    s->v->stats.shadow_fills_read++;
+}
+
+static inline void fill_words(u64 *p, u64 val, u64 n)
+{
+    __asm__ volatile("rep stosq" : "+D"(p), "+c"(n) : "a"(val) : "memory");
+}
+
+static inline bool all_bytes(const u8 *p, u64 pattern)
+{
+    u64 diff = 0;
+    for (u32 i = 0; i < LINE_PAGES; i += 8) {
+        u64 x;
+        __builtin_memcpy(&x, p + i, 8);
+        diff |= x ^ pattern;
+    }
+    return !diff;
+}
+
+/* The line around lp, mapped by a large page: entry is the same for all of it. */
+static void fill_line(struct shadow *s, struct sh_view *vw, u32 lp, u32 page, u64 entry, bool wr)
+{
+    u32 lp0 = lp & ~(LINE_PAGES - 1), page0 = page & ~(LINE_PAGES - 1);
+    const u8 *kind = s->map.kind + page0, *watch = s->map.watch + page0;
+    sh_mark(s, vw, K_R, lp);
+    if (wr) {
+        sh_mark(s, vw, K_W, lp);
+        sh_big_link(s, vw, lp >> 9, page >> 9);
+    }
+    if (likely(all_bytes(kind, MEM_RAM * 0x0101010101010101ull))) {
+        fill_words(vw->rt + lp0, entry, LINE_PAGES);
+        s->v->stats.shadow_fills_read += LINE_PAGES;
+        if (!wr)
+            return;
+        if (all_bytes(watch, 0)) {
+            fill_words(vw->wt + lp0, entry, LINE_PAGES);
+            s->v->stats.shadow_fills_write += LINE_PAGES;
+            return;
+        }
+        for (u32 i = 0; i < LINE_PAGES; i++)
+            if (!watch[i]) {
+                vw->wt[lp0 + i] = entry;
+                s->v->stats.shadow_fills_write++;
+            }
+        return;
+    }
+    for (u32 i = 0; i < LINE_PAGES; i++) {
+        if (kind[i] != MEM_RAM)
+            continue;
+        vw->rt[lp0 + i] = entry;
+        s->v->stats.shadow_fills_read++;
+        if (wr && !watch[i]) {
+            vw->wt[lp0 + i] = entry;
+            s->v->stats.shadow_fills_write++;
+        }
+    }
+}
+
+static __attribute__((cold, noinline)) void log_fill(struct shadow *s, u32 lin, enum shadow_access acc,
+                                                     int user, const char *what, u64 val)
+{
+    cpu_fpu_park(s->v);
+    LOG(mmu, "fill %08x %s%s: %s %llx (cr3 %08x)", lin,
+        acc == SH_READ    ? "r"
+        : acc == SH_WRITE ? "w"
+                          : "x",
+        user ? "u" : "s", what, (unsigned long long)val, s->cur->key & ~31u);
+}
+
+/* Before a fill takes anything: keep the bounded pools from running out in its middle. */
+static __attribute__((cold, noinline)) void make_room(struct shadow *s)
+{
+    if (s->node_left < RMAP_RESERVE) {
+        s->v->stats.shadow_rmap_full++;
+        shadow_flush_all(s->v);
+    }
+    if (s->over)
+        sh_trim(s);
+}
+
+enum shadow_result shadow_fill(struct vcpu *v, u32 lin, enum shadow_access acc, int user, u64 *gpa_out)
+{
+    struct shadow *s = sh_of(v);
+    struct sh_space *sp = s->cur;
+    struct sh_view *vw = &sp->view[user];
+    struct sh_walk w;
+    u32 lp = lin >> PAGE_SHIFT;
+
+    v->stats.shadow_walks++;
+    if (unlikely(s->over || s->node_left < RMAP_RESERVE))
+        make_room(s);
+    do {
+        int r = sh_walk(s, sp, lin, &w);
+        if (unlikely(r != WALK_OK || !sh_allowed(sp, &w, acc, user))) {
+            u32 err = sh_error(sp, r, acc, user);
+            if (LOG_ON(mmu))
+                log_fill(s, lin, acc, user, "fault", err);
+            cpu_raise_pf(v, lin, err);
+            return SH_FAULT;
+        }
+    } while (unlikely(!sh_set_ad(s, &w, acc == SH_WRITE)));
+
+    u64 gpa = w.gpa | (lin & PAGE_MASK);
+    if (gpa_out)
+        *gpa_out = gpa;
+    if (LOG_ON(mmu))
+        log_fill(s, lin, acc, user, "gpa", gpa);
+    if (unlikely(!w.cacheable))
+        return SH_SLOW;
+    if (likely(sp->key & KEY_PG)) {
+        bool pae = sp->key & KEY_PAE;
+        sh_use_link(s, sp, SLOT_PD + (pae ? lin >> 30 : 0), w.pd_page);
+        if (!w.large)
+            sh_use_link(s, sp, pae ? lin >> 21 : (lin >> 22) * 2, w.pt_page);
+    }
+
+    enum mem_kind kind = gpa < 4 * GiB ? (enum mem_kind)s->map.kind[gpa >> PAGE_SHIFT] : MEM_HOLE;
+    u32 page = (u32)(gpa >> PAGE_SHIFT);
+    u64 entry;
+    bool wr = false;
+    if (likely(kind == MEM_RAM)) {
+        entry = (u64)s->map.base + w.gpa - ((u64)lp << PAGE_SHIFT);
+        wr = w.dirty && sh_allowed(sp, &w, SH_WRITE, user);
+        if (w.large && (v->opts & OPT(largefill))) {
+            fill_line(s, vw, lp, page, entry, wr);
+        } else {
+            set_read(s, vw, lp, entry);
+            if (wr && !s->map.watch[page]) {
+                if (w.large)
+                    sh_big_link(s, vw, lp >> 9, page >> 9);
+                else
+                    sh_rmap_add(s, vw, lp, page);
+                sh_mark(s, vw, K_W, lp);
+                vw->wt[lp] = entry;
+                v->stats.shadow_fills_write++;
+            }
+        }
+        if (acc == SH_WRITE && s->map.watch[page]) {
+            u32 i = (lp ^ vw->id) % TW_SIZE;
+            s->tw[i].tag = 1 + ((u32)vw->id << 20 | lp);
+            s->tw[i].page = page;
+            return SH_SLOW;
+        }
+    } else if (kind == MEM_ROM) {
+        entry = (u64)memory_host(s->m, w.gpa) - ((u64)lp << PAGE_SHIFT);
+        set_read(s, vw, lp, entry);
+        if (acc == SH_WRITE)
+            return SH_SLOW;
+    } else {
+        return SH_SLOW;
+    }
+    if (acc == SH_EXEC) {
+        sh_mark(s, vw, K_X, lp);
+        vw->xt[lp] = 1 + page;
+        v->stats.shadow_fills_exec++;
+    }
+    return SH_FILLED;
+}
+
+int shadow_probe(struct vcpu *v, u32 lin, u64 *gpa)
+{
+    struct shadow *s = sh_of(v);
+    struct sh_walk w;
+    if (sh_walk(s, s->cur, lin, &w) != WALK_OK)
+        return CPU_FAULT;
+    *gpa = w.gpa | (lin & PAGE_MASK);
+    return CPU_OK;
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Shared by the files of shadowpt/.
+ *
+ * Words: a *chunk* is 2 MiB of linear space (512 pages): the unit of a PAE leaf table and half of a non-PAE
+ * one. A *line* is 64 pages (an eighth of a chunk): the unit of clearing. A *slot* names one guest table page
+ * of a space by what it maps: slots 0..2047 are leaf tables by chunk (non-PAE: even slots only), SLOT_PD + k
+ * is the page directory of GiB k (non-PAE: k = 0, the root). A *use* says that a slot of a space was read
+ * from a physical page; uses of one page form a list, which is how a write to the page finds the entries that
+ * came from it.
+ */
+#ifndef NOVT_SHADOWPT_INTERNAL_H
+#define NOVT_SHADOWPT_INTERNAL_H
+
+#include "base/log.h"
+#include "base/opts.h"
+#include "shadowpt/shadowpt.h"
+
+#define SH_PAGES    (1u << 20)
+#define SH_CHUNKS   2048u
+#define LINE_PAGES  64u
+#define VIEW_STRIDE (8 * GiB)
+#define SLOT_PD     2048u
+#define SLOT_COUNT  2052u
+#define USE_STRIDE  4096u /* use id = space index * USE_STRIDE + slot */
+#define NO_PAGE     0xffffffffu
+#define HASH_SIZE   256u
+#define NO_SPACE    0xffffu
+
+#define SH_DEFAULT_SPACES 64u
+#define SH_MAX_SPACES     256u
+#define RMAP_NODES        (256u * 1024u)
+#define RMAP_RESERVE      4u     /* nodes that one fill may need */
+#define TABLE_BUDGET      10240u /* host pages of tables that stay resident: 40 MiB, one space's worst case */
+#define PT_WRITES_MAX     64u    /* traced writes to a table page between two walks before it is given up */
+#define AUDIT_EVERY       4096u  /* traced writes between two audits */
+#define TW_SIZE           64u
+
+/* PTE bits (SDM vol. 3, 4.3 and 4.4). */
+#define PTE_P   0x01u
+#define PTE_W   0x02u
+#define PTE_U   0x04u
+#define PTE_A   0x20u
+#define PTE_D   0x40u
+#define PTE_PS  0x80u /* in a PDE */
+#define PTE_PAT 0x80u /* in a PTE */
+#define PTE_NX  (1ull << 63)
+
+/* Space keys: CR3 with what else decides how its tables read in the bits that CR3 does not use. */
+#define KEY_PG  0x01u
+#define KEY_PAE 0x02u
+#define KEY_WP  0x04u
+#define KEY_NXE 0x08u
+#define KEY_PSE 0x10u
+
+/* The three tables of a view. */
+enum { K_R, K_W, K_X, K_COUNT };
+
+struct sh_view {
+    u64 base;
+    u64 *rt, *wt;
+    u32 *xt;
+    u16 id; /* space index * 2 + enum shadow_view */
+    u16 user;
+    u64 any[SH_CHUNKS / 64]; /* chunks with a bit in any of line[] */
+    u64 big[SH_CHUNKS / 64]; /* chunks with a large-mapping record */
+    u64 res[K_COUNT]
+           [SH_CHUNKS / 64];     /* host pages of the tables that may be resident (K_X: one for two chunks) */
+    u8 line[K_COUNT][SH_CHUNKS]; /* lines that may hold entries; all others are zero */
+};
+
+struct sh_space {
+    u32 key;
+    u16 index;
+    u16 hash_next;
+    u8 keyed;  /* in the hash */
+    u8 mapped; /* tables exist */
+    u8 idle;   /* its root was given up and it is not current: first to be recycled */
+    u64 stamp; /* of the last switch to it */
+    u64 pdpte[4];
+    u64 slots[SLOT_COUNT / 64 + 1]; /* slots with a use */
+    struct sh_view view[2];
+};
+
+struct sh_use {
+    u32 page;       /* 1 + physical page, 0: none */
+    u32 next, prev; /* 1 + use id */
+};
+
+/* Large-mapping record of (view, chunk): the wt entries of the chunk map this 2 MiB of physical memory. */
+struct sh_big {
+    u32 region; /* 1 + physical address >> 21, 0: none */
+    u32 next, prev;
+};
+
+struct sh_node {
+    u32 next; /* 1 + node index */
+    u32 key;  /* view id << 20 | linear page */
+};
+
+struct shadow {
+    struct vcpu *v;
+    struct memory *m;
+    struct mem_map map;
+    struct sh_space *cur;
+    struct sh_space *spaces;
+    u32 max_spaces;
+    u32 used_spaces; /* slots ever taken */
+    u64 clock;
+    u64 epoch;
+    u32 resident; /* host pages of tables, by the res bitmaps */
+    u32 over;     /* resident exceeded the budget: trim at the next fill */
+    bool keep_off;
+    bool audit_on;
+    bool in_audit;
+    u32 audit_count;
+    u32 audit_logged;
+    u64 rsvd_pde4m, rsvd_pae; /* reserved bits by CPU model */
+    u32 pat_rsvd;             /* PTE_PAT if the model lacks PAT */
+    void (*exec_hook)(void *opaque, u64 base, u32 page);
+    void *exec_opaque;
+    struct sh_use *uses; /* max_spaces * USE_STRIDE */
+    u32 *pt_head;        /* by physical page: 1 + first use */
+    u16 *pt_writes;      /* by physical page: traced writes since the last walk through it */
+    struct sh_big *bigs; /* max_spaces * 2 * SH_CHUNKS */
+    u32 *big_head;       /* by physical 2 MiB: 1 + first record */
+    struct sh_node *nodes;
+    u32 *rmap_head; /* by physical page: 1 + first node */
+    u32 node_free;  /* 1 + first free node */
+    u32 node_bump;  /* nodes never used yet start here */
+    u32 node_left;
+    struct {
+        u32 tag; /* 1 + (view id << 20 | linear page) */
+        u32 page;
+    } tw[TW_SIZE]; /* recent writes that were allowed but hit a watched page */
+    u16 hash[HASH_SIZE];
+    u8 *area; /* address space of all views, then the empty view */
+    u64 area_bytes;
+    u64 empty_base;
+    u8 *arrays;
+    u64 arrays_bytes;
+};
+
+static inline struct shadow *sh_of(const struct vcpu *v)
+{
+    return v->shadow;
+}
+
+/* ---- walk.c ---- */
+
+struct sh_walk {
+    u64 gpa;           /* of the 4 KiB page */
+    u8 *pde_p, *pte_p; /* host addresses of the entries, NULL if there is none or it is not in RAM */
+    u64 pde, pte;
+    u32 pd_page, pt_page; /* physical pages of the tables that were read, or NO_PAGE */
+    bool user, write, nx; /* rights, all levels combined */
+    bool dirty, accessed;
+    bool large;
+    bool cacheable; /* every table page was RAM, so traces work */
+};
+enum { WALK_OK, WALK_ABSENT, WALK_RSVD };
+/* Reads the guest's tables for lin; no side effects, no rights checks. */
+int sh_walk(const struct shadow *s, const struct sh_space *sp, u32 lin, struct sh_walk *w);
+bool sh_allowed(const struct sh_space *sp, const struct sh_walk *w, enum shadow_access acc, int user);
+u32 sh_error(const struct sh_space *sp, int walk, enum shadow_access acc, int user);
+/* Sets A (and D) in memory. False if an entry changed meanwhile: walk again. */
+bool sh_set_ad(struct shadow *s, struct sh_walk *w, bool dirty);
+
+/* ---- table.c ---- */
+
+static inline bool sh_line(const struct sh_view *vw, int kind, u32 lp)
+{
+    return vw->line[kind][lp >> 9] >> ((lp >> 6) & 7) & 1;
+}
+/* Entries; 0 without touching the table's memory where nothing was ever filled. */
+static inline u64 sh_entry(const struct sh_view *vw, int kind, u32 lp)
+{
+    if (!sh_line(vw, kind, lp))
+        return 0;
+    return kind == K_R ? vw->rt[lp] : kind == K_W ? vw->wt[lp] : vw->xt[lp];
+}
+static inline void sh_mark(struct shadow *s, struct sh_view *vw, int kind, u32 lp)
+{
+    u32 c = lp >> 9, r = kind == K_X ? c >> 1 : c;
+    vw->line[kind][c] |= (u8)(1u << ((lp >> 6) & 7));
+    vw->any[c >> 6] |= 1ull << (c & 63);
+    u64 bit = 1ull << (r & 63);
+    if (unlikely(!(vw->res[kind][r >> 6] & bit))) {
+        vw->res[kind][r >> 6] |= bit;
+        s->over |= ++s->resident > TABLE_BUDGET;
+    }
+}
+void sh_invalidate_page(struct shadow *s, struct sh_space *sp, u32 lp);
+/* Removes every entry of chunks [c, c+n) in both views. */
+void sh_clear_chunks(struct shadow *s, struct sh_space *sp, u32 c, u32 n);
+/* Empties a space and forgets its uses; its key stays. */
+void sh_clear_space(struct shadow *s, struct sh_space *sp);
+/* Gives memory of long unused spaces back until the budget holds. Parks the FPU. */
+void sh_trim(struct shadow *s);
+int sh_map_tables(struct shadow *s, struct sh_space *sp);
+
+/* ---- trace.c ---- */
+
+void sh_use_link_slow(struct shadow *s, struct sh_space *sp, u32 slot, u32 page);
+static inline void sh_use_link(struct shadow *s, struct sh_space *sp, u32 slot, u32 page)
+{
+    if (unlikely(s->uses[sp->index * USE_STRIDE + slot].page != page + 1))
+        sh_use_link_slow(s, sp, slot, page);
+    s->pt_writes[page] = 0;
+}
+void sh_use_unlink(struct shadow *s, struct sh_space *sp, u32 slot);
+/* Unlinks a slot with everything below it and removes the entries that came from them. */
+void sh_use_drop(struct shadow *s, struct sh_space *sp, u32 slot);
+void sh_pt_written(void *opaque, u64 gpa, u32 len);
+
+/* ---- rmap.c ---- */
+
+void sh_rmap_add(struct shadow *s, struct sh_view *vw, u32 lp, u32 page);
+void sh_big_link(struct shadow *s, struct sh_view *vw, u32 chunk, u32 region);
+void sh_big_unlink(struct shadow *s, struct sh_view *vw, u32 chunk);
+void sh_rmap_reset(struct shadow *s);
+void sh_revoke(void *opaque, u64 page);
+/* Would sh_revoke(page) find the entry (vw, lp)? For the audit. */
+bool sh_rmap_knows(struct shadow *s, const struct sh_view *vw, u32 lp, u32 page);
+
+/* ---- space.c ---- */
+
+void sh_select_view(struct shadow *s);
+
+/* ---- audit.c ---- */
+
+u64 sh_audit_space(struct shadow *s, struct sh_space *sp);
+
+#endif
