@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Implementation of tcache.h: flat arrays indexed by number (0 is "none" in every list, so numbers are stored plus one),
+ * all of them sparse anonymous memory, so that an idle cache costs nothing.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "base/log.h"
+#include "tcache/tcache.h"
+
+#define HASH_SIZE  65536u
+#define FRAGS_MAX  (256u * 1024)
+#define LINKS_MAX  (768u * 1024)
+#define SIDE_BYTES (48u * 1024 * 1024)
+
+struct link {
+    u32 owner; /* fragment number */
+    u32 patch, stub, expect; /* absolute offsets in the code area; expect 0: same page */
+    u32 next; /* in the target's incoming list, 1 + number */
+};
+
+struct tcache {
+    u8 *rw, *rx;
+    u64 size, used;
+    struct fragment *frags;
+    u32 n_frags;
+    struct link *links;
+    u32 n_links;
+    u8 *side;
+    u64 side_used;
+    u32 hash[HASH_SIZE]; /* 1 + fragment number */
+    u32 *page_head;      /* per physical page: 1 + fragment number, with the list's slot (0 or 1) in bit 31 */
+    u64 phys_pages;
+    u32 generation;
+};
+
+#define SLOT1 0x80000000u
+
+static void *map(u64 size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+struct tcache *tcache_create(u64 bytes, u64 phys_pages, int *err)
+{
+    struct tcache *tc = map(sizeof(*tc));
+    int fd = -1;
+
+    *err = -ENOMEM;
+    if (!tc)
+        return NULL;
+    tc->size = ALIGN_UP(bytes, (u64)PAGE_SIZE);
+    tc->phys_pages = phys_pages;
+    fd = memfd_create("novt-code", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, (off_t)tc->size) < 0) {
+        *err = -errno;
+        goto fail;
+    }
+    tc->rw = mmap(NULL, tc->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    tc->rx = mmap(NULL, tc->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    tc->frags = map((u64)FRAGS_MAX * sizeof(*tc->frags));
+    tc->links = map((u64)LINKS_MAX * sizeof(*tc->links));
+    tc->side = map(SIDE_BYTES);
+    tc->page_head = map(phys_pages * sizeof(*tc->page_head));
+    if (tc->rw == MAP_FAILED || tc->rx == MAP_FAILED || !tc->frags || !tc->links || !tc->side || !tc->page_head)
+        goto fail;
+    close(fd);
+    tc->used = 16; /* offset 0 means "none" */
+    return tc;
+fail:
+    if (fd >= 0)
+        close(fd);
+    tcache_destroy(tc);
+    return NULL;
+}
+
+void tcache_destroy(struct tcache *tc)
+{
+    if (!tc)
+        return;
+    if (tc->rw && tc->rw != MAP_FAILED)
+        munmap(tc->rw, tc->size);
+    if (tc->rx && tc->rx != MAP_FAILED)
+        munmap(tc->rx, tc->size);
+    if (tc->frags)
+        munmap(tc->frags, (u64)FRAGS_MAX * sizeof(*tc->frags));
+    if (tc->links)
+        munmap(tc->links, (u64)LINKS_MAX * sizeof(*tc->links));
+    if (tc->side)
+        munmap(tc->side, SIDE_BYTES);
+    if (tc->page_head)
+        munmap(tc->page_head, tc->phys_pages * sizeof(*tc->page_head));
+    munmap(tc, sizeof(*tc));
+}
+
+const u8 *tcache_code(const struct tcache *tc)
+{
+    return tc->rx;
+}
+u64 tcache_code_size(const struct tcache *tc)
+{
+    return tc->size;
+}
+u64 tcache_code_used(const struct tcache *tc)
+{
+    return tc->used;
+}
+u32 tcache_fragments(const struct tcache *tc)
+{
+    return tc->n_frags;
+}
+u32 tcache_generation(const struct tcache *tc)
+{
+    return tc->generation;
+}
+
+static u32 hash_of(const struct frag_key *k)
+{
+    u32 h = (u32)k->gpa * 0x9e3779b1u ^ k->mode * 0x85ebca6bu;
+    return (h ^ h >> 15) & (HASH_SIZE - 1);
+}
+
+static bool key_equal(const struct frag_key *a, const struct frag_key *b)
+{
+    return a->gpa == b->gpa && a->eip == b->eip && a->mode == b->mode && a->cs_base == b->cs_base &&
+           a->cs_limit == b->cs_limit;
+}
+
+struct fragment *tcache_lookup(struct tcache *tc, const struct frag_key *k)
+{
+    for (u32 n = tc->hash[hash_of(k)]; n; n = tc->frags[n - 1].hash_next)
+        if (key_equal(&tc->frags[n - 1].key, k))
+            return &tc->frags[n - 1];
+    return NULL;
+}
+
+const struct fragment *tcache_find_host(const struct tcache *tc, const u8 *pc)
+{
+    u64 off = (u64)(pc - tc->rx);
+    u32 lo = 0, hi = tc->n_frags;
+
+    if (pc < tc->rx || off >= tc->used)
+        return NULL;
+    while (lo < hi) { /* last fragment that starts at or before off */
+        u32 mid = (lo + hi) / 2;
+        if (tc->frags[mid].host <= off)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (!lo)
+        return NULL;
+    const struct fragment *f = &tc->frags[lo - 1];
+    return off < f->host + f->host_len ? f : NULL;
+}
+
+struct fragment *tcache_link_owner(struct tcache *tc, u32 link)
+{
+    NOVT_ASSERT(link < tc->n_links);
+    return &tc->frags[tc->links[link].owner];
+}
+
+bool tcache_reserve(struct tcache *tc, u8 **code, u32 *cap, u32 *first_link)
+{
+    if (tc->used + UNIT_MAX_CODE > tc->size || tc->n_frags == FRAGS_MAX ||
+        tc->n_links + UNIT_MAX_LINKS > LINKS_MAX || tc->side_used + 16384 > SIDE_BYTES)
+        return false;
+    *code = tc->rw + tc->used;
+    *cap = UNIT_MAX_CODE;
+    *first_link = tc->n_links;
+    return true;
+}
+
+void *tcache_alloc(struct tcache *tc, u32 size)
+{
+    u64 at = ALIGN_UP(tc->side_used, 8ull);
+
+    if (at + size > SIDE_BYTES)
+        return NULL;
+    tc->side_used = at + size;
+    return tc->side + at;
+}
+
+static void page_add(struct tcache *tc, u32 n, u32 slot, u64 page)
+{
+    struct fragment *f = &tc->frags[n];
+
+    NOVT_ASSERT(page < tc->phys_pages);
+    f->page_next[slot] = tc->page_head[page];
+    tc->page_head[page] = (n + 1) | (slot ? SLOT1 : 0);
+}
+
+struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 page2, const struct unit *u)
+{
+    u32 n = tc->n_frags, h = hash_of(k);
+    struct fragment *f = &tc->frags[n];
+    struct pcmap *map_copy = tcache_alloc(tc, u->n_insns * (u32)sizeof(struct pcmap));
+
+    if (!map_copy)
+        return NULL;
+    for (u32 i = 0; i < u->n_insns; i++)
+        map_copy[i] = u->pcmap[i];
+    *f = (struct fragment){
+        .key = *k,
+        .page2 = page2,
+        .host = (u32)tc->used,
+        .host_len = u->host_len,
+        .guest_len = (u16)u->guest_len,
+        .n_insns = (u16)u->n_insns,
+        .valid = true,
+        .pcmap = map_copy,
+        .first_link = tc->n_links,
+        .n_links = u->n_links,
+        .hash_next = tc->hash[h],
+    };
+    for (u32 i = 0; i < u->n_links; i++) {
+        const struct unit_link *l = &u->links[i];
+        tc->links[tc->n_links + i] = (struct link){.owner = n,
+                                                   .patch = f->host + l->patch,
+                                                   .stub = f->host + l->stub,
+                                                   .expect = l->expect ? f->host + l->expect : 0};
+    }
+    tc->n_links += u->n_links;
+    tc->used = ALIGN_UP(tc->used + u->host_len, 16ull);
+    page_add(tc, n, 0, k->gpa >> PAGE_SHIFT);
+    if (page2)
+        page_add(tc, n, 1, page2 - 1);
+    tc->hash[h] = n + 1;
+    tc->n_frags = n + 1;
+    return f;
+}
+
+static void patch32(struct tcache *tc, u32 at, u32 val)
+{
+    __builtin_memcpy(tc->rw + at, &val, 4);
+}
+
+void tcache_link(struct tcache *tc, u32 link, struct fragment *f, u32 expect)
+{
+    struct link *l = &tc->links[link];
+
+    NOVT_ASSERT(link < tc->n_links && f->valid);
+    if (l->expect)
+        patch32(tc, l->expect, -expect);
+    patch32(tc, l->patch, f->host - (l->patch + 4));
+    if (!l->next) { /* not on a list yet: relinking a link that is on another target's list would corrupt it */
+        l->next = f->incoming ? f->incoming : ~0u;
+        f->incoming = link + 1;
+    }
+}
+
+static void unlink_incoming(struct tcache *tc, struct fragment *f)
+{
+    u32 n = f->incoming;
+
+    f->incoming = 0;
+    while (n && n != ~0u) {
+        struct link *l = &tc->links[n - 1];
+        patch32(tc, l->patch, l->stub - (l->patch + 4));
+        n = l->next;
+        l->next = 0;
+    }
+}
+
+static void unhash(struct tcache *tc, u32 n)
+{
+    u32 *p = &tc->hash[hash_of(&tc->frags[n].key)];
+
+    while (*p && *p != n + 1)
+        p = &tc->frags[*p - 1].hash_next;
+    if (*p)
+        *p = tc->frags[n].hash_next;
+}
+
+/* Bytes that the fragment uses of the physical page that list slot stands for. */
+static bool overlaps(const struct fragment *f, u32 slot, u64 gpa, u32 len)
+{
+    u32 off = (u32)gpa & PAGE_MASK, start = (u32)f->key.gpa & PAGE_MASK;
+
+    if (slot) /* the tail of an instruction that started on the page before */
+        return off < start + f->guest_len - PAGE_SIZE;
+    return off < start + f->guest_len && off + len > start;
+}
+
+u32 tcache_invalidate(struct tcache *tc, u64 gpa, u32 len, void (*dropped)(void *, const struct fragment *),
+                      void *opaque)
+{
+    u32 count = 0, *p;
+
+    if ((gpa >> PAGE_SHIFT) >= tc->phys_pages)
+        return 0;
+    p = &tc->page_head[gpa >> PAGE_SHIFT];
+    while (*p) {
+        u32 slot = *p & SLOT1 ? 1 : 0, n = (*p & ~SLOT1) - 1;
+        struct fragment *f = &tc->frags[n];
+
+        if (f->valid && overlaps(f, slot, gpa, len)) {
+            f->valid = false;
+            unlink_incoming(tc, f);
+            unhash(tc, n);
+            dropped(opaque, f);
+            count++;
+        }
+        if (!f->valid)
+            *p = f->page_next[slot]; /* the other page's list drops it when it is next walked */
+        else
+            p = &f->page_next[slot];
+    }
+    return count;
+}
+
+bool tcache_page_used(const struct tcache *tc, u64 gpa)
+{
+    u32 n;
+
+    if ((gpa >> PAGE_SHIFT) >= tc->phys_pages)
+        return false;
+    n = tc->page_head[gpa >> PAGE_SHIFT];
+    while (n) {
+        const struct fragment *f = &tc->frags[(n & ~SLOT1) - 1];
+        if (f->valid)
+            return true;
+        n = f->page_next[n & SLOT1 ? 1 : 0];
+    }
+    return false;
+}
+
+void tcache_flush(struct tcache *tc, void (*forget)(void *, u64 gpa), void *opaque)
+{
+    for (u32 n = 0; n < tc->n_frags; n++) {
+        struct fragment *f = &tc->frags[n];
+        tc->page_head[f->key.gpa >> PAGE_SHIFT] = 0;
+        if (f->page2)
+            tc->page_head[f->page2 - 1] = 0;
+        f->valid = false;
+    }
+    for (u32 n = 0; n < tc->n_frags; n++) {
+        struct fragment *f = &tc->frags[n];
+        forget(opaque, f->key.gpa & ~(u64)PAGE_MASK);
+        if (f->page2)
+            forget(opaque, (u64)(f->page2 - 1) << PAGE_SHIFT);
+    }
+    for (u32 n = 0; n < HASH_SIZE; n++)
+        tc->hash[n] = 0;
+    tc->n_frags = tc->n_links = 0;
+    tc->side_used = 0;
+    tc->used = 16;
+    tc->generation++;
+}

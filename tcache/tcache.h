@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The translation cache: host code and what is known of it.
+ *
+ * Code lives in one memfd mapped twice, writable at one address and executable at another (W^X). Fragments are allocated
+ * in address order and never move; when code, fragments, links or side storage run out, everything is flushed at once,
+ * which bounds the cache whatever the guest does. An invalidated fragment is unlinked and unfindable, but its
+ * code stays in place until the flush, so that a callout made from it can still return into the monitor.
+ *
+ * Invariants: lookup returns only valid fragments; a chained jump leads to a valid fragment or to its own stub; every valid fragment
+ * is on the list of each physical page whose bytes it was made from. Light code (see cpu/cpu.h).
+ */
+#ifndef NOVT_TCACHE_TCACHE_H
+#define NOVT_TCACHE_TCACHE_H
+
+#include "cpu/insn.h"
+#include "translator/translator.h"
+
+struct tcache;
+
+/* What a fragment was made from, and where it may run. */
+struct frag_key {
+    u64 gpa;  /* of the first byte */
+    u32 eip;
+    u32 mode; /* MODE_* */
+    u32 cs_base, cs_limit;
+};
+
+struct fragment {
+    struct frag_key key;
+    u32 page2;     /* 1 + physical page number of the second page, 0: does not cross */
+    u32 host;      /* offset of its first byte in the code area */
+    u32 host_len;
+    u16 guest_len;
+    u16 n_insns;
+    bool valid;
+    const struct pcmap *pcmap; /* n_insns entries */
+    u32 first_link, n_links;
+    u32 incoming;  /* links chained to this fragment, 1 + number; 0: none */
+    u32 hash_next; /* 1 + number */
+    u32 page_next[2];
+};
+
+/* bytes: size of the code area. Returns NULL with *err (negative errno) on host failure. */
+struct tcache *tcache_create(u64 bytes, u64 phys_pages, int *err);
+void tcache_destroy(struct tcache *tc);
+
+/* Executable address range of the code area. */
+const u8 *tcache_code(const struct tcache *tc);
+u64 tcache_code_size(const struct tcache *tc);
+u64 tcache_code_used(const struct tcache *tc);
+u32 tcache_fragments(const struct tcache *tc); /* since the last flush */
+
+static inline const u8 *fragment_host(const struct tcache *tc, const struct fragment *f)
+{
+    return tcache_code(tc) + f->host;
+}
+
+struct fragment *tcache_lookup(struct tcache *tc, const struct frag_key *k);
+/* The fragment whose code holds this address, valid or not; NULL if none. Async-signal-safe. */
+const struct fragment *tcache_find_host(const struct tcache *tc, const u8 *pc);
+struct fragment *tcache_link_owner(struct tcache *tc, u32 link);
+
+/* Reserves space for one unit: where to write its code, and the number of its first link. False: full, flush and retry. */
+bool tcache_reserve(struct tcache *tc, u8 **code, u32 *cap, u32 *first_link);
+/* Storage that lives until the next flush, or NULL. */
+void *tcache_alloc(struct tcache *tc, u32 size);
+/* Makes the unit written to the reserved space findable. NULL: full. */
+struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 page2, const struct unit *u);
+
+/* Chains link number `link` to f. expect: exec-table value of the target's page, for cross-page links. */
+void tcache_link(struct tcache *tc, u32 link, struct fragment *f, u32 expect);
+
+/* Invalidates the fragments made from bytes [gpa, gpa+len) (within one page); dropped() is called for each. Returns how
+ * many. */
+u32 tcache_invalidate(struct tcache *tc, u64 gpa, u32 len, void (*dropped)(void *, const struct fragment *), void *opaque);
+/* Whether any valid fragment was made from this physical page. */
+bool tcache_page_used(const struct tcache *tc, u64 gpa);
+/* Drops everything. forget(page) is called for each physical page that held code. */
+void tcache_flush(struct tcache *tc, void (*forget)(void *, u64 gpa), void *opaque);
+/* Changes at every flush. */
+u32 tcache_generation(const struct tcache *tc);
+
+#endif

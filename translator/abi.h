@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The contract between translated code and the monitor: who holds what in which host register, and the vcpu slots that
+ * translated code uses.
+ *
+ *   eax ecx edx ebx ebp esi edi   the guest's, upper halves zero
+ *   r12                           guest esp, upper half zero
+ *   r13                           saved flags while the flags state is SAVED: AH-layout in bits 8-15, OF in bit 0
+ *   r14                           base of the current address-space view (tables below it, window above it)
+ *   r15                           struct vcpu
+ *   r8-r11                        scratch within one guest instruction
+ *   rsp                           the vCPU thread's stack, 16-byte aligned
+ *   EFLAGS                        guest arithmetic flags and DF (flags state HOST)
+ *   x87/MMX/SSE                   the guest's
+ *
+ * This header is also included by monitor/thunks.S, so it holds only macros.
+ */
+#ifndef NOVT_TRANSLATOR_ABI_H
+#define NOVT_TRANSLATOR_ABI_H
+
+/* Offsets into struct vcpu (checked by static assertions in monitor/run.c). */
+#define VO_GPR     0
+#define VO_ESP     16
+#define VO_EIP     32
+#define VO_AFLAGS  36
+#define VO_IFLAG   44
+#define VO_KICK    56
+#define VO_INTR    60
+#define VO_SEG     96
+#define VO_SEG_SIZE 16
+#define VO_SEG_FAST 2
+#define VO_SEG_BASE 4
+#define VO_SEG_LIMIT 8
+#define VO_BT      264
+
+#define BT_OFF(n)  (VO_BT + 8 * (n))
+
+/* v->bt[] slots. */
+#define BT_BASE    0  /* r14 */
+#define BT_HOSTRSP 1  /* rsp of the C caller */
+#define BT_RESUME  2  /* where a callout continues */
+#define BT_IBTC    3  /* indirect-branch target cache: pairs {-(eip + salt), host address} */
+#define BT_SALT    4  /* identifies view, mode and code segment in the cache's tags */
+#define BT_TMP     5  /* values that must survive a second memory access of one instruction */
+#define BT_COUNT   6  /* retired guest instructions (only with counting on) */
+#define BT_THUNK0  8  /* first thunk address */
+
+/* Thunks: jmp [r15 + BT_OFF(BT_THUNK0 + n)]. r8-r11 carry arguments, see monitor/thunks.S. */
+#define TH_READ_MISS  0 /* r8d linear, r9d eip, r10 next, r11 retry */
+#define TH_WRITE_MISS 1 /* the same */
+#define TH_SLOW       2 /* r9d eip, r10 next: interpret this instruction */
+#define TH_EXEC       3 /* r8 struct insn *, r9d eip, r10 next: execute this decoded instruction */
+#define TH_LOOKUP     4 /* r8d target eip: find or translate, fill the branch cache */
+#define TH_LINK       5 /* r8d target eip, r9d link number: find or translate, chain */
+#define TH_INTR       6 /* r9d eip: an interrupt is pending and IF is set */
+#define TH_COUNT_     7
+
+/* IBTC geometry: indexed by the low 16 bits of the target eip. */
+#define IBTC_ENTRIES 65536
+
+#endif

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Near control transfers: jmp, jcc, call, ret, loop, jcxz, direct and indirect. */
+#include "translator/xl.h"
+
+/* Where CS is not flat, a target beyond its limit must fault at the branch: only the interpreter's handler checks that. */
+static bool target_ok(const struct xl *x, u32 target)
+{
+    return (x->env->mode & MODE_FLATCS) || target <= x->env->cs_limit;
+}
+
+static bool indirect_ok(const struct xl *x, u32 opsize)
+{
+    return (x->env->mode & MODE_FLATCS) || x->env->cs_limit == 0xffffffff ||
+           (opsize == 2 && x->env->cs_limit >= 0xffff);
+}
+
+/* r8d = the operand of an indirect call or jump. */
+static bool load_target(struct xl *x, const struct insn *i)
+{
+    struct emit *e = &x->e;
+
+    if (!i->has_mem) {
+        if (i->opsize == 2) {
+            e_rex(e, 0, R8, 0, hreg(i->rm));
+            e8(e, 0x0f);
+            e8(e, 0xb7);
+            e_modrm(e, 3, R8, hreg(i->rm));
+        } else {
+            e_mov_rr32(e, R8, hreg(i->rm));
+        }
+        return true;
+    }
+    if (!seg_inline(x, i->seg, false))
+        return false;
+    ea_linear(x, i, i->opsize, false, 0);
+    mem_lookup(x, i->opsize, false);
+    load_op(x, R8, i->opsize);
+    return true;
+}
+
+static bool branch_op(struct xl *x, const struct insn *i, struct cls c)
+{
+    struct emit *e = &x->e;
+    u32 target = insn_eip(x, x->k) + i->len + i->imm;
+    u32 n = i->opsize;
+    u32 at;
+
+    if (n == 2)
+        target &= 0xffff;
+    switch (c.act) {
+    case ACT_JCC:
+        if (!target_ok(x, target))
+            return false;
+        exit_cond(x, i->opcode & 15, target);
+        return true;
+    case ACT_JMP:
+        if (!target_ok(x, target))
+            return false;
+        exit_direct(x, target);
+        x->done = true;
+        return true;
+    case ACT_CALL:
+        if (!target_ok(x, target) || !push_const(x, next_eip(x, i), n))
+            return false;
+        exit_direct(x, target);
+        x->done = true;
+        return true;
+    case ACT_JMP_IND:
+        if (!indirect_ok(x, n) || !load_target(x, i))
+            return false;
+        exit_indirect(x);
+        return true;
+    case ACT_CALL_IND:
+        if (!indirect_ok(x, n) || !seg_inline(x, S_SS, true) || !load_target(x, i))
+            return false;
+        e_rm(e, 0, 0x89, R8, R15, -1, 1, BT_OFF(BT_TMP));
+        push_const(x, next_eip(x, i), n);
+        e_rm(e, 0, 0x8b, R8, R15, -1, 1, BT_OFF(BT_TMP));
+        exit_indirect(x);
+        return true;
+    case ACT_RET:
+        if (!indirect_ok(x, n) || !pop_value(x, n))
+            return false;
+        sp_add(x, (i32)(n + (i->opcode == 0xc2 ? i->imm & 0xffff : 0)));
+        exit_indirect(x);
+        return true;
+    case ACT_LOOP:
+        if (i->adsize != 4 || !target_ok(x, target))
+            return false;
+        fl_host(x);
+        count_flush(x);
+        e_lea32(e, RCX, RCX, -1, 1, -1);
+        e8(e, 0xe3); /* jrcxz +5: over the jmp to the exit */
+        e8(e, 5);
+        at = e_jmp(e);
+        u32 skip = e_jmp(e);
+        e_fix32(e, at, e->pos);
+        exit_direct(x, target);
+        e_fix32(e, skip, e->pos);
+        return true;
+    case ACT_JCXZ:
+        if (i->adsize != 4 || !target_ok(x, target))
+            return false;
+        fl_host(x);
+        count_flush(x);
+        e8(e, 0xe3); /* jrcxz +5: over the jmp that skips the exit */
+        e8(e, 5);
+        at = e_jmp(e);
+        exit_direct(x, target);
+        e_fix32(e, at, e->pos);
+        return true;
+    }
+    return false;
+}
+
+void act_branch(struct xl *x, const struct insn *i, struct cls c)
+{
+    if (!branch_op(x, i, c))
+        exit_exec(x, i);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Instructions that long mode still has: the same instruction again, with registers and memory operand mapped.
+ *
+ * Two encodings need care. A REX prefix turns ah/ch/dh/bh into spl/bpl/sil/dil, and every memory operand needs one
+ * (r8, r9): the high byte is then swapped with the low one around the instruction. And prefixes that mean nothing to the
+ * guest's CPU may mean something to a newer host (rep bsf = tzcnt), so only prefixes that the opcode defines are kept.
+ * LOCK is dropped: the guest has one CPU, and devices write memory only under its nose.
+ */
+#include "translator/xl.h"
+
+static bool is_high(u8 kind, u8 reg)
+{
+    return kind == OK_GB && reg >= 4;
+}
+
+static int map_reg(u8 kind, u8 reg)
+{
+    return kind == OK_G || kind == OK_G32 ? hreg(reg) : reg;
+}
+
+/* Prefixes, REX and opcode bytes. */
+static void emit_opcode(struct xl *x, const struct insn *i, struct cls c, int reg, int index, int base)
+{
+    struct emit *e = &x->e;
+    bool simd = i->fpu >= 2;
+
+    if (simd ? (i->pfx & PFX_66) != 0 : i->opsize == 2 && c.reg != OK_GB && c.rm != OK_GB && i->fpu == 0)
+        e8(e, 0x66);
+    else if (i->opsize == 2 && i->map == 1 && (i->opcode == 0xb6 || i->opcode == 0xbe))
+        e8(e, 0x66); /* movzx/movsx r16, r/m8 */
+    if (simd && (i->pfx & PFX_REP))
+        e8(e, 0xf3);
+    if (simd && (i->pfx & PFX_REPNE))
+        e8(e, 0xf2);
+    e_rex(e, 0, reg, index, base);
+    if (i->map == 1)
+        e8(e, 0x0f);
+    e8(e, i->map == 0 && i->opcode == 0x82 ? 0x80 : i->opcode);
+}
+
+static void emit_imm(struct xl *x, const struct insn *i)
+{
+    for (u32 n = i->imm_off; n < i->len; n++)
+        e8(&x->e, i->raw[n]);
+}
+
+static void emit_swap(struct xl *x, u8 reg) /* xchg low, high: neither flags nor anything else change */
+{
+    e8(&x->e, 0x86);
+    e_modrm(&x->e, 3, reg, reg - 4);
+}
+
+void act_copy(struct xl *x, const struct insn *i, struct cls c)
+{
+    int reg = i->has_modrm ? map_reg(c.reg, i->reg) : 0;
+
+    if (!i->has_modrm) {
+        fl_before_op(x, i);
+        emit_opcode(x, i, c, 0, 0, 0);
+        emit_imm(x, i);
+        return;
+    }
+    if (!i->has_mem) {
+        int rm = map_reg(c.rm, i->rm);
+        bool rex = reg >= 8 || rm >= 8;
+        if (rex && (is_high(c.reg, i->reg) || is_high(c.rm, i->rm))) {
+            exit_exec(x, i);
+            return;
+        }
+        fl_before_op(x, i);
+        emit_opcode(x, i, c, reg, 0, rm);
+        e_modrm(&x->e, 3, reg, rm);
+        emit_imm(x, i);
+        return;
+    }
+    bool write = c.acc != MA_R;
+    bool high = is_high(c.reg, i->reg);
+    if (c.acc == MA_NONE || !i->memsize || i->memsize > 16 || !seg_inline(x, i->seg, write) ||
+        (high && i->map == 1 && i->opcode == 0xb0)) { /* cmpxchg uses al too */
+        exit_exec(x, i);
+        return;
+    }
+    ea_linear(x, i, i->memsize, write, 0);
+    mem_lookup(x, i->memsize, write);
+    fl_before_op(x, i);
+    if (high) {
+        emit_swap(x, i->reg);
+        reg -= 4;
+    }
+    emit_opcode(x, i, c, reg, R9, R8);
+    e_mem(&x->e, reg, R8, R9, 1, 0);
+    emit_imm(x, i);
+    if (high)
+        emit_swap(x, i->reg);
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Everything else that has an action of its own: the encodings that long mode dropped, simple string instructions, and the
+ * sensitive instructions that are cheap enough to inline (cli, sti, pushf, reads of segment registers: they only touch
+ * the virtual state in struct vcpu). The rest of the sensitive ones are callouts. emit_insn() routes by action.
+ */
+#include "translator/xl.h"
+
+static void op66(struct xl *x, u32 n)
+{
+    if (n == 2)
+        e8(&x->e, 0x66);
+}
+
+static bool flat_seg(const struct xl *x, int seg)
+{
+    return (seg == S_DS && (x->env->mode & MODE_FLATDS)) || (seg == S_ES && (x->env->mode & MODE_FLATES)) ||
+           (seg == S_SS && (x->env->mode & MODE_FLATSS)) || (seg == S_CS && (x->env->mode & MODE_FLATCS));
+}
+
+/* The host's own string instruction on host addresses: it honours DF, which is live in EFLAGS. Afterwards the guest
+ * pointer is the host one minus the page's offset, which the lookup left in r9 (segments are flat: linear = offset). */
+static bool string_op(struct xl *x, const struct insn *i)
+{
+    struct emit *e = &x->e;
+    u32 n = i->opcode & 1 ? i->opsize : 1;
+    bool movs = i->opcode <= 0xa5, lods = i->opcode >= 0xac;
+
+    if (i->adsize != 4 || (!movs && !lods && !flat_seg(x, S_ES)) || (lods && !flat_seg(x, i->seg)) ||
+        (movs && (!flat_seg(x, i->seg) || !flat_seg(x, S_ES))))
+        return false;
+    if (movs || lods) {
+        e_mov_rr32(e, R8, RSI);
+        mem_lookup(x, n, false);
+    }
+    if (movs)
+        e_rm(e, 1, 0x89, R9, R15, -1, 1, BT_OFF(BT_TMP));
+    if (!lods) {
+        e_mov_rr32(e, R8, RDI);
+        mem_lookup(x, n, true);
+        e_lea64(e, RDI, RDI, R9, 1, 0);
+    }
+    if (movs)
+        e_rm(e, 1, 0x8b, R10, R15, -1, 1, BT_OFF(BT_TMP));
+    else if (lods)
+        e_mov_rr64(e, R10, R9);
+    if (movs || lods)
+        e_lea64(e, RSI, RSI, R10, 1, 0);
+    op66(x, n);
+    e8(e, i->opcode);
+    if (!lods) {
+        e_rr(e, 1, 0x2b, RDI, R9); /* sub rdi, r9: flags are free here */
+        e_mov_rr32(e, RDI, RDI);
+    }
+    if (movs || lods) {
+        e_rr(e, 1, 0x2b, RSI, R10);
+        e_mov_rr32(e, RSI, RSI);
+    }
+    return true;
+}
+
+/* mov r/m, [A0..A3] moffs */
+static bool moffs_op(struct xl *x, const struct insn *i, struct cls c)
+{
+    u32 n = i->opcode & 1 ? i->opsize : 1;
+    bool write = c.acc == MA_W;
+
+    if (!seg_inline(x, i->seg, write))
+        return false;
+    e_mov_ri32(&x->e, R8, i->adsize == 2 ? i->imm & 0xffff : i->imm);
+    seg_apply(x, i->seg, n, write);
+    mem_lookup(x, n, write);
+    op66(x, n);
+    e_rm(&x->e, 0, (u8)((write ? 0x88 : 0x8a) | (i->opcode & 1)), RAX, R8, R9, 1, 0);
+    return true;
+}
+
+/* bt, bts, btr, btc Ev, Gv: with a memory operand the bit offset also moves the address (SDM vol. 2, BT). */
+static bool bits_op(struct xl *x, const struct insn *i, struct cls c)
+{
+    struct emit *e = &x->e;
+    bool write = c.acc == MA_RW;
+
+    if (!i->has_mem) {
+        act_copy(x, i, c);
+        return true;
+    }
+    if (i->opsize != 4 || i->adsize != 4 || !seg_inline(x, i->seg, write))
+        return false;
+    fl_clobber(x);
+    ea_offset(x, i, R8, 0);
+    e_mov_rr32(e, R10, hreg(i->reg));
+    e_rex(e, 0, 0, 0, R10); /* sar r10d, 5 */
+    e8(e, 0xc1);
+    e_modrm(e, 3, 7, R10);
+    e8(e, 5);
+    e_lea32(e, R8, R8, R10, 4, 0);
+    seg_apply(x, i->seg, 4, write);
+    mem_lookup(x, 4, write);
+    e_mov_rr32(e, R10, hreg(i->reg));
+    e_rex(e, 0, 0, 0, R10); /* and r10d, 31 */
+    e8(e, 0x83);
+    e_modrm(e, 3, 4, R10);
+    e8(e, 31);
+    fl_before_op(x, i);
+    e_rex(e, 0, R10, R9, R8);
+    e8(e, 0x0f);
+    e8(e, i->opcode);
+    e_mem(e, R10, R8, R9, 1, 0);
+    return true;
+}
+
+/* pushfd: the guest's image is assembled from the saved arithmetic flags, DF, and the virtual flags. */
+static bool pushf_op(struct xl *x, const struct insn *i)
+{
+    struct emit *e = &x->e;
+
+    if (i->opsize != 4 || (x->env->mode & MODE_VM) || !seg_inline(x, S_SS, true))
+        return false;
+    fl_force_saved(x);
+    ea_stack(x, -4, 4, true);
+    mem_lookup(x, 4, true);
+    e_mov_rr32(e, R10, R13);
+    e_rex(e, 0, 0, 0, R10); /* shr r10d, 8 */
+    e8(e, 0xc1);
+    e_modrm(e, 3, 5, R10);
+    e8(e, 8);
+    e_rex(e, 0, 0, 0, R10); /* and r10d, 0xd5 */
+    e8(e, 0x81);
+    e_modrm(e, 3, 4, R10);
+    e32(e, 0xd5);
+    e_mov_rr32(e, R11, R13);
+    e_rex(e, 0, 0, 0, R11); /* and r11d, 1 */
+    e8(e, 0x83);
+    e_modrm(e, 3, 4, R11);
+    e8(e, 1);
+    e_rex(e, 0, 0, 0, R11); /* shl r11d, 11 */
+    e8(e, 0xc1);
+    e_modrm(e, 3, 4, R11);
+    e8(e, 11);
+    e_rr(e, 0, 0x0b, R10, R11);
+    e_rex(e, 0, R11, 0, R15); /* movzx r11d, byte [iflag] */
+    e8(e, 0x0f);
+    e8(e, 0xb6);
+    e_mem(e, R11, R15, -1, 1, VO_IFLAG);
+    e_rex(e, 0, 0, 0, R11); /* shl r11d, 9 */
+    e8(e, 0xc1);
+    e_modrm(e, 3, 4, R11);
+    e8(e, 9);
+    e_rr(e, 0, 0x0b, R10, R11);
+    e_rm(e, 0, 0x8b, R11, R15, -1, 1, VO_AFLAGS + 4); /* sflags */
+    e_rex(e, 0, 0, 0, R11);                           /* and r11d, ~(RF | VM) */
+    e8(e, 0x81);
+    e_modrm(e, 3, 4, R11);
+    e32(e, ~(FL_RF | FL_VM));
+    e_rr(e, 0, 0x0b, R10, R11);
+    e8(e, 0x9c); /* pushfq; pop r11: for DF */
+    e8(e, 0x41);
+    e8(e, 0x5b);
+    e_rex(e, 0, 0, 0, R11);
+    e8(e, 0x81);
+    e_modrm(e, 3, 4, R11);
+    e32(e, FL_DF);
+    e_rr(e, 0, 0x0b, R10, R11);
+    e_rex(e, 0, 0, 0, R10); /* or r10d, 2 */
+    e8(e, 0x83);
+    e_modrm(e, 3, 1, R10);
+    e8(e, 2);
+    store_op(x, R10, 4);
+    sp_add(x, -4);
+    return true;
+}
+
+static bool from_sreg_op(struct xl *x, const struct insn *i)
+{
+    struct emit *e = &x->e;
+
+    if (i->reg > S_GS)
+        return false;
+    if (i->has_mem) {
+        if (!seg_inline(x, i->seg, true))
+            return false;
+        ea_linear(x, i, 2, true, 0);
+        mem_lookup(x, 2, true);
+    }
+    e_rex(e, 0, R11, 0, R15); /* movzx r11d, word [selector] */
+    e8(e, 0x0f);
+    e8(e, 0xb7);
+    e_mem(e, R11, R15, -1, 1, VO_SEG + i->reg * VO_SEG_SIZE);
+    if (i->has_mem)
+        store_op(x, R11, 2);
+    else
+        set_reg(x, i->rm, R11, i->opsize);
+    return true;
+}
+
+static void iflag(struct xl *x, u8 v)
+{
+    e_rex(&x->e, 0, 0, 0, R15); /* mov byte [iflag], v */
+    e8(&x->e, 0xc6);
+    e_mem(&x->e, 0, R15, -1, 1, VO_IFLAG);
+    e8(&x->e, v);
+}
+
+static bool misc_op(struct xl *x, const struct insn *i, struct cls c)
+{
+    struct emit *e = &x->e;
+    int r = hreg(i->opcode & 7);
+
+    switch (c.act) {
+    case ACT_NOP:
+        return true;
+    case ACT_INCDEC: /* FF /0, FF /1 */
+        fl_before_op(x, i);
+        op66(x, i->opsize);
+        e_rr(e, 0, 0xff, (i->opcode >> 3) & 1, r);
+        return true;
+    case ACT_XCHG_A:
+        op66(x, i->opsize);
+        e_rr(e, 0, 0x87, RAX, r);
+        return true;
+    case ACT_MOV_RI:
+        if (i->opcode < 0xb8) {
+            e8(e, i->opcode); /* a byte register: no REX */
+            e8(e, (u8)i->imm);
+        } else if (i->opsize == 2) {
+            e8(e, 0x66);
+            e_rex(e, 0, 0, 0, r);
+            e8(e, 0xb8 | (r & 7));
+            e8(e, (u8)i->imm);
+            e8(e, (u8)(i->imm >> 8));
+        } else {
+            e_mov_ri32(e, r, i->imm);
+        }
+        return true;
+    case ACT_BSWAP:
+        e_rex(e, 0, 0, 0, r);
+        e8(e, 0x0f);
+        e8(e, 0xc8 | (r & 7));
+        return true;
+    case ACT_LEA:
+        if (i->opsize == 4) {
+            ea_offset(x, i, hreg(i->reg), 0);
+        } else {
+            ea_offset(x, i, R8, 0);
+            set_reg(x, i->reg, R8, 2);
+        }
+        return true;
+    case ACT_MOFFS:
+        return moffs_op(x, i, c);
+    case ACT_BITS:
+        return bits_op(x, i, c);
+    case ACT_STRING:
+        return string_op(x, i);
+    case ACT_PUSHF:
+        return pushf_op(x, i);
+    case ACT_MOV_FROM_SREG:
+        return from_sreg_op(x, i);
+    case ACT_CLI:
+        iflag(x, 0);
+        return true;
+    case ACT_STI:
+        if (x->k + 1 >= x->u->n_insns) /* the shadow would reach into another unit */
+            return false;
+        iflag(x, 1);
+        x->inhibit = true;
+        return true;
+    }
+    return false;
+}
+
+void emit_insn(struct xl *x, const struct insn *i)
+{
+    struct cls c = x->cls[x->k];
+
+    switch (c.act) {
+    case ACT_COPY:
+        act_copy(x, i, c);
+        break;
+    case ACT_PUSH_R: case ACT_POP_R: case ACT_PUSH_I: case ACT_PUSH_M: case ACT_POP_M: case ACT_PUSH_SREG:
+    case ACT_LEAVE:
+        act_stack(x, i, c);
+        break;
+    case ACT_JCC: case ACT_JMP: case ACT_CALL: case ACT_JMP_IND: case ACT_CALL_IND: case ACT_RET: case ACT_LOOP:
+    case ACT_JCXZ:
+        act_branch(x, i, c);
+        break;
+    default:
+        if (!misc_op(x, i, c))
+            exit_exec(x, i);
+    }
+}

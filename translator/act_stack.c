@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Stack instructions: pushes and pops of registers, immediates, memory and segment selectors, leave.
+ *
+ * Order within each: every lookup first, then the store or the register, then esp; so a miss or fault on any operand
+ * finds nothing changed.
+ */
+#include "translator/xl.h"
+
+/* esp += delta, without flags; 16-bit stacks change sp only. */
+void sp_add(struct xl *x, i32 delta)
+{
+    struct emit *e = &x->e;
+
+    if (x->env->mode & MODE_SS32) {
+        e_lea32(e, R12, R12, -1, 1, delta);
+    } else {
+        e_lea32(e, R11, R12, -1, 1, delta);
+        e8(e, 0x66);
+        e_mov_rr32(e, R12, R11);
+    }
+}
+
+/* mov [r8 + r9], reg of n bytes */
+void store_op(struct xl *x, int reg, u32 n)
+{
+    if (n == 2)
+        e8(&x->e, 0x66);
+    e_rm(&x->e, 0, n == 1 ? 0x88 : 0x89, reg, R8, R9, 1, 0);
+}
+
+/* reg = [r8 + r9], n bytes, zero-extended */
+void load_op(struct xl *x, int reg, u32 n)
+{
+    struct emit *e = &x->e;
+
+    if (n == 4) {
+        e_rm(e, 0, 0x8b, reg, R8, R9, 1, 0);
+        return;
+    }
+    e_rex(e, 0, reg, R9, R8);
+    e8(e, 0x0f);
+    e8(e, n == 2 ? 0xb7 : 0xb6);
+    e_mem(e, reg, R8, R9, 1, 0);
+}
+
+/* Guest register g = reg, n bytes. */
+void set_reg(struct xl *x, u8 g, int reg, u32 n)
+{
+    if (n == 2)
+        e8(&x->e, 0x66);
+    e_mov_rr32(&x->e, hreg(g), reg);
+}
+
+/* Pushes a value that `put` stores; the common frame of all pushes. */
+static bool push_begin(struct xl *x, u32 n)
+{
+    if (!seg_inline(x, S_SS, true))
+        return false;
+    ea_stack(x, -(i32)n, n, true);
+    mem_lookup(x, n, true);
+    return true;
+}
+
+static void push_imm(struct xl *x, u32 imm, u32 n)
+{
+    struct emit *e = &x->e;
+
+    if (n == 2)
+        e8(e, 0x66);
+    e_rex(e, 0, 0, R9, R8);
+    e8(e, 0xc7);
+    e_mem(e, 0, R8, R9, 1, 0);
+    e8(e, (u8)imm);
+    e8(e, (u8)(imm >> 8));
+    if (n == 4) {
+        e8(e, (u8)(imm >> 16));
+        e8(e, (u8)(imm >> 24));
+    }
+}
+
+bool push_const(struct xl *x, u32 imm, u32 n)
+{
+    if (!push_begin(x, n))
+        return false;
+    push_imm(x, imm, n);
+    sp_add(x, -(i32)n);
+    return true;
+}
+
+/* r8d = popped value; esp not yet changed. */
+bool pop_value(struct xl *x, u32 n)
+{
+    if (!seg_inline(x, S_SS, false))
+        return false;
+    ea_stack(x, 0, n, false);
+    mem_lookup(x, n, false);
+    load_op(x, R8, n);
+    return true;
+}
+
+static bool stack_op(struct xl *x, const struct insn *i, struct cls c)
+{
+    struct emit *e = &x->e;
+    u32 n = i->opsize;
+
+    switch (c.act) {
+    case ACT_PUSH_R:
+        if (!push_begin(x, n))
+            return false;
+        store_op(x, hreg(i->opcode & 7), n);
+        sp_add(x, -(i32)n);
+        return true;
+    case ACT_PUSH_I:
+        return push_const(x, i->imm, n);
+    case ACT_PUSH_SREG: {
+        int s = i->map == 1 ? (i->opcode == 0xa0 ? S_FS : S_GS) : i->opcode >> 3;
+        if (!push_begin(x, n))
+            return false;
+        e_rex(e, 0, R11, 0, R15);
+        e8(e, 0x0f);
+        e8(e, 0xb7); /* movzx r11d, word [selector] */
+        e_mem(e, R11, R15, -1, 1, VO_SEG + s * VO_SEG_SIZE);
+        store_op(x, R11, n);
+        sp_add(x, -(i32)n);
+        return true;
+    }
+    case ACT_PUSH_M:
+        if (!i->has_mem) { /* FF /6 with a register */
+            if (!push_begin(x, n))
+                return false;
+            store_op(x, hreg(i->rm), n);
+            sp_add(x, -(i32)n);
+            return true;
+        }
+        if (!seg_inline(x, i->seg, false) || !seg_inline(x, S_SS, true))
+            return false;
+        ea_linear(x, i, n, false, 0);
+        mem_lookup(x, n, false);
+        load_op(x, R8, n);
+        e_rm(e, 0, 0x89, R8, R15, -1, 1, BT_OFF(BT_TMP));
+        push_begin(x, n);
+        e_rm(e, 0, 0x8b, R11, R15, -1, 1, BT_OFF(BT_TMP));
+        store_op(x, R11, n);
+        sp_add(x, -(i32)n);
+        return true;
+    case ACT_POP_R:
+        if (!pop_value(x, n))
+            return false;
+        sp_add(x, (i32)n);
+        set_reg(x, i->opcode & 7, R8, n);
+        return true;
+    case ACT_POP_M:
+        if (!i->has_mem) {
+            if (!pop_value(x, n))
+                return false;
+            sp_add(x, (i32)n);
+            set_reg(x, i->rm, R8, n);
+            return true;
+        }
+        if (!seg_inline(x, i->seg, true) || !pop_value(x, n))
+            return false;
+        e_rm(e, 0, 0x89, R8, R15, -1, 1, BT_OFF(BT_TMP));
+        ea_linear(x, i, n, true, (i32)n);
+        mem_lookup(x, n, true);
+        e_rm(e, 0, 0x8b, R11, R15, -1, 1, BT_OFF(BT_TMP));
+        store_op(x, R11, n);
+        sp_add(x, (i32)n);
+        return true;
+    case ACT_LEAVE:
+        if (n != 4 || !(x->env->mode & MODE_SS32) || !seg_inline(x, S_SS, false))
+            return false;
+        e_mov_rr32(e, R8, RBP);
+        seg_apply(x, S_SS, 4, false);
+        mem_lookup(x, 4, false);
+        load_op(x, R8, 4);
+        e_lea32(e, R12, RBP, -1, 1, 4);
+        e_mov_rr32(e, RBP, R8);
+        return true;
+    }
+    return false;
+}
+
+void act_stack(struct xl *x, const struct insn *i, struct cls c)
+{
+    if (!stack_op(x, i, c))
+        exit_exec(x, i);
+}

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Ways out of a unit: chained direct exits, indirect branches, callouts, and the out-of-line stubs.
+ *
+ * A direct exit within the page is `jmp rel32` (or jcc rel32) to its stub until it is chained to its target. An exit to
+ * another page may be chained too, but every passage checks that this address space still maps the target page to the
+ * physical page it was chained for:
+ *
+ *      mov  r11, rcx
+ *      mov  ecx, [r14 + exec table entry of the target page]
+ *      lea  ecx, [rcx - expected]
+ *      jrcxz same
+ *      mov  rcx, r11
+ *      jmp  stub
+ *  same: mov rcx, r11
+ *      jmp  target
+ *
+ * That is what makes chains safe across address spaces and demand paging without flushing anything on CR3 loads. Flags
+ * survive it, so exits need no knowledge of the target's liveness.
+ */
+#include "shadowpt/shadowpt.h"
+#include "translator/xl.h"
+
+static void jmp_thunk(struct emit *e, int th)
+{
+    e_rm(e, 0, 0xff, 4, R15, -1, 1, BT_OFF(BT_THUNK0 + th)); /* jmp [r15 + slot] */
+}
+
+void count_flush(struct xl *x)
+{
+    struct emit *e = &x->e;
+
+    if (x->env->count && x->uncounted) {
+        e_rm(e, 1, 0x8b, R11, R15, -1, 1, BT_OFF(BT_COUNT));
+        e_lea64(e, R11, R11, -1, 1, (i32)x->uncounted);
+        e_rm(e, 1, 0x89, R11, R15, -1, 1, BT_OFF(BT_COUNT));
+    }
+    x->uncounted = 0;
+}
+
+void stub_add(struct xl *x, enum stub_kind kind, u32 from, u32 size, u32 back, u32 link)
+{
+    if (x->n_stubs == MAX_STUBS) {
+        x->e.overflow = true;
+        return;
+    }
+    x->stubs[x->n_stubs++] = (struct stub){.kind = kind,
+                                           .insn = (u8)x->k,
+                                           .saved = x->fs == FS_SAVED,
+                                           .size = (u8)size,
+                                           .from = from,
+                                           .back = back,
+                                           .link = link};
+}
+
+void jump_insn(struct xl *x, u32 at, u32 insn)
+{
+    if (x->n_fixups == MAX_FIXUPS) {
+        x->e.overflow = true;
+        return;
+    }
+    x->fixups[x->n_fixups++] = (struct fixup){.at = at, .insn = (u8)insn};
+}
+
+int unit_insn_at(const struct xl *x, u32 target)
+{
+    for (u32 k = 0; k < x->u->n_insns; k++)
+        if (insn_eip(x, k) == target)
+            return (int)k;
+    return -1;
+}
+
+static bool same_page(const struct xl *x, u32 target)
+{
+    u32 base = x->env->cs_base;
+    return !x->u->crosses && ((x->env->eip + base) >> PAGE_SHIFT) == ((target + base) >> PAGE_SHIFT);
+}
+
+/* Registers a chainable exit whose rel32 is at `patch`. */
+static u32 link_new(struct xl *x, u32 target, u32 patch, u32 expect)
+{
+    u32 n = x->u->n_links;
+
+    if (n == UNIT_MAX_LINKS) {
+        x->e.overflow = true;
+        return 0;
+    }
+    x->u->links[n] = (struct unit_link){.target = target, .patch = patch, .expect = expect};
+    x->u->n_links++;
+    stub_add(x, STUB_LINK, patch, 0, 0, n);
+    return n;
+}
+
+/* The checked jump to another page; its two ways to fail share the link's stub. */
+static void emit_xpage(struct xl *x, u32 target)
+{
+    struct emit *e = &x->e;
+    u32 page = (target + x->env->cs_base) >> PAGE_SHIFT;
+    u32 same, miss, expect, n;
+
+    e_mov_rr64(e, R11, RCX);
+    e_rm(e, 0, 0x8b, RCX, R14, -1, 1, (i32)(page * 4) - (i32)SPACE_XT_OFF);
+    e8(e, 0x8d); /* lea ecx, [rcx + disp32] */
+    e_modrm(e, 2, RCX, RCX);
+    e32(e, 0);
+    expect = e->pos - 4;
+    same = e_jrcxz(e);
+    e_mov_rr64(e, RCX, R11);
+    miss = e_jmp(e);
+    e_fix8(e, same, e->pos);
+    e_mov_rr64(e, RCX, R11);
+    n = link_new(x, target, e_jmp(e), expect);
+    stub_add(x, STUB_LINK, miss, 0, 0, n);
+}
+
+void exit_direct(struct xl *x, u32 target)
+{
+    int t = unit_insn_at(x, target);
+
+    fl_host(x);
+    count_flush(x);
+    if (t >= 0 && x->target[t])
+        jump_insn(x, e_jmp(&x->e), (u32)t);
+    else if (same_page(x, target))
+        link_new(x, target, e_jmp(&x->e), 0);
+    else
+        emit_xpage(x, target);
+}
+
+void exit_cond(struct xl *x, int cc, u32 target)
+{
+    int t = unit_insn_at(x, target);
+
+    fl_host(x);
+    count_flush(x);
+    u32 j = e_jcc(&x->e, cc);
+    if (t >= 0 && x->target[t]) {
+        jump_insn(x, j, (u32)t);
+    } else if (same_page(x, target)) {
+        link_new(x, target, j, 0);
+    } else {
+        stub_add(x, STUB_XPAGE, j, 0, 0, target);
+    }
+}
+
+void exit_indirect(struct xl *x)
+{
+    struct emit *e = &x->e;
+
+    count_flush(x);
+    x->done = true;
+    if (!(x->env->opts & OPT(ibtc))) {
+        fl_host(x);
+        jmp_thunk(e, TH_LOOKUP);
+        return;
+    }
+    e_rex(e, 0, R9, 0, R8); /* movzx r9d, r8w */
+    e8(e, 0x0f);
+    e8(e, 0xb7);
+    e_modrm(e, 3, R9, R8);
+    e_lea32(e, R9, R9, R9, 1, 0);
+    e_rm(e, 1, 0x8b, R10, R15, -1, 1, BT_OFF(BT_IBTC));
+    e_lea64(e, R10, R10, R9, 8, 0);
+    e_rm(e, 1, 0x8b, R9, R15, -1, 1, BT_OFF(BT_SALT));
+    if (x->fs == FS_SAVED) {
+        e_rr(e, 1, 0x03, R9, R8);               /* add r9, r8 */
+        e_rm(e, 1, 0x03, R9, R10, -1, 1, 0);    /* add r9, [r10]: the tag is -(eip + salt) */
+        stub_add(x, STUB_IND_MISS, e_jcc(e, 5), 0, 0, 0);
+        fl_emit_restore(e);
+    } else {
+        u32 hit;
+        e_mov_rr64(e, R11, RCX);
+        e_rm(e, 1, 0x8b, RCX, R10, -1, 1, 0);
+        e_lea64(e, RCX, RCX, R8, 1, 0);
+        e_lea64(e, RCX, RCX, R9, 1, 0);
+        hit = e_jrcxz(e);
+        e_mov_rr64(e, RCX, R11);
+        jmp_thunk(e, TH_LOOKUP);
+        e_fix8(e, hit, e->pos);
+        e_mov_rr64(e, RCX, R11);
+    }
+    e_rm(e, 0, 0xff, 4, R10, -1, 1, 8); /* jmp [r10 + 8] */
+    x->fs = FS_HOST;
+}
+
+void exit_exec(struct xl *x, const struct insn *i)
+{
+    struct emit *e = &x->e;
+    struct insn *kept = x->env->keep_insn(x->env->opaque, i);
+
+    if (!kept) {
+        e->overflow = true;
+        return;
+    }
+    fl_host(x);
+    count_flush(x);
+    e_mov_ri64(e, R8, (u64)(uintptr_t)kept);
+    e_mov_ri32(e, R9, insn_eip(x, x->k));
+    u32 at = e_lea_rip(e, R10);
+    jmp_thunk(e, TH_EXEC);
+    e_fix32(e, at, e->pos);
+}
+
+void exit_intr_check(struct xl *x)
+{
+    struct emit *e = &x->e;
+    u32 none;
+
+    e_mov_rr64(e, R11, RCX);
+    e_rm(e, 0, 0x8b, RCX, R15, -1, 1, VO_INTR);
+    none = e_jrcxz(e);
+    e_mov_rr64(e, RCX, R11);
+    if (x->fs == FS_SAVED)
+        fl_emit_restore(e);
+    e_mov_ri32(e, R9, next_eip(x, &x->u->insns[x->k]));
+    jmp_thunk(e, TH_INTR);
+    e_fix8(e, none, e->pos);
+    e_mov_rr64(e, RCX, R11);
+}
+
+/* The instruction's own address, and where the next one starts. */
+static void stub_args(struct xl *x, const struct stub *s)
+{
+    struct emit *e = &x->e;
+
+    if (s->saved)
+        fl_emit_restore(e);
+    e_mov_ri32(e, R9, insn_eip(x, s->insn));
+    jump_insn(x, e_lea_rip(e, R10), s->insn + 1u);
+}
+
+static void stub_emit(struct xl *x, u32 n)
+{
+    struct emit *e = &x->e;
+    struct stub *s = &x->stubs[n];
+
+    x->k = s->insn;
+    x->fs = s->saved ? FS_SAVED : FS_HOST;
+    if (s->from)
+        e_fix32(e, s->from, e->pos);
+    switch (s->kind) {
+    case STUB_MISS_R:
+    case STUB_MISS_W:
+        stub_args(x, s);
+        jump_insn(x, e_lea_rip(e, R11), s->insn);
+        jmp_thunk(e, s->kind == STUB_MISS_R ? TH_READ_MISS : TH_WRITE_MISS);
+        break;
+    case STUB_MISALIGNED:
+        e_lea32(e, R10, R8, -1, 1, (i32)s->size - 1);
+        e_rr(e, 0, 0x33, R10, R8);
+        e_rex(e, 0, 0, 0, R10);
+        e8(e, 0xf7);
+        e_modrm(e, 3, 0, R10);
+        e32(e, 0xfffff000u);
+        e_fix32(e, e_jcc(e, 4), s->back);
+        /* fall through: the access crosses a page */
+        /* FALLTHRU */
+    case STUB_SLOW:
+        stub_args(x, s);
+        jmp_thunk(e, TH_SLOW);
+        break;
+    case STUB_XPAGE:
+        emit_xpage(x, s->link); /* adds LINK stubs, emitted later by the same loop */
+        break;
+    case STUB_LINK: {
+        struct unit_link *l = &x->u->links[s->link];
+        u32 need = l->expect ? OPT(xpage) | OPT(chain) : OPT(chain);
+        bool chain = (x->env->opts & need) == need && (!l->expect || (x->env->mode & MODE_FLATCS));
+        l->stub = s->from == l->patch ? e->pos : l->stub;
+        e_mov_ri32(e, R8, l->target);
+        if (chain)
+            e_mov_ri32(e, R9, x->env->first_link + s->link);
+        jmp_thunk(e, chain ? TH_LINK : TH_LOOKUP);
+        break;
+    }
+    case STUB_IND_MISS:
+        if (s->saved)
+            fl_emit_restore(e);
+        jmp_thunk(e, TH_LOOKUP);
+        break;
+    }
+}
+
+void stubs_emit(struct xl *x)
+{
+    for (u32 n = 0; n < x->n_stubs; n++) /* n_stubs may grow */
+        stub_emit(x, n);
+    for (u32 n = 0; n < x->n_fixups; n++)
+        e_fix32(&x->e, x->fixups[n].at, x->host[x->fixups[n].insn]);
+}

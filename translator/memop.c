@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Memory operands, table form.
+ *
+ *      lea  r8d, [guest operand]          linear address (plus segment base where there is one)
+ *      mov  r9d, r8d
+ *      shr  r9d, 12
+ *      mov  r9, [r14 + r9*8 - table]      host address minus linear address
+ *      test r9, r9
+ *      jz   miss                          -> monitor fills the entry and comes back, or interprets the instruction
+ *      test r8b, size - 1
+ *      jnz  misaligned                    -> out of line: only a page crossing leaves
+ *      op   [r8 + r9]
+ *
+ * No guest state changes before the last lookup of an instruction, so a miss simply starts the instruction again.
+ * Site metadata (kind, size, instruction) lives in the stubs, which is where a window form of the same site will hook in.
+ */
+#include "translator/xl.h"
+#include "shadowpt/shadowpt.h"
+
+static u32 flat_bit(int seg)
+{
+    switch (seg) {
+    case S_DS:
+        return MODE_FLATDS;
+    case S_ES:
+        return MODE_FLATES;
+    case S_SS:
+        return MODE_FLATSS;
+    case S_CS:
+        return MODE_FLATCS;
+    default:
+        return 0;
+    }
+}
+
+static bool real_like(const struct xl *x)
+{
+    return !(x->env->mode & MODE_PE) || (x->env->mode & MODE_VM);
+}
+
+bool seg_inline(const struct xl *x, int seg, bool write)
+{
+    u32 m = x->env->mode;
+
+    if (real_like(x))
+        return true;
+    if (seg == S_CS && write)
+        return false;
+    if (m & flat_bit(seg))
+        return true;
+    if (seg == S_FS && (m & MODE_FULLFS))
+        return true;
+    if (seg == S_GS && (m & MODE_FULLGS))
+        return true;
+    return false;
+}
+
+void seg_apply(struct xl *x, int seg, u32 size, bool write)
+{
+    struct emit *e = &x->e;
+    i32 so = VO_SEG + seg * VO_SEG_SIZE;
+
+    if (x->env->mode & flat_bit(seg))
+        return;
+    if (real_like(x)) {
+        /* limit check of an expand-up segment: the offset and its last byte */
+        fl_clobber(x);
+        if (size > 1) {
+            e_rm(e, 0, 0x3b, R8, R15, -1, 1, so + VO_SEG_LIMIT); /* cmp r8d, limit */
+            u32 a = e_jcc(e, 7);                                 /* ja */
+            e_lea32(e, R9, R8, -1, 1, (i32)size - 1);
+            e_rm(e, 0, 0x3b, R9, R15, -1, 1, so + VO_SEG_LIMIT);
+            stub_add(x, STUB_SLOW, a, size, 0, 0);
+            stub_add(x, STUB_SLOW, e_jcc(e, 7), size, 0, 0);
+        } else {
+            e_rm(e, 0, 0x3b, R8, R15, -1, 1, so + VO_SEG_LIMIT);
+            stub_add(x, STUB_SLOW, e_jcc(e, 7), size, 0, 0);
+        }
+    }
+    e_rm(e, 0, 0x8b, R9, R15, -1, 1, so + VO_SEG_BASE);
+    e_lea32(e, R8, R8, R9, 1, 0);
+}
+
+void ea_offset(struct xl *x, const struct insn *i, int dst, i32 sp_adj)
+{
+    struct emit *e = &x->e;
+    int base = i->base == NOREG ? -1 : hreg(i->base);
+    int index = i->index == NOREG ? -1 : hreg(i->index);
+    i32 disp = i->disp + (i->base == R_ESP ? sp_adj : 0);
+
+    if (base < 0 && index < 0) {
+        e_mov_ri32(e, dst, i->adsize == 2 ? (u32)disp & 0xffff : (u32)disp);
+        return;
+    }
+    if (base < 0) {
+        /* [index*scale + disp32]: mod 0, base 101 */
+        e_rex(e, 0, dst, index, 0);
+        e8(e, 0x8d);
+        e_modrm(e, 0, dst, 4);
+        e8(e, (u8)((i->scale == 8 ? 3 : i->scale == 4 ? 2 : i->scale == 2 ? 1 : 0) << 6 | (index & 7) << 3 | 5));
+        e32(e, (u32)disp);
+    } else if (index < 0 && disp == 0) {
+        e_mov_rr32(e, dst, base);
+    } else {
+        e_lea32(e, dst, base, index, i->scale, disp);
+    }
+    if (i->adsize == 2) { /* movzx dst, dst16 */
+        e_rex(e, 0, dst, 0, dst);
+        e8(e, 0x0f);
+        e8(e, 0xb7);
+        e_modrm(e, 3, dst, dst);
+    }
+}
+
+void ea_linear(struct xl *x, const struct insn *i, u32 size, bool write, i32 sp_adj)
+{
+    ea_offset(x, i, R8, sp_adj);
+    seg_apply(x, i->seg, size, write);
+}
+
+void ea_stack(struct xl *x, i32 delta, u32 size, bool write)
+{
+    struct emit *e = &x->e;
+
+    if (delta)
+        e_lea32(e, R8, R12, -1, 1, delta);
+    else
+        e_mov_rr32(e, R8, R12);
+    if (!(x->env->mode & MODE_SS32)) {
+        e_rex(e, 0, R8, 0, R8);
+        e8(e, 0x0f);
+        e8(e, 0xb7);
+        e_modrm(e, 3, R8, R8);
+    }
+    seg_apply(x, S_SS, size, write);
+}
+
+void mem_lookup(struct xl *x, u32 size, bool write)
+{
+    struct emit *e = &x->e;
+    i32 table = -(i32)(write ? SPACE_WT_OFF : SPACE_RT_OFF);
+    u32 j;
+
+    fl_clobber(x);
+    e_mov_rr32(e, R9, R8);
+    e_rex(e, 0, 0, 0, R9); /* shr r9d, 12 */
+    e8(e, 0xc1);
+    e_modrm(e, 3, 5, R9);
+    e8(e, 12);
+    e_rm(e, 1, 0x8b, R9, R14, R9, 8, table);
+    e_rr(e, 1, 0x85, R9, R9);
+    j = e_jcc(e, 4); /* jz */
+    stub_add(x, write ? STUB_MISS_W : STUB_MISS_R, j, size, 0, 0);
+    if (size == 1)
+        return;
+    if (size == 2 || size == 4 || size == 16) {
+        e_rex(e, 0, 0, 0, R8); /* test r8b, size - 1 */
+        e8(e, 0xf6);
+        e_modrm(e, 3, 0, R8);
+        e8(e, (u8)(size - 1));
+        j = e_jcc(e, 5);
+        stub_add(x, STUB_MISALIGNED, j, size, e->pos, 0);
+    } else {
+        /* 8- and 10-byte operands are often only 4-byte aligned on i386: check for the crossing itself */
+        e_lea32(e, R10, R8, -1, 1, (i32)size - 1);
+        e_rr(e, 0, 0x33, R10, R8); /* xor r10d, r8d */
+        e_rex(e, 0, 0, 0, R10);    /* test r10d, ~0xfff */
+        e8(e, 0xf7);
+        e_modrm(e, 3, 0, R10);
+        e32(e, 0xfffff000u);
+        stub_add(x, STUB_SLOW, e_jcc(e, 5), size, 0, 0);
+    }
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Turns one unit of guest code into host code.
+ *
+ * A unit is a straight run of guest instructions within one page (or a single instruction that crosses a page
+ * boundary), with side exits at conditional branches. The translator sees bytes, an address and a mode, and writes
+ * position-independent host code; it knows nothing of guest memory, the cache or the monitor. Heavy code.
+ */
+#ifndef NOVT_TRANSLATOR_TRANSLATOR_H
+#define NOVT_TRANSLATOR_TRANSLATOR_H
+
+#include "cpu/cpu.h"
+#include "cpu/insn.h"
+#include "translator/abi.h"
+
+#define UNIT_MAX_INSNS 64
+#define UNIT_MAX_LINKS (2 * UNIT_MAX_INSNS + 2)
+#define UNIT_MAX_CODE  32768 /* bytes of host code that any unit fits into */
+
+/* One guest instruction's place in the host code. */
+struct pcmap {
+    u16 host;  /* offset of its first host byte in the fragment */
+    u16 guest; /* offset of the instruction from the unit's eip */
+    u8 flags;  /* PCM_* */
+};
+#define PCM_SAVED    1 /* at its start, guest flags are in r13 */
+#define PCM_OP_SAVED 2 /* when its main host instruction runs, guest flags are in r13 */
+#define PCM_INHIBIT  4 /* interrupts are inhibited at its start (after sti) */
+
+/* A direct exit that can be chained. */
+struct unit_link {
+    u32 target;    /* guest eip */
+    u32 patch;     /* offset of the rel32 to patch */
+    u32 stub;      /* offset of the stub that the rel32 goes to while unlinked */
+    u32 expect;    /* cross-page: offset of the disp32 holding -(expected exec-table value); 0: same page */
+};
+
+struct unit_env {
+    const struct cpu_model *model;
+    u32 opts;
+    u32 mode;         /* MODE_* */
+    u32 eip;          /* of the first instruction */
+    u32 cs_base, cs_limit;
+    const u8 *bytes;  /* guest code at eip */
+    u32 avail;        /* bytes up to the end of the page */
+    const u8 *cross;  /* up to 30 bytes from eip on, running into the next page; NULL if that page is not available */
+    u32 cross_avail;
+    u32 cross_expect; /* exec-table value of the second page */
+    u32 first_link;   /* number of the unit's first link */
+    bool count;       /* emit instruction counting */
+    /* Storage for decoded instructions that the host code refers to; returns NULL when full. */
+    struct insn *(*keep_insn)(void *opaque, const struct insn *i);
+    void *opaque;
+};
+
+struct unit {
+    u32 guest_len;   /* bytes of guest code covered */
+    u32 n_insns;
+    bool crosses;    /* depends on the next page too */
+    u32 host_len;
+    u32 n_links;
+    struct pcmap pcmap[UNIT_MAX_INSNS];
+    struct unit_link links[UNIT_MAX_LINKS];
+    struct insn insns[UNIT_MAX_INSNS]; /* as decoded, for dumps */
+};
+
+enum xlate_status {
+    XLATE_OK,
+    XLATE_NEED_CROSS, /* the first instruction runs into the next page: call again with env->cross */
+    XLATE_FULL,       /* code buffer or instruction storage full */
+    XLATE_INTERP,     /* the first instruction cannot be fetched here (too long, beyond the CS limit): interpret it */
+};
+
+/* Translates into code[0..cap). */
+enum xlate_status translate_unit(const struct unit_env *env, u8 *code, u32 cap, struct unit *out);
+
+#endif

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One unit, from bytes to host code: decode, classify, liveness, emit. Read this file first.
+ *
+ *  1. decode up to UNIT_MAX_INSNS instructions, ending at the page's end, at an unconditional transfer, or before an
+ *     instruction that needs the next page;
+ *  2. classify each (classify.c) and find jumps that stay inside the unit;
+ *  3. compute which arithmetic flags are live before each instruction;
+ *  4. emit each instruction's action, recording where its host code starts (the pc map);
+ *  5. emit the exit for falling off the end, then the out-of-line stubs.
+ */
+#include "translator/xl.h"
+
+static bool ends_unit(const struct xl *x, u32 k)
+{
+    switch (x->cls[k].act) {
+    case ACT_JMP:
+    case ACT_CALL:
+    case ACT_JMP_IND:
+    case ACT_CALL_IND:
+    case ACT_RET:
+    case ACT_EXEC_END:
+        return true;
+    case ACT_JCC:
+    case ACT_LOOP:
+    case ACT_JCXZ:
+        return !(x->env->opts & OPT(superblock));
+    default:
+        return false;
+    }
+}
+
+static enum xlate_status decode_unit(struct xl *x)
+{
+    const struct unit_env *env = x->env;
+    struct unit *u = x->u;
+    u32 off = 0;
+
+    for (u32 k = 0; k < UNIT_MAX_INSNS; k++) {
+        struct insn *i = &u->insns[k];
+        bool crosses = false;
+        int r;
+
+        if (off == env->avail)
+            break;
+        r = insn_decode(env->model, env->bytes + off, env->avail - off, env->mode & MODE_CS32, i);
+        if (r < 0) { /* runs into the next page */
+            if (k)
+                break;
+            if (!env->cross)
+                return XLATE_NEED_CROSS;
+            r = insn_decode(env->model, env->cross, env->cross_avail, env->mode & MODE_CS32, i);
+            crosses = true;
+        }
+        if (r || (!(env->mode & MODE_FLATCS) && (u64)env->eip + off + i->len - 1 > env->cs_limit)) {
+            if (k)
+                break;
+            return XLATE_INTERP;
+        }
+        u->pcmap[k].guest = (u16)off;
+        x->cls[k] = classify(i, env->mode, env->opts);
+        off += i->len;
+        u->n_insns = k + 1;
+        u->crosses = crosses;
+        if (crosses || ends_unit(x, k))
+            break;
+    }
+    u->guest_len = off;
+    return XLATE_OK;
+}
+
+static u32 branch_target(const struct xl *x, u32 k)
+{
+    const struct insn *i = &x->u->insns[k];
+    u32 t = insn_eip(x, k) + i->len + i->imm;
+    return i->opsize == 2 ? t & 0xffff : t;
+}
+
+static void find_targets(struct xl *x)
+{
+    for (u32 k = 0; k < x->u->n_insns; k++) {
+        u8 a = x->cls[k].act;
+        if (a == ACT_JCC || a == ACT_JMP || a == ACT_LOOP || a == ACT_JCXZ) {
+            int t = unit_insn_at(x, branch_target(x, k));
+            if (t >= 0 && (x->env->opts & OPT(chain)))
+                x->target[t] = true;
+        }
+    }
+}
+
+static void liveness(struct xl *x)
+{
+    u32 n = x->u->n_insns;
+
+    x->live[n] = FL_ARITH;
+    for (u32 k = n; k-- > 0;) {
+        const struct insn *i = &x->u->insns[k];
+        switch (x->cls[k].act) {
+        case ACT_COPY: case ACT_INCDEC: case ACT_PUSH_R: case ACT_POP_R: case ACT_PUSH_I: case ACT_PUSH_M:
+        case ACT_POP_M: case ACT_XCHG_A: case ACT_MOFFS: case ACT_LEA: case ACT_MOV_RI: case ACT_BSWAP:
+        case ACT_LEAVE: case ACT_NOP: case ACT_BITS: case ACT_CLI: case ACT_MOV_FROM_SREG: case ACT_PUSH_SREG:
+        case ACT_STRING:
+            x->live[k] = (x->live[k + 1] & ~i->fl_write) | (i->fl_read & FL_ARITH);
+            break;
+        default: /* leaves the unit, or is executed by the interpreter: everything is live */
+            x->live[k] = FL_ARITH;
+        }
+    }
+}
+
+static void emit_unit(struct xl *x)
+{
+    struct unit *u = x->u;
+    struct emit *e = &x->e;
+
+    if (u->crosses) { /* the second page must still be the one that was decoded */
+        u32 page = ((x->env->eip + x->env->cs_base) >> PAGE_SHIFT) + 1;
+        u32 same;
+        e_mov_rr64(e, R11, RCX);
+        e_rm(e, 0, 0x8b, RCX, R14, -1, 1, (i32)((page & 0xfffff) * 4) - 0x800000);
+        e_lea32(e, RCX, RCX, -1, 1, -(i32)x->env->cross_expect);
+        same = e_jrcxz(e);
+        e_mov_rr64(e, RCX, R11);
+        e_mov_ri32(e, R8, x->env->eip);
+        e_rm(e, 0, 0xff, 4, R15, -1, 1, BT_OFF(BT_THUNK0 + TH_LOOKUP));
+        e_fix8(e, same, e->pos);
+        e_mov_rr64(e, RCX, R11);
+    }
+    for (x->k = 0; x->k < u->n_insns; x->k++) {
+        struct pcmap *p = &u->pcmap[x->k];
+        bool check = x->inhibit;
+
+        if (x->target[x->k]) {
+            fl_host(x);
+            count_flush(x);
+        }
+        x->host[x->k] = x->k ? e->pos : 0;
+        p->host = (u16)x->host[x->k];
+        p->flags = (x->fs == FS_SAVED ? PCM_SAVED : 0) | (x->inhibit ? PCM_INHIBIT : 0);
+        x->inhibit = false;
+        x->uncounted++;
+        emit_insn(x, &u->insns[x->k]);
+        if (x->op_saved)
+            p->flags |= PCM_OP_SAVED;
+        x->op_saved = false;
+        if (check && !x->done && !x->inhibit)
+            exit_intr_check(x);
+    }
+    x->host[u->n_insns] = e->pos;
+    x->k = u->n_insns - 1;
+    if (!x->done)
+        exit_direct(x, next_eip(x, &u->insns[u->n_insns - 1]));
+    stubs_emit(x);
+}
+
+enum xlate_status translate_unit(const struct unit_env *env, u8 *code, u32 cap, struct unit *out)
+{
+    struct xl x = {.env = env, .u = out, .e = {.buf = code, .cap = cap < UNIT_MAX_CODE ? cap : UNIT_MAX_CODE}};
+    enum xlate_status st;
+
+    out->n_insns = out->n_links = out->guest_len = out->host_len = 0;
+    out->crosses = false;
+    st = decode_unit(&x);
+    if (st != XLATE_OK)
+        return st;
+    find_targets(&x);
+    liveness(&x);
+    emit_unit(&x);
+    if (x.e.overflow)
+        return XLATE_FULL;
+    out->host_len = x.e.pos;
+    return XLATE_OK;
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Private to translator/: the state of one translation, and the steps that its files offer each other. */
+#ifndef NOVT_TRANSLATOR_XL_H
+#define NOVT_TRANSLATOR_XL_H
+
+#include "base/opts.h"
+#include "translator/emit.h"
+#include "translator/translator.h"
+
+/* What an instruction does with its memory operand. */
+enum memacc { MA_NONE, MA_R, MA_W, MA_RW };
+
+/* What the ModRM reg field and a register in the rm field name. */
+enum opkind {
+    OK_NONE, /* opcode extension, or unused */
+    OK_G,    /* general register of the operand size */
+    OK_GB,   /* byte register */
+    OK_G32,  /* general register, always 32 bits (or only 16: movzx source) */
+    OK_OTHER /* x87, MMX, XMM: never needs mapping */
+};
+
+/* How the translator treats an instruction. */
+enum action {
+    ACT_EXEC, /* callout: executed by the interpreter's handler */
+    ACT_COPY, /* copied with registers and memory operand mapped; `sens` opcodes never get here */
+    ACT_INCDEC,
+    ACT_PUSH_R,
+    ACT_POP_R,
+    ACT_PUSH_I,
+    ACT_PUSH_M,
+    ACT_POP_M,
+    ACT_XCHG_A,
+    ACT_MOFFS,
+    ACT_LEA,
+    ACT_MOV_RI,
+    ACT_BSWAP,
+    ACT_LEAVE,
+    ACT_NOP,
+    ACT_BITS,   /* bt/bts/btr/btc Ev, Gv */
+    ACT_JCC,
+    ACT_JMP,
+    ACT_CALL,
+    ACT_JMP_IND,
+    ACT_CALL_IND,
+    ACT_RET,
+    ACT_LOOP,
+    ACT_JCXZ,
+    ACT_CLI,
+    ACT_STI,
+    ACT_PUSHF,
+    ACT_MOV_FROM_SREG,
+    ACT_PUSH_SREG,
+    ACT_STRING, /* one movs/stos/lods without a repeat prefix */
+    ACT_EXEC_END, /* callout after which control never falls through */
+};
+
+struct cls {
+    u8 act;
+    u8 acc;  /* enum memacc, of the ModRM memory operand */
+    u8 reg, rm; /* enum opkind */
+};
+
+/* The one table: instruction -> class. */
+struct cls classify(const struct insn *i, u32 mode, u32 opts);
+
+enum flstate { FS_HOST, FS_SAVED };
+
+struct fixup {
+    u32 at;    /* rel32 position */
+    u8 insn;   /* target: start of this instruction's code (n_insns: the end of the unit) */
+};
+
+enum stub_kind { STUB_MISS_R, STUB_MISS_W, STUB_MISALIGNED, STUB_SLOW, STUB_XPAGE, STUB_LINK, STUB_IND_MISS };
+
+struct stub {
+    u8 kind;
+    u8 insn;
+    u8 saved;  /* flags state when it is entered */
+    u8 size;
+    u32 from;  /* the rel32 that jumps here */
+    u32 back;  /* MISALIGNED: where to go on when the access does not cross a page */
+    u32 link;  /* LINK, XPAGE: index into unit->links */
+};
+
+#define MAX_STUBS  (6 * UNIT_MAX_INSNS)
+#define MAX_FIXUPS (8 * UNIT_MAX_INSNS)
+
+struct xl {
+    const struct unit_env *env;
+    struct unit *u;
+    struct emit e;
+    struct cls cls[UNIT_MAX_INSNS];
+    u32 host[UNIT_MAX_INSNS + 1]; /* host offset of each instruction */
+    u16 live[UNIT_MAX_INSNS + 1]; /* arithmetic flags live at the start of each instruction */
+    bool target[UNIT_MAX_INSNS + 1]; /* jumped to from within the unit */
+    u32 k;             /* the instruction being emitted */
+    enum flstate fs;
+    u32 uncounted;     /* guest instructions since the last count */
+    bool op_saved;     /* while the main host instruction runs, the guest's flags are in r13 */
+    bool inhibit;      /* the previous instruction was sti: check for interrupts after this one */
+    bool done;         /* control does not fall through */
+    struct stub stubs[MAX_STUBS];
+    u32 n_stubs;
+    struct fixup fixups[MAX_FIXUPS];
+    u32 n_fixups;
+};
+
+static inline int hreg(int g) /* guest register number -> host */
+{
+    return g == R_ESP ? R12 : g;
+}
+static inline u32 insn_eip(const struct xl *x, u32 k)
+{
+    return x->env->eip + x->u->pcmap[k].guest;
+}
+static inline u32 next_eip(const struct xl *x, const struct insn *i)
+{
+    u32 n = insn_eip(x, x->k) + i->len;
+    return x->env->mode & MODE_CS32 ? n : n & 0xffff;
+}
+
+/* ---- flags (flags.c) ---- */
+/* Makes the scratch sequence that follows free to clobber arithmetic flags. */
+void fl_clobber(struct xl *x);
+/* Brings the guest's flags into host EFLAGS. */
+void fl_host(struct xl *x);
+/* Before the main host instruction of i: restores flags if it needs them; afterwards the state is HOST if it wrote any. */
+void fl_before_op(struct xl *x, const struct insn *i);
+/* Puts the flags aside even if they are dead. */
+void fl_force_saved(struct xl *x);
+void fl_emit_restore(struct emit *e); /* r13 -> EFLAGS; uses r11 */
+
+/* ---- memory operands (memop.c) ---- */
+/* Whether accesses through this segment can be emitted inline. */
+bool seg_inline(const struct xl *x, int seg, bool write);
+/* r8d = linear address of the ModRM operand of i (segment base added, limit checked where the mode needs it). sp_adj is added where
+ * esp is the base (pop [esp+n]). */
+void ea_linear(struct xl *x, const struct insn *i, u32 size, bool write, i32 sp_adj);
+/* r8d = offset only (lea). */
+void ea_offset(struct xl *x, const struct insn *i, int dst, i32 sp_adj);
+/* r8d = linear address of the stack slot at esp + delta. */
+void ea_stack(struct xl *x, i32 delta, u32 size, bool write);
+/* r8d = linear -> r9 = table entry, with checks: afterwards [r8 + r9] is the operand's host address. */
+void mem_lookup(struct xl *x, u32 size, bool write);
+/* Adds the segment's base to r8d (and checks its limit). */
+void seg_apply(struct xl *x, int seg, u32 size, bool write);
+
+/* ---- exits (exits.c) ---- */
+void exit_direct(struct xl *x, u32 target);          /* jmp to a guest eip */
+void exit_cond(struct xl *x, int cc, u32 target);    /* jcc to a guest eip */
+void exit_indirect(struct xl *x);                    /* r8d = guest eip */
+void exit_exec(struct xl *x, const struct insn *i);  /* callout; falls through in flags state HOST */
+void exit_intr_check(struct xl *x);                  /* after sti and one more instruction */
+void jump_insn(struct xl *x, u32 at, u32 insn);      /* rel32 at `at` goes to an instruction of the unit */
+int unit_insn_at(const struct xl *x, u32 target);    /* index of the unit's instruction at eip, or -1 */
+void stub_add(struct xl *x, enum stub_kind kind, u32 from, u32 size, u32 back, u32 link);
+void stubs_emit(struct xl *x);
+void count_flush(struct xl *x);
+
+/* ---- pieces of stack operations (act_stack.c) ---- */
+void sp_add(struct xl *x, i32 delta);               /* esp += delta */
+void store_op(struct xl *x, int reg, u32 n);        /* [r8 + r9] = reg, n bytes */
+void load_op(struct xl *x, int reg, u32 n);         /* reg = [r8 + r9], zero-extended */
+void set_reg(struct xl *x, u8 g, int reg, u32 n);   /* guest register g = host register, n bytes */
+bool push_const(struct xl *x, u32 imm, u32 n);      /* false: the stack segment needs the interpreter */
+bool pop_value(struct xl *x, u32 n);                /* r8d = [esp]; esp unchanged */
+
+/* ---- actions (act_*.c) ---- */
+void emit_insn(struct xl *x, const struct insn *i);
+void act_copy(struct xl *x, const struct insn *i, struct cls c);
+void act_stack(struct xl *x, const struct insn *i, struct cls c);
+void act_branch(struct xl *x, const struct insn *i, struct cls c);
+
+#endif
