@@ -12,8 +12,9 @@
 
 /* insn.fpu_attr */
 #define FPA_VALID 0x0001
-#define FPA_MMX   0x0002 /* uses MMX registers: switches the x87 to MMX mode, reports pending x87 exceptions \
-                          */
+#define FPA_MMX                                                                                              \
+    0x0002 /* uses MMX registers: switches the x87 to MMX mode, reports pending x87 exceptions               \
+            */
 #define FPA_XMM    0x0004 /* uses XMM registers: needs CR4.OSFXSR */
 #define FPA_STORE  0x0008 /* the memory operand is written (otherwise read) */
 #define FPA_ALIGN  0x0010 /* the memory operand must be 16-byte aligned: #GP(0) */
@@ -39,6 +40,11 @@ u32 fpu_thunk_count(void); /* thunks made so far */
 insn_fn x87_lookup(struct insn *i);     /* cpu/fpu_x87.c: D8-DF, 9B */
 insn_fn fpu_env_lookup(struct insn *i); /* cpu/fpu_env.c: control words, environments, fxsave, mxcsr */
 insn_fn simd_lookup(struct insn *i);    /* cpu/fpu_simd.c: MMX, SSE, SSE2 */
+
+/* Runs the thunk of an instruction that may raise SIMD exceptions, with live state and some of them unmasked:
+ * CPU_OK with *g and *flags updated, or #XM (#UD without CR4.OSXMMEXCPT) with nothing changed but MXCSR's
+ * flags. (cpu/fpu_xm.c) */
+int simd_unmasked(struct vcpu *v, const struct insn *i, void *mem, u32 *g, u64 *flags);
 
 /* A waiting instruction met a pending unmasked exception (SDM vol. 1, 8.7): #MF, or IRQ 13 and a frozen CPU,
  * or, while IGNNE# is asserted, runs i with the exception ignored. The caller returns the result at once. */

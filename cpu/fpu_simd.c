@@ -202,67 +202,6 @@ static const struct simd_op ops[256][4] = {
             return fpu_pending(v, i);                                                                        \
     } while (0)
 
-/* ---- SIMD exceptions
- * ------------------------------------------------------------------------------------------------ */
-
-#define MX_FLAGS 0x003fu
-#define MX_MASKS 0x1f80u
-#define MX_UE    0x0010u
-#define MX_PRE   0x0007u /* IE, DE, ZE: found before the operation */
-#define MX_UM    0x0800u
-#define MX_FTZ   0x8000u
-
-static inline u32 get_mxcsr(void)
-{
-    u32 mx;
-    __asm__ volatile("stmxcsr %0" : "=m"(mx));
-    return mx;
-}
-static inline void set_mxcsr(u32 mx)
-{
-    __asm__ volatile("ldmxcsr %0" : : "m"(mx));
-}
-
-/*
- * Runs an instruction whose exceptions are not all masked: with all of them masked, and looks at the flags
- * afterwards. What masking hides is put back: an unmasked underflow is signalled for any tiny result, exact
- * ones too, and disables flush-to-zero (SDM vol. 1, 11.5.2.5). A trial run with flush-to-zero on finds tiny
- * results, as it flags them all. And an unmasked exception found before the operation keeps the operation, so
- * also its later exceptions, from happening.
- */
-static int simd_unmasked(struct vcpu *v, const struct insn *i, void *mem, u32 *g, u64 *flags)
-{
-    u8 save[512] __attribute__((aligned(64)));
-    fpu_thunk fn = (fpu_thunk)i->thunk;
-    u32 mx = get_mxcsr(), work = (mx & ~MX_FLAGS) | MX_MASKS;
-    u32 gpr = *g, raised = 0, unmasked = ~(mx >> 7) & MX_FLAGS;
-    u64 fl;
-
-    __asm__ volatile("fxsave64 %0" : "=m"(save) : : "memory");
-    if (!(mx & MX_UM)) {
-        set_mxcsr(work | MX_FTZ);
-        fn(mem, &gpr, *flags);
-        raised = get_mxcsr() & MX_UE;
-        __asm__ volatile("fxrstor64 %0" : : "m"(save) : "memory");
-        gpr = *g;
-        work &= ~MX_FTZ;
-    }
-    set_mxcsr(work);
-    fl = fn(mem, &gpr, *flags);
-    raised |= get_mxcsr() & MX_FLAGS;
-    if (raised & unmasked & MX_PRE)
-        raised &= MX_PRE;
-    if (!(raised & unmasked)) {
-        set_mxcsr(mx | raised);
-        *g = gpr;
-        *flags = fl;
-        return CPU_OK;
-    }
-    __asm__ volatile("fxrstor64 %0" : : "m"(save) : "memory");
-    set_mxcsr(mx | raised);
-    return cpu_raise(v, v->cr4 & CR4_OSXMMEXCPT ? EXC_XM : EXC_UD);
-}
-
 /* ---- handlers
  * ------------------------------------------------------------------------------------------------------- */
 
@@ -345,7 +284,7 @@ static int simd_any(struct vcpu *v, const struct insn *i)
     if (attr & FPA_GREG)
         g = &v->gpr[i->reg];
     cpu_fpu_live(v);
-    if ((attr & FPA_FP) && unlikely((get_mxcsr() & MX_MASKS) != MX_MASKS))
+    if ((attr & FPA_FP) && unlikely((fpu_get_mxcsr(v) & 0x1f80) != 0x1f80))
         TRY(simd_unmasked(v, i, p, g, &fl));
     else
         fl = ((fpu_thunk)i->thunk)(p, g, fl);
