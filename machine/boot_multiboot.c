@@ -148,7 +148,8 @@ static int load_elf_segments(struct boot *b, struct mb_image *k, Elf *elf)
                          b->kernel, eh->e_type);
     size_t count = 0;
     Elf32_Phdr *ph = elf32_getphdr(elf);
-    if (!ph || elf_getphdrnum(elf, &count))
+    /* libelf hands out pointers into the file: a misaligned table would be one too. */
+    if (eh->e_phoff % 4 || !ph || elf_getphdrnum(elf, &count))
         return boot_fail(b, "kernel '%s' is an ELF file without readable program headers", b->kernel);
     b->entry.eip = eh->e_entry;
     bool entry_found = false;
