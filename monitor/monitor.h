@@ -15,7 +15,7 @@ struct monitor_config {
     /* Name of the guest symbol at an address for dumps, or NULL; may be NULL. */
     const char *(*symbol)(void *opaque, u32 eip, u32 *offset);
     void *opaque;
-    bool verify;
+    bool count; /* count retired guest instructions (costs a little) */
 };
 
 /* Prepares binary translation for v: code cache, entry and exit code, signal handlers of the calling thread's process. Call on the

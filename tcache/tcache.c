@@ -243,13 +243,13 @@ void tcache_link(struct tcache *tc, u32 link, struct fragment *f, u32 expect)
     struct link *l = &tc->links[link];
 
     NOVT_ASSERT(link < tc->n_links && f->valid);
+    if (l->next) /* chained already, for another physical page: that target's list owns it */
+        return;
     if (l->expect)
         patch32(tc, l->expect, -expect);
     patch32(tc, l->patch, f->host - (l->patch + 4));
-    if (!l->next) { /* not on a list yet: relinking a link that is on another target's list would corrupt it */
-        l->next = f->incoming ? f->incoming : ~0u;
-        f->incoming = link + 1;
-    }
+    l->next = f->incoming ? f->incoming : ~0u;
+    f->incoming = link + 1;
 }
 
 static void unlink_incoming(struct tcache *tc, struct fragment *f)

@@ -31,7 +31,7 @@
 #define VO_SEG_FAST 2
 #define VO_SEG_BASE 4
 #define VO_SEG_LIMIT 8
-#define VO_BT      264
+#define VO_BT      232
 
 #define BT_OFF(n)  (VO_BT + 8 * (n))
 
@@ -43,6 +43,7 @@
 #define BT_SALT    4  /* identifies view, mode and code segment in the cache's tags */
 #define BT_TMP     5  /* values that must survive a second memory access of one instruction */
 #define BT_COUNT   6  /* retired guest instructions (only with counting on) */
+#define BT_RETRY   7  /* start of the instruction whose lookup missed */
 #define BT_THUNK0  8  /* first thunk address */
 
 /* Thunks: jmp [r15 + BT_OFF(BT_THUNK0 + n)]. r8-r11 carry arguments, see monitor/thunks.S. */

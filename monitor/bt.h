@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Private to monitor/: the state behind binary translation of one vCPU. */
+#ifndef NOVT_MONITOR_BT_H
+#define NOVT_MONITOR_BT_H
+
+#include <pthread.h>
+#include "monitor/monitor.h"
+#include "tcache/tcache.h"
+
+#define CTX_CACHE 256
+#define VIEW_SLOTS 4096
+
+struct ibtc_entry {
+    u64 tag;  /* -(eip + salt) */
+    u64 host;
+};
+
+/* A context: everything besides eip that an indirect branch's target depends on. */
+struct ctx {
+    u64 base;
+    u32 mode, cs_base, cs_limit, epoch;
+    u64 salt;
+};
+
+struct bt {
+    struct vcpu *v;
+    struct memory *m;
+    struct tcache *tc;
+    struct monitor_config cfg;
+    struct ibtc_entry *ibtc;
+    struct ctx ctx[CTX_CACHE];
+    struct ctx cur;
+    u64 next_salt;
+    u32 epoch[VIEW_SLOTS]; /* per view: bumped when one of its exec-table entries goes away */
+    pthread_t thread;
+    bool stepping;         /* the kick handler is single-stepping to a boundary */
+    struct unit unit;
+};
+
+static inline struct bt *bt_of(struct vcpu *v)
+{
+    return v->tc;
+}
+
+/* Host code entry points (thunks.S). */
+int bt_enter(struct vcpu *v);
+extern const u8 bt_leave_async[], bt_leave_fault[], bt_thunks_start[], bt_thunks_end[];
+
+/* Finds or makes the translation of v->eip. */
+enum bt_found { BT_FOUND, BT_RETRY_EIP, BT_USE_INTERP };
+enum bt_found bt_find(struct vcpu *v, struct fragment **out); /* find.c */
+void bt_flush(struct vcpu *v);
+void bt_code_written(void *opaque, u64 gpa, u32 len);
+/* Prints a unit and its host code (dump.c). Heavy: parks the FPU. */
+void bt_dump_unit(struct vcpu *v, const struct fragment *f, const struct unit *u);
+/* Installs signal handlers and the alternate stack for the calling thread (signals.c). */
+int bt_signals_init(struct vcpu *v);
+void bt_signals_kick(struct vcpu *v);
+
+/* Decides what runs next at v->eip: 0 with BT_RESUME set, or 1 to leave to the run loop (run.c). */
+int bt_continue(struct vcpu *v);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* --dump: a unit's guest code and its host code, one under the other, instruction by instruction. Heavy: called while the FPU is parked. */
+#include <capstone/capstone.h>
+#include <stdio.h>
+#include "machine/machine.h"
+#include "monitor/bt.h"
+
+static void host_lines(csh cs, const struct bt *b, const struct fragment *f, u32 from, u32 to)
+{
+    const u8 *code = fragment_host(b->tc, f) + from;
+    size_t size = to - from;
+    uint64_t addr = (uint64_t)(uintptr_t)code;
+    cs_insn *i = cs_malloc(cs);
+
+    while (i && size && cs_disasm_iter(cs, &code, &size, &addr, i))
+        fprintf(stderr, "        %05x  %s %s\n", (u32)((const u8 *)(uintptr_t)i->address - tcache_code(b->tc)), i->mnemonic, i->op_str);
+    cs_free(i, 1);
+}
+
+void bt_dump_unit(struct vcpu *v, const struct fragment *f, const struct unit *u)
+{
+    struct bt *b = bt_of(v);
+    u32 off = 0;
+    char text[128];
+    const char *name = NULL;
+    csh cs = 0;
+
+    if (!(b->cfg.dump & (DUMP_GUEST | DUMP_HOST)) || f->key.eip + u->guest_len <= b->cfg.dump_lo ||
+        f->key.eip > b->cfg.dump_hi)
+        return;
+    if (b->cfg.symbol)
+        name = b->cfg.symbol(b->cfg.opaque, f->key.eip, &off);
+    fprintf(stderr, "unit %08x %s%s%x mode %05x: %u insns, %u bytes -> %u host bytes at %05x\n", f->key.eip, name ? name : "",
+            name ? "+" : "", off, f->key.mode, u->n_insns, u->guest_len, u->host_len, f->host);
+    if (b->cfg.dump & DUMP_HOST && cs_open(CS_ARCH_X86, CS_MODE_64, &cs) != CS_ERR_OK)
+        cs = 0;
+    for (u32 k = 0; k < u->n_insns; k++) {
+        u32 eip = f->key.eip + u->pcmap[k].guest;
+        insn_format(&u->insns[k], eip, f->key.mode & MODE_CS32, text, sizeof(text));
+        fprintf(stderr, "  %08x  %s%s\n", eip, text, u->pcmap[k].flags & PCM_SAVED ? "   ; flags saved" : "");
+        if (cs)
+            host_lines(cs, b, f, u->pcmap[k].host, k + 1 < u->n_insns ? u->pcmap[k + 1].host : u->host_len);
+    }
+    if (cs)
+        cs_close(&cs);
+}

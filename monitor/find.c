@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From a guest eip to a fragment: exec table, cache lookup, and translation where there is none.
+ *
+ * A fragment belongs to guest-physical bytes, an eip, a mode and (where CS is not flat) the code segment's base and limit; it may run
+ * in any address space that maps those bytes at that address. The pages it was made from carry MEMW_CODE, so that any write
+ * to them ends in bt_code_written().
+ */
+#include "base/log.h"
+#include "base/opts.h"
+#include "monitor/bt.h"
+#include "shadowpt/shadowpt.h"
+
+#define MODE_KEY (~MODE_STEP)
+
+/* Exec-table value of the page of lin, filling it: 0 if the page is not RAM or ROM. CPU_FAULT: v->fault is set. */
+static int exec_page(struct vcpu *v, u32 lin, u32 *x)
+{
+    const u8 *host;
+    u64 gpa;
+
+    *x = v->xtab[lin >> PAGE_SHIFT];
+    if (likely(*x))
+        return CPU_OK;
+    if (v->ops->fetch(v, lin, &host, &gpa) != CPU_OK)
+        return CPU_FAULT;
+    *x = host ? v->xtab[lin >> PAGE_SHIFT] : 0;
+    return CPU_OK;
+}
+
+static struct insn *keep_insn(void *opaque, const struct insn *i)
+{
+    struct bt *b = opaque;
+    struct insn *p = tcache_alloc(b->tc, sizeof(*p));
+
+    if (p)
+        *p = *i;
+    return p;
+}
+
+static void forget_page(void *opaque, u64 gpa)
+{
+    struct bt *b = opaque;
+    memory_unwatch(b->m, gpa, MEMW_CODE);
+}
+
+static void forget_branches(struct bt *b)
+{
+    for (u32 n = 0; n < IBTC_ENTRIES; n++)
+        b->ibtc[n].tag = 0;
+    for (u32 n = 0; n < CTX_CACHE; n++)
+        b->ctx[n].salt = 0;
+    b->cur.salt = 0;
+}
+
+void bt_flush(struct vcpu *v)
+{
+    struct bt *b = bt_of(v);
+
+    tcache_flush(b->tc, forget_page, b);
+    /* pages lose their watch: the interpreter's decode cache must not trust them either */
+    cpu_fpu_park(v);
+    interp_flush(v);
+    forget_branches(b);
+    v->events |= EV_SMC;
+    v->stats.tc_flushes++;
+}
+
+static void fragment_dropped(void *opaque, const struct fragment *f)
+{
+    struct bt *b = opaque;
+    struct ibtc_entry *e = &b->ibtc[f->key.eip & (IBTC_ENTRIES - 1)];
+
+    if (e->host == (u64)(uintptr_t)fragment_host(b->tc, f))
+        e->tag = 0;
+    b->v->stats.tc_smc++;
+}
+
+void bt_code_written(void *opaque, u64 gpa, u32 len)
+{
+    struct bt *b = opaque;
+
+    b->v->stats.code_page_writes++;
+    if (tcache_invalidate(b->tc, gpa, len, fragment_dropped, b))
+        b->v->events |= EV_SMC;
+    if (!tcache_page_used(b->tc, gpa))
+        memory_unwatch(b->m, gpa, MEMW_CODE);
+}
+
+static enum bt_found translate(struct vcpu *v, const struct frag_key *k, struct fragment **out)
+{
+    struct bt *b = bt_of(v);
+    u32 lin = k->cs_base + k->eip, x2 = 0;
+    u8 cross[2 * INSN_MAX];
+    struct unit_env env = {
+        .model = v->model,
+        .opts = v->opts,
+        .mode = k->mode,
+        .eip = k->eip,
+        .cs_base = k->cs_base,
+        .cs_limit = k->cs_limit,
+        .avail = PAGE_SIZE - (u32)(k->gpa & PAGE_MASK),
+        .count = b->cfg.count,
+        .keep_insn = keep_insn,
+        .opaque = b,
+    };
+
+    cpu_fpu_park(v);
+    for (int attempt = 0; attempt < 4; attempt++) {
+        enum xlate_status st;
+        u8 *code;
+        u32 cap;
+
+        shadow_code_page(v, k->gpa);
+        env.bytes = memory_host(b->m, k->gpa);
+        NOVT_ASSERT(env.bytes);
+        if (!tcache_reserve(b->tc, &code, &cap, &env.first_link)) {
+            bt_flush(v);
+            continue;
+        }
+        st = translate_unit(&env, code, cap, &b->unit);
+        if (st == XLATE_NEED_CROSS) {
+            u32 n = env.avail < INSN_MAX ? env.avail : INSN_MAX;
+            u64 gpa2;
+            const u8 *h2;
+
+            if (exec_page(v, lin + env.avail, &x2) != CPU_OK) {
+                cpu_deliver_fault(v);
+                return BT_RETRY_EIP;
+            }
+            if (!x2)
+                return BT_USE_INTERP;
+            gpa2 = (u64)(x2 - 1) << PAGE_SHIFT;
+            shadow_code_page(v, gpa2);
+            h2 = memory_host(b->m, gpa2);
+            for (u32 i = 0; i < n; i++)
+                cross[i] = env.bytes[i];
+            for (u32 i = 0; i < INSN_MAX; i++)
+                cross[n + i] = h2[i];
+            env.cross = cross;
+            env.cross_avail = n + INSN_MAX;
+            env.cross_expect = x2;
+            st = translate_unit(&env, code, cap, &b->unit);
+        }
+        if (st == XLATE_INTERP)
+            return BT_USE_INTERP;
+        if (st == XLATE_FULL) {
+            bt_flush(v);
+            continue;
+        }
+        *out = tcache_commit(b->tc, k, b->unit.crosses ? x2 : 0, &b->unit);
+        if (!*out) {
+            bt_flush(v);
+            continue;
+        }
+        v->stats.tc_fragments++;
+        v->stats.tc_guest_insns += b->unit.n_insns;
+        v->stats.tc_guest_bytes += b->unit.guest_len;
+        v->stats.tc_host_bytes += b->unit.host_len;
+        if (unlikely(b->cfg.dump))
+            bt_dump_unit(v, *out, &b->unit);
+        return BT_FOUND;
+    }
+    return BT_USE_INTERP;
+}
+
+enum bt_found bt_find(struct vcpu *v, struct fragment **out)
+{
+    struct bt *b = bt_of(v);
+    bool flat = v->mode & MODE_FLATCS;
+    struct frag_key k = {
+        .eip = v->eip,
+        .mode = v->mode & MODE_KEY,
+        .cs_base = flat ? 0 : v->seg[S_CS].base,
+        .cs_limit = flat ? 0xffffffff : v->seg[S_CS].limit,
+    };
+    u32 lin = k.cs_base + k.eip, x;
+
+    if (unlikely(k.eip > k.cs_limit))
+        return BT_USE_INTERP; /* #GP */
+    if (unlikely(exec_page(v, lin, &x) != CPU_OK)) {
+        cpu_deliver_fault(v);
+        return BT_RETRY_EIP;
+    }
+    if (unlikely(!x))
+        return BT_USE_INTERP;
+    k.gpa = (u64)(x - 1) << PAGE_SHIFT | (lin & PAGE_MASK);
+    *out = tcache_lookup(b->tc, &k);
+    if (!*out)
+        return translate(v, &k, out);
+    if ((*out)->page2) {
+        u32 x2;
+        if (exec_page(v, (lin | PAGE_MASK) + 1, &x2) != CPU_OK) {
+            cpu_deliver_fault(v);
+            return BT_RETRY_EIP;
+        }
+        if (x2 != (*out)->page2)
+            return BT_USE_INTERP; /* the same first page followed by another second one: rare, not worth a key */
+    }
+    return BT_FOUND;
+}

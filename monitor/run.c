@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The run loop and the callouts.
+ *
+ * monitor_run_bt() enters translated code; translated code leaves through a thunk to one of the co_*() functions below, each of
+ * which handles one exit reason and then either resumes in place or asks bt_continue() what is next. v->eip is
+ * exact whenever a co_*() function returns, because a kick may make the thunk leave at that point.
+ */
+#include <errno.h>
+#include <sys/mman.h>
+#include "base/log.h"
+#include "base/opts.h"
+#include "monitor/bt.h"
+#include "shadowpt/shadowpt.h"
+
+_Static_assert(offsetof(struct vcpu, gpr) == VO_GPR, "abi.h");
+_Static_assert(offsetof(struct vcpu, gpr[R_ESP]) == VO_ESP, "abi.h");
+_Static_assert(offsetof(struct vcpu, eip) == VO_EIP, "abi.h");
+_Static_assert(offsetof(struct vcpu, aflags) == VO_AFLAGS, "abi.h");
+_Static_assert(offsetof(struct vcpu, sflags) == VO_AFLAGS + 4, "abi.h");
+_Static_assert(offsetof(struct vcpu, iflag) == VO_IFLAG, "abi.h");
+_Static_assert(offsetof(struct vcpu, kick) == VO_KICK, "abi.h");
+_Static_assert(offsetof(struct vcpu, intr_line) == VO_INTR, "abi.h");
+_Static_assert(offsetof(struct vcpu, seg) == VO_SEG, "abi.h");
+_Static_assert(sizeof(struct seg) == VO_SEG_SIZE, "abi.h");
+_Static_assert(offsetof(struct seg, base) == VO_SEG_BASE, "abi.h");
+_Static_assert(offsetof(struct seg, limit) == VO_SEG_LIMIT, "abi.h");
+_Static_assert(offsetof(struct vcpu, bt) == VO_BT, "abi.h");
+
+extern const u8 th_read_miss[], th_write_miss[], th_slow[], th_exec[], th_lookup[], th_link[], th_intr[];
+
+static u64 view_base(const struct vcpu *v)
+{
+    return (u64)(uintptr_t)v->rtab + SPACE_RT_OFF;
+}
+
+/* ---- contexts of the indirect-branch cache ---------------------------------------------------------------------------- */
+
+static u32 *view_epoch(struct bt *b, u64 base)
+{
+    return &b->epoch[(base >> 33) & (VIEW_SLOTS - 1)];
+}
+
+/* Makes r14 and the salt match the current view, mode and code segment. */
+static void select_context(struct vcpu *v)
+{
+    struct bt *b = bt_of(v);
+    u64 base = view_base(v);
+    struct ctx k = {.base = base,
+                    .mode = v->mode,
+                    .cs_base = v->seg[S_CS].base,
+                    .cs_limit = v->seg[S_CS].limit,
+                    .epoch = *view_epoch(b, base)};
+    struct ctx *c;
+
+    v->bt[BT_BASE] = base;
+    if (likely(b->cur.salt && b->cur.base == k.base && b->cur.mode == k.mode && b->cur.cs_base == k.cs_base &&
+               b->cur.cs_limit == k.cs_limit && b->cur.epoch == k.epoch))
+        return;
+    c = &b->ctx[(u32)((base >> 33) * 31 + (k.mode ^ k.mode >> 7) + k.cs_base) % CTX_CACHE];
+    if (!c->salt || c->base != k.base || c->mode != k.mode || c->cs_base != k.cs_base ||
+        c->cs_limit != k.cs_limit || c->epoch != k.epoch) {
+        *c = k;
+        c->salt = (b->next_salt += 1ull << 32);
+    }
+    b->cur = *c;
+    v->bt[BT_SALT] = c->salt;
+}
+
+static void exec_removed(void *opaque, u64 base, u32 page)
+{
+    struct bt *b = opaque;
+
+    (void)page;
+    ++*view_epoch(b, base);
+    if (base == b->v->bt[BT_BASE])
+        b->v->events |= EV_SMC;
+}
+
+/* ---- what runs next ------------------------------------------------------------------------------------------------------ */
+
+int bt_continue(struct vcpu *v)
+{
+    struct bt *b = bt_of(v);
+    struct fragment *f;
+
+    for (;;) {
+        if (unlikely(v->events & ~(EV_MODE | EV_SMC)))
+            return 1;
+        v->events = 0;
+        if (unlikely(__atomic_load_n(&v->kick, __ATOMIC_RELAXED)))
+            return 1;
+        if (unlikely(cpu_interrupt_ready(v)) && cpu_poll_interrupts(v))
+            continue;
+        if (unlikely((v->mode & MODE_STEP) || v->intr_shadow)) {
+            interp_step(v);
+            continue;
+        }
+        switch (bt_find(v, &f)) {
+        case BT_FOUND:
+            break;
+        case BT_RETRY_EIP:
+            continue;
+        case BT_USE_INTERP:
+            interp_step(v);
+            continue;
+        }
+        if (unlikely(v->events)) /* the lookup itself changed something (a flush) */
+            continue;
+        select_context(v);
+        v->bt[BT_RESUME] = (u64)(uintptr_t)fragment_host(b->tc, f);
+        if (!v->fpu_live)
+            cpu_fpu_live(v);
+        return 0;
+    }
+}
+
+/* An instruction at eip was executed by C code: go on behind it in the same fragment if nothing else happened. */
+static int resume_after(struct vcpu *v, u32 next)
+{
+    if (likely(v->eip == next && !v->events && !v->intr_shadow && !cpu_interrupt_ready(v) &&
+               v->bt[BT_BASE] == view_base(v))) {
+        if (!v->fpu_live)
+            cpu_fpu_live(v);
+        return 0;
+    }
+    return bt_continue(v);
+}
+
+static u32 after(const struct vcpu *v, u32 eip, u32 len)
+{
+    return v->mode & MODE_CS32 ? eip + len : (eip + len) & 0xffff;
+}
+
+/* ---- callouts: called from thunks.S with the guest's registers in v ------------------------------------------------------ */
+
+int co_slow(struct vcpu *v, u64 unused, u32 eip);
+int co_read_miss(struct vcpu *v, u32 lin, u32 eip);
+int co_write_miss(struct vcpu *v, u32 lin, u32 eip);
+int co_exec(struct vcpu *v, const struct insn *i, u32 eip);
+int co_lookup(struct vcpu *v, u64 eip);
+int co_link(struct vcpu *v, u64 eip, u32 link);
+int co_intr(struct vcpu *v, u64 unused, u32 eip);
+
+static int interpret(struct vcpu *v, u32 eip)
+{
+    const struct insn *i;
+    u32 next;
+
+    v->eip = eip;
+    v->stats.insns_slow++;
+    if (insn_fetch(v, &i) != CPU_OK) {
+        cpu_deliver_fault(v);
+        return bt_continue(v);
+    }
+    next = after(v, eip, i->len);
+    if (interp_exec(v, i) != CPU_OK) {
+        cpu_deliver_fault(v);
+        return bt_continue(v);
+    }
+    return resume_after(v, next);
+}
+
+int co_slow(struct vcpu *v, u64 unused, u32 eip)
+{
+    v->stats.exit_slow++;
+    return interpret(v, eip);
+}
+
+static int miss(struct vcpu *v, u32 lin, u32 eip, enum shadow_access acc)
+{
+    v->eip = eip;
+    switch (shadow_fill(v, lin, acc, v->cpl == 3, NULL)) {
+    case SH_FILLED:
+        v->bt[BT_RESUME] = v->bt[BT_RETRY];
+        return resume_after(v, eip);
+    case SH_FAULT:
+        cpu_deliver_fault(v);
+        return bt_continue(v);
+    case SH_SLOW:
+        break;
+    }
+    return interpret(v, eip);
+}
+
+int co_read_miss(struct vcpu *v, u32 lin, u32 eip)
+{
+    v->stats.exit_read_miss++;
+    return miss(v, lin, eip, SH_READ);
+}
+
+int co_write_miss(struct vcpu *v, u32 lin, u32 eip)
+{
+    v->stats.exit_write_miss++;
+    return miss(v, lin, eip, SH_WRITE);
+}
+
+int co_exec(struct vcpu *v, const struct insn *i, u32 eip)
+{
+    u32 next = after(v, eip, i->len);
+
+    v->stats.exit_exec++;
+    v->eip = eip;
+    if (interp_exec(v, i) != CPU_OK) {
+        cpu_deliver_fault(v);
+        return bt_continue(v);
+    }
+    v->stats.insns_callout++;
+    return resume_after(v, next);
+}
+
+int co_lookup(struct vcpu *v, u64 eip)
+{
+    struct bt *b = bt_of(v);
+    int r;
+
+    v->stats.exit_lookup++;
+    v->eip = (u32)eip;
+    r = bt_continue(v);
+    if (r == 0 && v->eip == (u32)eip && (v->opts & OPT(ibtc))) {
+        struct ibtc_entry *e = &b->ibtc[(u32)eip & (IBTC_ENTRIES - 1)];
+        e->tag = -((u64)(u32)eip + v->bt[BT_SALT]);
+        e->host = v->bt[BT_RESUME];
+    }
+    return r;
+}
+
+int co_link(struct vcpu *v, u64 eip, u32 link)
+{
+    struct bt *b = bt_of(v);
+    u32 gen = tcache_generation(b->tc), mode = v->mode;
+    u64 base = v->bt[BT_BASE];
+    int r;
+
+    v->stats.exit_link++;
+    v->eip = (u32)eip;
+    r = bt_continue(v);
+    /* Chain only if the lookup led straight to the target: no fault, interrupt or flush came between. */
+    if (r == 0 && v->eip == (u32)eip && tcache_generation(b->tc) == gen && v->mode == mode &&
+        v->bt[BT_BASE] == base && tcache_link_owner(b->tc, link)->valid) {
+        const struct fragment *f = tcache_find_host(b->tc, (const u8 *)(uintptr_t)v->bt[BT_RESUME]);
+        u32 lin = v->seg[S_CS].base + v->eip;
+        if (f && f->key.eip == (u32)eip) {
+            tcache_link(b->tc, link, (struct fragment *)f, v->xtab[lin >> PAGE_SHIFT]);
+            v->stats.tc_links++;
+        }
+    }
+    return r;
+}
+
+int co_intr(struct vcpu *v, u64 unused, u32 eip)
+{
+    v->stats.exit_intr++;
+    v->eip = eip;
+    return bt_continue(v);
+}
+
+/* ---- public ---------------------------------------------------------------------------------------------------------------- */
+
+void monitor_run_bt(struct vcpu *v)
+{
+    while (bt_continue(v) == 0) {
+        v->stats.exit_leave++;
+        if (bt_enter(v) == 2) { /* a host fault: let the interpreter find out what the guest sees */
+            v->stats.exit_host_fault++;
+            interp_step(v);
+        }
+    }
+}
+
+void monitor_run_interp(struct vcpu *v)
+{
+    while (!(v->events & ~(EV_MODE | EV_SMC)) && !__atomic_load_n(&v->kick, __ATOMIC_RELAXED)) {
+        v->events = 0;
+        interp_run(v, 1000000);
+    }
+}
+
+void monitor_kick(struct vcpu *v)
+{
+    __atomic_store_n(&v->kick, 1, __ATOMIC_SEQ_CST);
+    if (v->tc)
+        bt_signals_kick(v);
+}
+
+void monitor_flush(struct vcpu *v)
+{
+    if (v->tc)
+        bt_flush(v);
+    else
+        interp_flush(v);
+}
+
+void monitor_update_stats(struct vcpu *v)
+{
+    v->stats.insns_bt = v->bt[BT_COUNT] + v->stats.insns_callout;
+}
+
+int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config *cfg)
+{
+    static const u8 *const thunks[TH_COUNT_] = {
+        [TH_READ_MISS] = th_read_miss, [TH_WRITE_MISS] = th_write_miss, [TH_SLOW] = th_slow, [TH_EXEC] = th_exec,
+        [TH_LOOKUP] = th_lookup,       [TH_LINK] = th_link,             [TH_INTR] = th_intr,
+    };
+    struct mem_watcher w = {.written = bt_code_written, .flags = MEMW_CODE};
+    struct bt *b = mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int err;
+
+    if (b == MAP_FAILED)
+        return -errno;
+    b->v = v;
+    b->m = m;
+    b->cfg = *cfg;
+    b->ibtc = mmap(NULL, IBTC_ENTRIES * sizeof(*b->ibtc), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (b->ibtc == MAP_FAILED)
+        return -errno;
+    b->tc = tcache_create(cfg->tcache_bytes ? cfg->tcache_bytes : 32 * MiB, 1ull << 20, &err);
+    if (!b->tc)
+        return err;
+    v->tc = b;
+    for (u32 n = 0; n < TH_COUNT_; n++)
+        v->bt[BT_THUNK0 + n] = (u64)(uintptr_t)thunks[n];
+    v->bt[BT_IBTC] = (u64)(uintptr_t)b->ibtc;
+    w.opaque = b;
+    memory_add_watcher(m, &w);
+    shadow_set_exec_hook(v, exec_removed, b);
+    return bt_signals_init(v);
+}
+
+void monitor_destroy(struct vcpu *v)
+{
+    struct bt *b = v->tc;
+
+    if (!b)
+        return;
+    v->tc = NULL;
+    tcache_destroy(b->tc);
+    munmap(b->ibtc, IBTC_ENTRIES * sizeof(*b->ibtc));
+    munmap(b, sizeof(*b));
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Host signals on the vCPU thread.
+ *
+ * Two kinds concern the guest:
+ *
+ *  kick (SIGUSR1)   someone set v->kick. In translated code, stop at a guest instruction boundary: if the interrupted
+ *                   pc is one, save the guest's state and leave; otherwise single-step the host (TF) until it is. In the thunks, step
+ *                   too: they lead either into translated code or to C code, which looks at v->kick before it resumes.
+ *  fault            SIGFPE, SIGSEGV, SIGBUS, SIGILL at a pc in translated code: a guest instruction that faults on the
+ *                   host as well (divide, misaligned SSE operand, unmasked FP exception). The pc map names the instruction; its state
+ *                   is intact because sequences change nothing before their last faulting step; the interpreter then
+ *                   finds out what the guest sees.
+ *
+ * Anything else is our own bug: default action. The handlers only read immutable parts of the cache, so they are async-signal-safe.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+#include "base/log.h"
+#include "monitor/bt.h"
+
+#define KICK_SIGNAL SIGUSR1
+#define HOST_TF     0x100
+#define ALT_STACK   (256 * 1024)
+
+static __thread struct vcpu *current; /* the vCPU whose thread this is */
+
+static bool in_thunks(const u8 *pc)
+{
+    return pc >= bt_thunks_start && pc < bt_thunks_end;
+}
+
+/* Guest registers and flags from the interrupted host context. */
+static void spill(struct vcpu *v, const greg_t *g, bool saved)
+{
+    v->gpr[R_EAX] = (u32)g[REG_RAX];
+    v->gpr[R_ECX] = (u32)g[REG_RCX];
+    v->gpr[R_EDX] = (u32)g[REG_RDX];
+    v->gpr[R_EBX] = (u32)g[REG_RBX];
+    v->gpr[R_ESP] = (u32)g[REG_R12];
+    v->gpr[R_EBP] = (u32)g[REG_RBP];
+    v->gpr[R_ESI] = (u32)g[REG_RSI];
+    v->gpr[R_EDI] = (u32)g[REG_RDI];
+    v->aflags = (u32)g[REG_EFL] & FL_HOST;
+    if (saved) {
+        u32 s = (u32)g[REG_R13];
+        v->aflags = (v->aflags & FL_DF) | ((s >> 8) & (FL_ARITH & 0xff)) | (s & 1 ? FL_OF : 0);
+    }
+}
+
+static void set_eip(struct vcpu *v, const struct fragment *f, u32 k)
+{
+    u32 eip = f->key.eip + f->pcmap[k].guest;
+    v->eip = f->key.mode & MODE_CS32 ? eip : eip & 0xffff;
+}
+
+static u32 find_insn(const struct fragment *f, u32 off)
+{
+    u32 k = f->n_insns - 1u;
+    while (k && f->pcmap[k].host > off)
+        k--;
+    return k;
+}
+
+/* At a boundary: leave translated code there. */
+static bool stop_here(struct vcpu *v, greg_t *g, const u8 *pc)
+{
+    struct bt *b = bt_of(v);
+    const struct fragment *f = tcache_find_host(b->tc, pc);
+    u32 off, k;
+
+    if (!f)
+        return false;
+    off = (u32)(pc - fragment_host(b->tc, f));
+    k = find_insn(f, off);
+    while (k + 1 < f->n_insns && f->pcmap[k + 1].host == off) /* empty sequences (nop): the last one is next to run */
+        k++;
+    if (f->pcmap[k].host != off || (f->pcmap[k].flags & PCM_INHIBIT))
+        return false;
+    spill(v, g, f->pcmap[k].flags & PCM_SAVED);
+    set_eip(v, f, k);
+    g[REG_RIP] = (greg_t)(uintptr_t)bt_leave_async;
+    v->stats.exit_async++;
+    return true;
+}
+
+static bool in_code(struct vcpu *v, const u8 *pc)
+{
+    const u8 *code = tcache_code(bt_of(v)->tc);
+    return pc >= code && pc < code + tcache_code_size(bt_of(v)->tc);
+}
+
+/* Continues or ends the walk to a boundary. */
+static void seek_boundary(struct vcpu *v, greg_t *g)
+{
+    struct bt *b = bt_of(v);
+    const u8 *pc = (const u8 *)(uintptr_t)g[REG_RIP];
+
+    g[REG_EFL] &= ~(greg_t)HOST_TF;
+    b->stepping = false;
+    if (!__atomic_load_n(&v->kick, __ATOMIC_RELAXED))
+        return;
+    if (in_code(v, pc) ? !stop_here(v, g, pc) : in_thunks(pc)) {
+        g[REG_EFL] |= HOST_TF;
+        b->stepping = true;
+        v->stats.exit_kick_steps++;
+    }
+}
+
+static void on_kick(int sig, siginfo_t *si, void *ctx)
+{
+    (void)sig;
+    (void)si;
+    if (current && current->tc)
+        seek_boundary(current, ((ucontext_t *)ctx)->uc_mcontext.gregs);
+}
+
+static void on_fault(int sig, siginfo_t *si, void *ctx)
+{
+    greg_t *g = ((ucontext_t *)ctx)->uc_mcontext.gregs;
+    const u8 *pc = (const u8 *)(uintptr_t)g[REG_RIP];
+    struct vcpu *v = current;
+
+    (void)si;
+    if (v && v->tc && sig == SIGTRAP && bt_of(v)->stepping) {
+        seek_boundary(v, g);
+        return;
+    }
+    if (v && v->tc && sig != SIGTRAP && in_code(v, pc)) {
+        struct bt *b = bt_of(v);
+        const struct fragment *f = tcache_find_host(b->tc, pc);
+        if (f) {
+            u32 k = find_insn(f, (u32)(pc - fragment_host(b->tc, f)));
+            spill(v, g, f->pcmap[k].flags & PCM_OP_SAVED);
+            set_eip(v, f, k);
+            g[REG_RIP] = (greg_t)(uintptr_t)bt_leave_fault;
+            g[REG_EFL] &= ~(greg_t)HOST_TF;
+            b->stepping = false;
+            return;
+        }
+    }
+    static const char msg[] = "novt: internal error: host fault outside translated code\n";
+    ssize_t n = write(2, msg, sizeof(msg) - 1);
+    (void)n;
+    signal(sig, SIG_DFL); /* the instruction faults again, with a core dump */
+}
+
+int bt_signals_init(struct vcpu *v)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+    struct sigaction sa = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+    stack_t ss = {.ss_size = ALT_STACK};
+
+    ss.ss_sp = mmap(NULL, ALT_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (ss.ss_sp == MAP_FAILED || sigaltstack(&ss, NULL) < 0)
+        return -errno;
+    sigfillset(&sa.sa_mask);
+    sa.sa_sigaction = on_kick;
+    if (sigaction(KICK_SIGNAL, &sa, NULL) < 0)
+        return -errno;
+    sa.sa_sigaction = on_fault;
+    for (u32 i = 0; i < ARRAY_SIZE(faults); i++)
+        if (sigaction(faults[i], &sa, NULL) < 0)
+            return -errno;
+    current = v;
+    bt_of(v)->thread = pthread_self();
+    return 0;
+}
+
+void bt_signals_kick(struct vcpu *v)
+{
+    if (!pthread_equal(pthread_self(), bt_of(v)->thread))
+        pthread_kill(bt_of(v)->thread, KICK_SIGNAL);
+}

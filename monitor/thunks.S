@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Entry to and exits from translated code. See translator/abi.h for the register contract.
+ *
+ * Every exit thunk saves the guest's registers, calls one C function, and then either goes on in translated code at
+ * v->bt[BT_RESUME] (the function returned 0) or returns to the caller of bt_enter() with the function's result.
+ * Between bt_thunks_start and bt_thunks_end a kick signal cannot be lost: the signal handler single-steps from here into
+ * translated code, or to the C function, which looks at v->kick itself (through bt_resume).
+ */
+#include "translator/abi.h"
+
+        .text
+        .globl  bt_enter, bt_leave_async, bt_leave_fault, bt_thunks_start, bt_thunks_end
+
+        .macro  SAVE
+        movl    %eax, (VO_GPR + 0)(%r15)
+        movl    %ecx, (VO_GPR + 4)(%r15)
+        movl    %edx, (VO_GPR + 8)(%r15)
+        movl    %ebx, (VO_GPR + 12)(%r15)
+        movl    %r12d, VO_ESP(%r15)
+        movl    %ebp, (VO_GPR + 20)(%r15)
+        movl    %esi, (VO_GPR + 24)(%r15)
+        movl    %edi, (VO_GPR + 28)(%r15)
+        pushfq
+        popq    %rax
+        andl    $0xcd5, %eax
+        movl    %eax, VO_AFLAGS(%r15)
+        cld
+        movq    %r10, BT_OFF(BT_RESUME)(%r15)
+        movq    %r15, %rdi
+        .endm
+
+        .macro  THUNK name, func
+        .globl  \name
+        .p2align 4
+\name:
+        SAVE
+        movq    %r8, %rsi
+        movl    %r9d, %edx
+        call    \func
+        testl   %eax, %eax
+        jz      bt_resume
+        jmp     bt_leave
+        .endm
+
+bt_thunks_start:
+
+        /* int bt_enter(struct vcpu *v): runs translated code at v->bt[BT_RESUME] until something leaves it. */
+        .p2align 4
+        .type   bt_enter, @function
+bt_enter:
+        pushq   %rbp
+        pushq   %rbx
+        pushq   %r12
+        pushq   %r13
+        pushq   %r14
+        pushq   %r15
+        subq    $8, %rsp
+        movq    %rdi, %r15
+        movq    %rsp, BT_OFF(BT_HOSTRSP)(%r15)
+        /* fall through */
+
+        .p2align 4
+bt_resume:
+        cmpl    $0, VO_KICK(%r15)
+        jne     bt_leave_kick
+        movq    BT_OFF(BT_BASE)(%r15), %r14
+        movl    VO_ESP(%r15), %r12d
+        movl    VO_AFLAGS(%r15), %eax
+        movzbl  %al, %r13d
+        shll    $8, %r13d
+        btl     $11, %eax
+        adcl    $0, %r13d
+        testl   $0x400, %eax
+        jz      1f
+        std
+1:      movl    %eax, %ecx
+        andl    $0x800, %ecx
+        addl    $0x7ffff800, %ecx       /* OF iff the bit was set */
+        movb    %al, %ah
+        sahf
+        movl    (VO_GPR + 4)(%r15), %ecx
+        movl    (VO_GPR + 8)(%r15), %edx
+        movl    (VO_GPR + 12)(%r15), %ebx
+        movl    (VO_GPR + 20)(%r15), %ebp
+        movl    (VO_GPR + 24)(%r15), %esi
+        movl    (VO_GPR + 28)(%r15), %edi
+        movl    (VO_GPR + 0)(%r15), %eax
+        jmp     *BT_OFF(BT_RESUME)(%r15)
+
+        /* The signal handler has saved the guest's state and sends us here. */
+bt_leave_fault:
+        movl    $2, %eax
+        jmp     bt_leave
+bt_leave_async:
+bt_leave_kick:
+        movl    $1, %eax
+bt_leave:
+        cld
+        movq    BT_OFF(BT_HOSTRSP)(%r15), %rsp
+        addq    $8, %rsp
+        popq    %r15
+        popq    %r14
+        popq    %r13
+        popq    %r12
+        popq    %rbx
+        popq    %rbp
+        ret
+
+        .globl  th_read_miss, th_write_miss
+        .p2align 4
+th_read_miss:
+        movq    %r11, BT_OFF(BT_RETRY)(%r15)
+        SAVE
+        movl    %r8d, %esi
+        movl    %r9d, %edx
+        call    co_read_miss
+        testl   %eax, %eax
+        jz      bt_resume
+        jmp     bt_leave
+        .p2align 4
+th_write_miss:
+        movq    %r11, BT_OFF(BT_RETRY)(%r15)
+        SAVE
+        movl    %r8d, %esi
+        movl    %r9d, %edx
+        call    co_write_miss
+        testl   %eax, %eax
+        jz      bt_resume
+        jmp     bt_leave
+
+        THUNK   th_slow, co_slow
+        THUNK   th_exec, co_exec
+        THUNK   th_lookup, co_lookup
+        THUNK   th_link, co_link
+        THUNK   th_intr, co_intr
+
+bt_thunks_end:
+        .section .note.GNU-stack, "", @progbits
