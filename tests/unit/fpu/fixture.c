@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The fake world of the FPU tests (see fixture.h). It is built without the light-code flags on purpose: its memory
- * callbacks disturb vector registers as real heavy code does, so that a handler that forgets to park is found out.
+ * The fake world of the FPU tests (see fixture.h). It is built without the light-code flags on purpose: its
+ * memory callbacks disturb vector registers as real heavy code does, so that a handler that forgets to park
+ * is found out.
  */
 #include "fixture.h"
 
@@ -23,11 +24,12 @@ static int check(struct fixture *f, u32 lin, u32 len, bool write, int user)
 static void disturb(struct vcpu *v)
 {
     cpu_fpu_park(v);
-    __asm__ volatile("pcmpeqd %%xmm0, %%xmm0; movdqa %%xmm0, %%xmm1; movdqa %%xmm0, %%xmm3; movdqa %%xmm0, %%xmm5\n\t"
-                     "fldpi; fldl2e; fstp %%st(0); fstp %%st(0)"
-                     :
-                     :
-                     : "xmm0", "xmm1", "xmm3", "xmm5");
+    __asm__ volatile(
+        "pcmpeqd %%xmm0, %%xmm0; movdqa %%xmm0, %%xmm1; movdqa %%xmm0, %%xmm3; movdqa %%xmm0, %%xmm5\n\t"
+        "fldpi; fldl2e; fstp %%st(0); fstp %%st(0)"
+        :
+        :
+        : "xmm0", "xmm1", "xmm3", "xmm5");
 }
 
 static int fake_read(struct vcpu *v, u32 lin, void *buf, u32 len, int user)
@@ -62,14 +64,16 @@ static const struct cpu_ops ops = {
     .mem_read = fake_read, .mem_write = fake_write, .mem_probe_write = fake_probe, .ferr = fake_ferr};
 static const struct cpu_model model = {.name = "test",
                                        .vendor = "GenuineIntel",
-                                       .features = CPUF_FPU | CPUF_CMOV | CPUF_MMX | CPUF_FXSR | CPUF_SSE | CPUF_SSE2};
+                                       .features = CPUF_FPU | CPUF_CMOV | CPUF_MMX | CPUF_FXSR | CPUF_SSE |
+                                                   CPUF_SSE2};
 
 /* Only for what these tests use: limit checks of expand-up data segments. */
 __attribute__((weak)) int seg_check(struct vcpu *v, int seg, u32 off, u32 len, int acc, u32 *lin)
 {
     const struct seg *s = &v->seg[seg];
 
-    if ((s->attr & SA_NULL) || off > s->limit || len - 1 > s->limit - off || ((acc & SEGF_W) && !(s->attr & SA_RW)))
+    if ((s->attr & SA_NULL) || off > s->limit || len - 1 > s->limit - off ||
+        ((acc & SEGF_W) && !(s->attr & SA_RW)))
         return cpu_raise_err(v, seg == S_SS ? EXC_SS : EXC_GP, 0);
     *lin = s->base + off;
     return CPU_OK;
@@ -125,7 +129,8 @@ bool fixture_decode(const u8 *code, u32 len, struct insn *i)
 {
     u32 n = 0;
 
-    *i = (struct insn){.opsize = 4, .adsize = 4, .seg = S_DS, .seg_over = S_NONE, .base = NOREG, .index = NOREG, .scale = 1};
+    *i = (struct insn){
+        .opsize = 4, .adsize = 4, .seg = S_DS, .seg_over = S_NONE, .base = NOREG, .index = NOREG, .scale = 1};
     memcpy(i->raw, code, len);
     for (;; n++) {
         if (code[n] == 0x66)
@@ -190,9 +195,10 @@ u64 rng(void)
 
 static u32 special32(void)
 {
-    static const u32 list[] = {0,          0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000,
-                               0x7fa00000, 0xffc12345, 1,          0x80000001, 0x007fffff, 0x00800000, 0x7f7fffff,
-                               0x4f000000, 0xcf000000, 0x40490fdb, 0x3f000000, 0x00800001, 0x33800000};
+    static const u32 list[] = {0,          0x80000000, 0x3f800000, 0xbf800000, 0x7f800000,
+                               0xff800000, 0x7fc00000, 0x7fa00000, 0xffc12345, 1,
+                               0x80000001, 0x007fffff, 0x00800000, 0x7f7fffff, 0x4f000000,
+                               0xcf000000, 0x40490fdb, 0x3f000000, 0x00800001, 0x33800000};
     return rng() & 1 ? list[rng() % ARRAY_SIZE(list)] : (u32)rng();
 }
 static u64 special64(void)
@@ -273,7 +279,7 @@ void random_fx(u8 *fx, bool unmask_x87, u32 mxcsr_masks)
     if ((cw & 0x300) == 0x100)
         cw |= 0x300;
     if (unmask_x87)
-        cw &= (u16)~(rng() & 0x3f);
+        cw &= (u16) ~(rng() & 0x3f);
     else
         sw |= rng() & 0x3f;
     memcpy(fx, &cw, 2);

@@ -2,8 +2,9 @@
 /*
  * A vCPU with a small flat memory, enough for x87, MMX and SSE instructions: lookup, execution, faults.
  *
- * Memory is MEM_SIZE bytes at linear MEM_LIN. With `tables` on, v->rtab and v->wtab map it and handlers take the direct
- * path; off, every access goes through the ops, which, like real ones, park the FPU and use vector registers.
+ * Memory is MEM_SIZE bytes at linear MEM_LIN. With `tables` on, v->rtab and v->wtab map it and handlers take
+ * the direct path; off, every access goes through the ops, which, like real ones, park the FPU and use vector
+ * registers.
  */
 #ifndef NOVT_TESTS_FPU_FIXTURE_H
 #define NOVT_TESTS_FPU_FIXTURE_H
@@ -31,7 +32,8 @@ struct fixture {
 struct fixture *fixture_new(void);
 void fixture_free(struct fixture *f);
 void fixture_tables(struct fixture *f, bool on);
-/* Fills *i from machine code the way the decoder does (32-bit code, memory operands [edi] only) and looks it up. */
+/* Fills *i from machine code the way the decoder does (32-bit code, memory operands [edi] only) and looks it
+ * up. */
 bool fixture_decode(const u8 *code, u32 len, struct insn *i);
 /* Executes i at eip 0x1234: CPU_OK or CPU_FAULT. */
 int fixture_exec(struct fixture *f, const struct insn *i);
@@ -45,7 +47,7 @@ int fixture_run(struct fixture *f, const u8 *code, u32 len);
 /* xorshift64*: reproducible */
 extern u64 rng_state;
 u64 rng(void);
-void random_mem(u8 *p, u32 n);                  /* bytes with plenty of special floating-point values */
+void random_mem(u8 *p, u32 n); /* bytes with plenty of special floating-point values */
 void random_fx(u8 *fx, bool unmask_x87, u32 mxcsr_masks); /* an FXSAVE64 image; mxcsr_masks: MXCSR[12:7] */
 
 static inline u16 fx_fsw(const u8 *fx)

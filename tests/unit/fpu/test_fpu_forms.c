@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Every form of forms.def, with random operands and states: executed by the interpreter and by the host itself, on the
- * direct path, through the memory callbacks, and across a page boundary; then again with exceptions unmasked, where the
- * host's SIGFPE says what the guest should have seen.
+ * Every form of forms.def, with random operands and states: executed by the interpreter and by the host
+ * itself, on the direct path, through the memory callbacks, and across a page boundary; then again with
+ * exceptions unmasked, where the host's SIGFPE says what the guest should have seen.
  */
 #include "fixture.h"
 #include <signal.h>
@@ -14,9 +14,9 @@ struct form {
     u64 fp;
 };
 
-/* u64 stub(void *mem, u32 *eax, const void *fx_in, void *fx_out, u64 flags): loads the state, runs the one instruction,
- * stores the state. The instruction's bytes are also the guest's. */
-#define FORM(text, fp) FORM_(text, fp, __LINE__)
+/* u64 stub(void *mem, u32 *eax, const void *fx_in, void *fx_out, u64 flags): loads the state, runs the one
+ * instruction, stores the state. The instruction's bytes are also the guest's. */
+#define FORM(text, fp)     FORM_(text, fp, __LINE__)
 #define FORM_(text, fp, n) FORM__(text, fp, n)
 #define FORM__(text, fp, n)                                                                                  \
     __asm__(".pushsection .text\n"                                                                           \
@@ -71,7 +71,8 @@ static void run_host(const struct form *t, const u8 *fx, const u8 *mem, u32 eax,
         r->mxcsr = trap_mxcsr;
         return;
     }
-    r->flags = ((u64(*)(void *, u32 *, const void *, void *, u64))(uintptr_t)t->stub)(r->mem, &r->eax, in, r->fx, flags);
+    r->flags = ((u64(*)(void *, u32 *, const void *, void *, u64))(uintptr_t)t->stub)(r->mem, &r->eax, in,
+                                                                                      r->fx, flags);
 }
 
 enum mode { DIRECT, CALLBACK, CROSSING };
@@ -81,8 +82,8 @@ static void fail_form(const struct form *t, const char *what, enum mode mode)
     fail_msg("%s: %s differs (mode %d)", t->text, what, mode);
 }
 
-static void one(struct fixture *f, const struct form *t, const struct insn *i, enum mode mode, bool x87_unmasked,
-                u32 mxcsr_masks)
+static void one(struct fixture *f, const struct form *t, const struct insn *i, enum mode mode,
+                bool x87_unmasked, u32 mxcsr_masks)
 {
     struct result r;
     struct vcpu *v = f->v;
@@ -118,19 +119,22 @@ static void one(struct fixture *f, const struct form *t, const struct insn *i, e
             fail_form(t, "the host trapped; result", mode);
         assert_int_equal(v->fault.vector, EXC_XM);
         if (fx_mxcsr(v->fx) != want)
-            fail_msg("%s: mxcsr %04x after the trap, host %04x, before %04x", t->text, fx_mxcsr(v->fx), want, fx_mxcsr(fx));
+            fail_msg("%s: mxcsr %04x after the trap, host %04x, before %04x", t->text, fx_mxcsr(v->fx), want,
+                     fx_mxcsr(fx));
         memcpy(fx + 24, &want, 4);
         memcpy(r.fx, fx, 288);
         memcpy(r.mem, mem, 64);
         r.eax = eax;
         r.flags = fl;
     } else if (ret != CPU_OK) {
-        fail_msg("%s: fault %d, host none; mxcsr %04x -> host %04x", t->text, v->fault.vector, fx_mxcsr(fx), fx_mxcsr(r.fx));
+        fail_msg("%s: fault %d, host none; mxcsr %04x -> host %04x", t->text, v->fault.vector, fx_mxcsr(fx),
+                 fx_mxcsr(r.fx));
     }
     if (memcmp(v->fx, r.fx, 6))
         fail_form(t, "x87 control state", mode);
     if (fx_mxcsr(v->fx) != fx_mxcsr(r.fx))
-        fail_msg("%s: mxcsr %04x, host %04x, before %04x", t->text, fx_mxcsr(v->fx), fx_mxcsr(r.fx), fx_mxcsr(fx));
+        fail_msg("%s: mxcsr %04x, host %04x, before %04x", t->text, fx_mxcsr(v->fx), fx_mxcsr(r.fx),
+                 fx_mxcsr(fx));
     if (memcmp(v->fx + 32, r.fx + 32, 128))
         fail_form(t, "x87 registers", mode);
     if (memcmp(v->fx + 160, r.fx + 160, 128))
