@@ -3,9 +3,10 @@
  * mul imul div idiv, the decimal adjustments, and the sign extensions of the accumulator.
  *
  * Quotients that do not fit are found before the host divides: a host #DE must never happen. The division
- * itself is the host's instruction with the guest's flags loaded, so its undefined flags are the hardware's.
- * The decimal instructions do not exist in 64-bit mode and are computed (SDM vol. 2, AAA to DAS); flags that
- * are undefined there are as real CPUs leave them: SF, ZF, PF by the result, the others 0.
+ * itself is the host's instruction with the guest's flags loaded, and so is the multiplication, so undefined
+ * flags are the hardware's. The decimal instructions do not exist in 64-bit mode and are computed (SDM vol.
+ * 2, AAA to DAS); flags that are undefined there are as real CPUs leave them: SF, ZF, PF by the result, the
+ * others 0.
  */
 #include "cpu/interp.h"
 
@@ -14,12 +15,12 @@
 #define DEFINE_MUL(name, N, T, S, LO, HI)                                                                    \
     static inline void op_##name##N(struct vcpu *v, T b)                                                     \
     {                                                                                                        \
-        T lo, hi;                                                                                            \
-        u32 f;                                                                                               \
-        __asm__(#name S " %4\n\tmov %%" LO ", %0\n\tmov %%" HI ", %1" ASM_FLAGS_OUT                          \
-                : "=&q"(lo), "=&q"(hi), "=&a"(f)                                                             \
-                : "2"((u32)v->gpr[R_EAX]), "q"(b)                                                            \
-                : "edx", "cc");                                                                              \
+        T lo = (T)v->gpr[R_EAX], hi;                                                                         \
+        u32 f = FLAGS_PACK(v->aflags);                                                                       \
+        __asm__(ASM_FLAGS_IN "mov %0, %%" LO "\n\t" #name S " %3\n\tmov %%" LO ", %0" ASM_FLAGS_OUT          \
+                : "+&r"(lo), "=&d"(hi), "+&a"(f)                                                             \
+                : "r"(b)                                                                                     \
+                : "cc");                                                                                     \
         v->aflags = flags_unpack(f, v->aflags);                                                              \
         set_result##N(v, lo, hi);                                                                            \
     }
@@ -47,11 +48,11 @@ DEFINE_MUL(imul, 32, u32, "l", "eax", "edx")
 #define DEFINE_MUL8(name)                                                                                    \
     static inline void op_##name##8(struct vcpu * v, u8 b)                                                   \
     {                                                                                                        \
-        u16 r;                                                                                               \
-        u32 f;                                                                                               \
-        __asm__(#name "b %3\n\tmov %%ax, %0" ASM_FLAGS_OUT                                                   \
-                : "=&r"(r), "=&a"(f)                                                                         \
-                : "1"((u32)v->gpr[R_EAX]), "q"(b)                                                            \
+        u16 r = (u16)v->gpr[R_EAX];                                                                          \
+        u32 f = FLAGS_PACK(v->aflags);                                                                       \
+        __asm__(ASM_FLAGS_IN "mov %0, %%ax\n\t" #name "b %2\n\tmov %%ax, %0" ASM_FLAGS_OUT                   \
+                : "+&r"(r), "+&a"(f)                                                                         \
+                : "q"(b)                                                                                     \
                 : "cc");                                                                                     \
         v->aflags = flags_unpack(f, v->aflags);                                                              \
         GPR16(v, R_EAX) = r;                                                                                 \
@@ -188,8 +189,8 @@ FOR_SIZES(DEFINE_F6)
 #define DEFINE_IMUL(N, T, S)                                                                                 \
     static inline T imul_low##N(T a, T b, u32 *fl)                                                           \
     {                                                                                                        \
-        u32 f;                                                                                               \
-        __asm__("imul" S " %2, %0" ASM_FLAGS_OUT : "+r"(a), "=&a"(f) : "r"(b) : "cc");                       \
+        u32 f = FLAGS_PACK(*fl);                                                                             \
+        __asm__(ASM_FLAGS_IN "imul" S " %2, %0" ASM_FLAGS_OUT : "+&r"(a), "+&a"(f) : "r"(b) : "cc");         \
         *fl = flags_unpack(f, *fl);                                                                          \
         return a;                                                                                            \
     }                                                                                                        \
