@@ -2,9 +2,10 @@
 /*
  * The I/O bus and the devices of a PC.
  *
- * All device code runs under one lock (bus_lock), taken by the vCPU thread around port and MMIO accesses and by the event
- * thread around timers and host input. A device is a struct of its own, one create call that registers its ports, and one field
- * table used for reset and (later) migration. Devices see the CPU only through struct bus_host.
+ * All device code runs under one lock (bus_lock), taken by the vCPU thread around port and MMIO accesses and
+ * by the event thread around timers and host input. A device is a struct of its own, one create call that
+ * registers its ports, and one field table used for reset and (later) migration. Devices see the CPU only
+ * through struct bus_host.
  */
 #ifndef NOVT_DEVICES_DEVICES_H
 #define NOVT_DEVICES_DEVICES_H
@@ -18,13 +19,15 @@ struct bus;
 struct bus_host {
     void (*set_intr)(void *opaque, int level); /* INTR line of the master 8259 */
     void (*raise_nmi)(void *opaque);
-    void (*request_reset)(void *opaque);             /* port 92h, CF9h, i8042 */
-    void (*request_quit)(void *opaque, int status);  /* debug exit, user quit: process exit status */
+    void (*request_reset)(void *opaque);            /* port 92h, CF9h, i8042 */
+    void (*request_quit)(void *opaque, int status); /* debug exit, user quit: process exit status */
     void (*set_a20)(void *opaque, int enabled);
     void *opaque;
 };
 
-/* ---- bus --------------------------------------------------------------------------------------------------------- */
+/* ---- bus
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 struct port_ops {
     u32 (*read)(void *opaque, u16 port, int size); /* size 1, 2 or 4; port is absolute */
@@ -37,34 +40,40 @@ void bus_lock(struct bus *b);
 void bus_unlock(struct bus *b);
 const struct bus_host *bus_host(struct bus *b);
 
-/* Claims ports [base, base+count). Accesses of sizes not in `sizes` (bit mask 1|2|4) are split into smaller ones, as ISA does.
- * Returns 0 or -EEXIST. Unclaimed ports read all ones. */
+/* Claims ports [base, base+count). Accesses of sizes not in `sizes` (bit mask 1|2|4) are split into smaller
+ * ones, as ISA does. Returns 0 or -EEXIST. Unclaimed ports read all ones. */
 int bus_add_ports(struct bus *b, u16 base, u16 count, int sizes, const struct port_ops *ops, void *opaque);
 /* The CPU's accesses; take the lock themselves. */
 u32 bus_in(struct bus *b, u16 port, int size);
 void bus_out(struct bus *b, u16 port, int size, u32 val);
 /* ISA interrupt lines 0..15: level 0 or 1. */
 void bus_set_irq(struct bus *b, int irq, int level);
-/* INTA cycle: the vector, or -1 if nothing is pending (a spurious interrupt gives the PIC's IRQ 7 vector, not -1). */
+/* INTA cycle: the vector, or -1 if nothing is pending (a spurious interrupt gives the PIC's IRQ 7 vector, not
+ * -1). Takes the lock itself. */
 int bus_intr_ack(struct bus *b);
+/* Gives ports back that bus_add_ports() claimed with the same base and count (a moved PCI I/O BAR). */
+void bus_remove_ports(struct bus *b, u16 base, u16 count);
 
 /* Device life: create calls register one of these; reset runs in registration order. */
 struct device_field {
     const char *name;
-    u32 offset, size;  /* within the device's struct; size in bytes */
-    u64 reset;         /* value at reset, for sizes 1, 2, 4, 8; larger fields are cleared */
-    bool keep;         /* not changed by reset */
+    u32 offset, size; /* within the device's struct; size in bytes */
+    u64 reset;        /* value at reset, for sizes 1, 2, 4, 8; larger fields are cleared */
+    bool keep;        /* not changed by reset */
 };
 struct device_desc {
     const char *name;
     const struct device_field *fields; /* ends with name = NULL */
-    void (*reset)(void *dev);   /* after the fields were reset; may be NULL */
-    void (*destroy)(void *dev); /* frees dev */
+    void (*reset)(void *dev);          /* after the fields were reset; may be NULL */
+    void (*destroy)(void *dev);        /* frees dev */
 };
+/* Puts the device into its reset state at once, so that it can be used without a bus_reset(). */
 void bus_add_device(struct bus *b, const struct device_desc *desc, void *dev);
+/* Takes the lock itself; calls set_intr() if INTR was up, and set_a20(1). */
 void bus_reset(struct bus *b);
 
-/* ---- time and the event thread ---------------------------------------------------------------------------------- */
+/* ---- time and the event thread
+ * ---------------------------------------------------------------------------------- */
 
 /* Virtual time in ns since the machine started; host CLOCK_MONOTONIC for now. */
 u64 bus_now(struct bus *b);
@@ -76,38 +85,67 @@ void bus_timer_set(struct bus_timer *t, u64 deadline_ns); /* absolute; 0 disarms
 void bus_watch_fd(struct bus *b, int fd, void (*fn)(void *opaque), void *opaque);
 void bus_unwatch_fd(struct bus *b, int fd);
 int bus_start(struct bus *b); /* starts the event thread; 0 or a negative errno */
-void bus_stop(struct bus *b);
+void bus_stop(
+    struct bus *b); /* stops and joins it; the caller must not hold the lock; bus_start() may follow */
+/* For tests: replaces the clock behind bus_now() (fn NULL: the host's again). */
+void bus_set_clock(struct bus *b, u64 (*fn)(void *opaque), void *opaque);
+/* Runs the timers that are due now, as the event thread does; takes the lock. For tests and for machines
+ * without the thread. */
+void bus_run_timers(struct bus *b);
+/* Deadline of the earliest armed timer, or 0. Lock held. */
+u64 bus_next_deadline(struct bus *b);
 
-/* ---- character back ends ------------------------------------------------------------------------------------------- */
+/* ---- character back ends
+ * ------------------------------------------------------------------------------------------- */
 
 struct chardev;
-/* Input from the host reaches the front end through this; returns how many bytes it took (the rest is kept and offered again after
- * chardev_accept()). */
+/* Input from the host reaches the front end through this; returns how many bytes it took (the rest is kept
+ * and offered again after chardev_accept()). */
 struct chardev_frontend {
     int (*receive)(void *opaque, const u8 *buf, int len);
     void *opaque;
+    void (*send_break)(void *opaque); /* Ctrl-A b; may be NULL */
 };
-/* stdio: raw terminal if stdin is one (restored at exit and on fatal signals); Ctrl-A x quits, Ctrl-A c is reserved for a monitor,
- * Ctrl-A h prints help, Ctrl-A Ctrl-A sends Ctrl-A. stdin at EOF or not a terminal is fine. */
+/* Back ends belong to the bus and die with it. stdio: raw terminal if stdin is one (restored at exit and on
+ * fatal signals); Ctrl-A x quits, Ctrl-A c is reserved for a monitor, Ctrl-A b sends a break, Ctrl-A h prints
+ * help, Ctrl-A Ctrl-A sends Ctrl-A. stdin at EOF or not a terminal is fine. A second call on the same bus
+ * gives the same back end. */
 struct chardev *chardev_stdio(struct bus *b);
 struct chardev *chardev_file(struct bus *b, const char *path); /* output only; NULL with errno */
 struct chardev *chardev_null(struct bus *b);
+/* Output goes to fn (lock held); input comes from chardev_feed(). For tests and for consoles inside novt. */
+struct chardev *chardev_fn(struct bus *b, void (*fn)(void *opaque, const u8 *buf, int len), void *opaque);
+/* Queues input as if it had come from the host; returns how many bytes fitted. Lock held. */
+int chardev_feed(struct chardev *c, const u8 *buf, int len);
 void chardev_set_frontend(struct chardev *c, const struct chardev_frontend *f);
 void chardev_write(struct chardev *c, const u8 *buf, int len);
 void chardev_accept(struct chardev *c); /* the front end has room again */
+/* Gives bytes back that the front end took but the guest did not read; they are offered again first. At most
+ * 64 are kept. */
+void chardev_unread(struct chardev *c, const u8 *buf, int len);
+/* Writes out what is buffered, waiting for a slow reader. */
+void chardev_flush(struct chardev *c);
+/* Puts the terminal back as it was. Async-signal-safe; for crash paths. The usual exits and fatal signals do
+ * it by themselves. */
+void chardev_restore_terminal(void);
 
-/* ---- devices: each create call registers ports, fields and timers ------------------------------------------------------ */
+/* ---- devices: each create call registers ports, fields and timers
+ * ------------------------------------------------------ */
 
-int pic_create(struct bus *b);  /* two 8259A at 20h, A0h, ELCR at 4D0h */
-int pit_create(struct bus *b);  /* 8254 at 40h, port 61h gate and speaker bits */
-int rtc_create(struct bus *b, const char *base, u64 ram_bytes); /* MC146818 at 70h; base: "utc", "localtime" or a date; IRQ 8 */
+int pic_create(struct bus *b); /* two 8259A at 20h, A0h, ELCR at 4D0h */
+int pit_create(struct bus *b); /* 8254 at 40h, port 61h gate and speaker bits */
+int rtc_create(struct bus *b, const char *base,
+               u64 ram_bytes); /* MC146818 at 70h, IRQ 8; base: "utc", "localtime", "YYYY-MM-DD[Thh:mm:ss]";
+                                  -EINVAL: none of these */
 void rtc_cmos_set(struct bus *b, u8 index, u8 val); /* CMOS byte, for the machine's wiring */
 int i8042_create(struct bus *b);  /* 60h/64h: self test, reset line, A20, no keyboard attached yet */
 int port92_create(struct bus *b); /* system control port A: A20, fast reset */
 int uart_create(struct bus *b, u16 base, int irq, struct chardev *c); /* 16550A */
-int pci_create(struct bus *b);    /* configuration mechanism 1 at CF8h/CFCh (CF9h: reset), i440FX host bridge at 0:0.0 */
-int debugcon_create(struct bus *b, u16 base, struct chardev *c); /* port E9h: writes go to c, reads give E9h */
+int pci_create(
+    struct bus *b); /* configuration mechanism 1 at CF8h/CFCh (CF9h: reset), i440FX host bridge at 0:0.0 */
+int debugcon_create(struct bus *b, u16 base,
+                    struct chardev *c);                   /* port E9h: writes go to c, reads give E9h */
 int debug_exit_create(struct bus *b, u16 base, u16 size); /* isa-debug-exit: exit status (value << 1) | 1 */
-int postcode_create(struct bus *b); /* port 80h and DMA page scratch registers */
+int postcode_create(struct bus *b);                       /* port 80h and DMA page scratch registers */
 
 #endif

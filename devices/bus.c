@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The I/O bus: port table, device registry, and the wires between devices and the machine.
+ *
+ * Ports are looked up in a two-level table (256 pages of 256 entries, pages made on demand), so an access is
+ * two loads. An access that a range cannot take as it is (size not offered, or it runs past the end of the
+ * range) is cut in halves until it can; this is what the ISA bus does to 16-bit accesses of 8-bit cards. A
+ * byte nobody claims reads FFh and its write is dropped.
+ *
+ * Invariants:
+ *  - every device callback runs with the lock held; bus_in(), bus_out(), bus_intr_ack() and bus_reset() take
+ * it themselves
+ *  - a device's state is what its field table names; reset writes each field that is not `keep`, then calls
+ * the device's hook
+ *  - devices are destroyed in the reverse order of their registration, so a back end outlives the devices
+ * that use it
+ *
+ * Must not: know any device but the interrupt controller, or call the machine without the lock.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/log.h"
+#include "devices/internal.h"
+
+void *dev_alloc(size_t size)
+{
+    void *p = calloc(1, size);
+    if (!p)
+        NOVT_BUG("out of memory for a device (%zu bytes)", size);
+    return p;
+}
+
+struct bus *bus_create(const struct bus_host *host)
+{
+    struct bus *b = calloc(1, sizeof(*b));
+    if (!b)
+        return NULL;
+    b->ev = event_create();
+    if (!b->ev) {
+        free(b);
+        return NULL;
+    }
+    pthread_mutexattr_t attr;
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&b->lock, &attr);
+    pthread_mutexattr_destroy(&attr);
+    b->host = *host;
+    b->clock_base = host_monotonic_ns();
+    return b;
+}
+
+void bus_destroy(struct bus *b)
+{
+    if (!b)
+        return;
+    bus_stop(b);
+    bus_lock(b);
+    while (b->n_devs) {
+        struct bus_device *d = &b->devs[--b->n_devs];
+        if (d->desc->destroy)
+            d->desc->destroy(d->dev);
+    }
+    bus_unlock(b);
+    event_destroy(b);
+    for (int i = 0; i < 256; i++)
+        free(b->page[i]);
+    free(b->ranges);
+    free(b->devs);
+    pthread_mutex_destroy(&b->lock);
+    free(b);
+}
+
+void bus_lock(struct bus *b)
+{
+    pthread_mutex_lock(&b->lock);
+}
+
+void bus_unlock(struct bus *b)
+{
+    pthread_mutex_unlock(&b->lock);
+}
+
+const struct bus_host *bus_host(struct bus *b)
+{
+    return &b->host;
+}
+
+/* ---- ports ---- */
+
+static inline struct port_range *port_lookup(struct bus *b, u16 port)
+{
+    u16 *page = b->page[port >> 8];
+    if (unlikely(!page))
+        return NULL;
+    u16 idx = page[port & 0xff];
+    return idx ? &b->ranges[idx - 1] : NULL;
+}
+
+int bus_add_ports(struct bus *b, u16 base, u16 count, int sizes, const struct port_ops *ops, void *opaque)
+{
+    NOVT_ASSERT(count && (u32)base + count <= 0x10000 && ops);
+    int err = 0;
+    bus_lock(b);
+    for (u32 p = base; p < (u32)base + count; p++) {
+        if (port_lookup(b, p)) {
+            err = -EEXIST;
+            goto out;
+        }
+    }
+    u32 slot = 0;
+    while (slot < b->n_ranges && b->ranges[slot].ops)
+        slot++;
+    if (slot == b->n_ranges) {
+        if (b->n_ranges == b->cap_ranges) {
+            u32 cap = b->cap_ranges ? b->cap_ranges * 2 : 32;
+            struct port_range *r = realloc(b->ranges, cap * sizeof(*r));
+            NOVT_ASSERT(r && cap < 0xffff);
+            b->ranges = r;
+            b->cap_ranges = cap;
+        }
+        b->n_ranges++;
+    }
+    b->ranges[slot] =
+        (struct port_range){.ops = ops, .opaque = opaque, .base = base, .count = count, .sizes = sizes};
+    for (u32 p = base; p < (u32)base + count; p++) {
+        if (!b->page[p >> 8])
+            b->page[p >> 8] = dev_alloc(256 * sizeof(u16));
+        b->page[p >> 8][p & 0xff] = slot + 1;
+    }
+out:
+    bus_unlock(b);
+    return err;
+}
+
+void bus_remove_ports(struct bus *b, u16 base, u16 count)
+{
+    bus_lock(b);
+    struct port_range *r = port_lookup(b, base);
+    NOVT_ASSERT(r && r->base == base && r->count == count);
+    for (u32 p = base; p < (u32)base + count; p++)
+        b->page[p >> 8][p & 0xff] = 0;
+    *r = (struct port_range){0};
+    bus_unlock(b);
+}
+
+void bus_drop_ports(struct bus *b, void *opaque)
+{
+    for (u32 i = 0; i < b->n_ranges; i++)
+        if (b->ranges[i].ops && b->ranges[i].opaque == opaque)
+            bus_remove_ports(b, b->ranges[i].base, b->ranges[i].count);
+}
+
+static inline u32 size_mask(int size)
+{
+    return size == 4 ? 0xffffffffu : (1u << (size * 8)) - 1;
+}
+
+/* Whether the access can go to r as one. */
+static inline bool range_takes(const struct port_range *r, u16 port, int size)
+{
+    return (r->sizes & size) && port - r->base + size <= r->count;
+}
+
+static u32 port_read(struct bus *b, u16 port, int size)
+{
+    struct port_range *r = port_lookup(b, port);
+    if (likely(r && range_takes(r, port, size)))
+        return r->ops->read ? r->ops->read(r->opaque, port, size) & size_mask(size) : size_mask(size);
+    if (size > 1) {
+        int half = size / 2;
+        u32 lo = port_read(b, port, half);
+        return lo | port_read(b, port + half, half) << (half * 8);
+    }
+    LOG(ioport, "in  %04x: unclaimed", port);
+    return 0xff;
+}
+
+static void port_write(struct bus *b, u16 port, int size, u32 val)
+{
+    struct port_range *r = port_lookup(b, port);
+    if (likely(r && range_takes(r, port, size))) {
+        if (r->ops->write)
+            r->ops->write(r->opaque, port, size, val & size_mask(size));
+        return;
+    }
+    if (size > 1) {
+        int half = size / 2;
+        port_write(b, port, half, val);
+        port_write(b, port + half, half, val >> (half * 8));
+        return;
+    }
+    LOG(ioport, "out %04x: unclaimed, value %02x", port, val & 0xff);
+}
+
+u32 bus_in(struct bus *b, u16 port, int size)
+{
+    NOVT_ASSERT(size == 1 || size == 2 || size == 4);
+    bus_lock(b);
+    u32 v = port_read(b, port, size);
+    bus_unlock(b);
+    return v;
+}
+
+void bus_out(struct bus *b, u16 port, int size, u32 val)
+{
+    NOVT_ASSERT(size == 1 || size == 2 || size == 4);
+    bus_lock(b);
+    port_write(b, port, size, val);
+    bus_unlock(b);
+}
+
+/* ---- wires ---- */
+
+void bus_set_irq(struct bus *b, int irq, int level)
+{
+    NOVT_ASSERT(irq >= 0 && irq < 16);
+    if (b->pic)
+        pic_set_irq(b->pic, irq, level);
+}
+
+int bus_intr_ack(struct bus *b)
+{
+    bus_lock(b);
+    int vec = b->pic ? pic_ack(b->pic) : -1;
+    bus_unlock(b);
+    return vec;
+}
+
+void bus_set_ack_hook(struct bus *b, int irq, void (*fn)(void *opaque), void *opaque)
+{
+    b->ack_hook[irq] = fn;
+    b->ack_opaque[irq] = opaque;
+}
+
+void bus_set_a20(struct bus *b, u8 source, bool on)
+{
+    u8 was = b->a20;
+    b->a20 = on ? was | source : was & ~source;
+    if (!was != !b->a20 && b->host.set_a20)
+        b->host.set_a20(b->host.opaque, b->a20 != 0);
+}
+
+void bus_request_reset(struct bus *b)
+{
+    LOG(dev, "system reset requested");
+    if (b->host.request_reset)
+        b->host.request_reset(b->host.opaque);
+}
+
+void bus_request_quit(struct bus *b, int status)
+{
+    if (b->host.request_quit)
+        b->host.request_quit(b->host.opaque, status);
+}
+
+/* ---- devices ---- */
+
+static void device_reset(struct bus_device *d)
+{
+    for (const struct device_field *f = d->desc->fields; f && f->name; f++) {
+        if (f->keep)
+            continue;
+        void *p = (char *)d->dev + f->offset;
+        if (f->size <= 8)
+            memcpy(p, &f->reset, f->size); /* little-endian host */
+        else
+            memset(p, 0, f->size);
+    }
+    if (d->desc->reset)
+        d->desc->reset(d->dev);
+}
+
+void bus_add_device(struct bus *b, const struct device_desc *desc, void *dev)
+{
+    bus_lock(b);
+    if (b->n_devs == b->cap_devs) {
+        u32 cap = b->cap_devs ? b->cap_devs * 2 : 16;
+        struct bus_device *d = realloc(b->devs, cap * sizeof(*d));
+        NOVT_ASSERT(d);
+        b->devs = d;
+        b->cap_devs = cap;
+    }
+    struct bus_device *d = &b->devs[b->n_devs++];
+    d->desc = desc;
+    d->dev = dev;
+    device_reset(d);
+    bus_unlock(b);
+}
+
+void bus_reset(struct bus *b)
+{
+    bus_lock(b);
+    for (u32 i = 0; i < b->n_devs; i++)
+        device_reset(&b->devs[i]);
+    if (b->host.set_a20)
+        b->host.set_a20(b->host.opaque, 1);
+    bus_unlock(b);
+}

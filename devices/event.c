@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Time and the event thread.
+ *
+ * One thread per VM waits in ppoll() for watched host file descriptors, for the earliest timer, and for an
+ * eventfd by which other threads tell it that the earliest timer became earlier, that the set of descriptors
+ * changed, or that it should end. It holds the bus lock whenever it is not waiting, so every callback runs
+ * under the lock.
+ *
+ * Timers sit in a binary heap by deadline. A timer fires once; its callback arms it again if it wants to.
+ * `sleep_until` says until when the thread sleeps (0: it does not), so that a timer set to a later time costs
+ * no system call.
+ *
+ * Invariants:
+ *  - t->slot is the timer's index in the heap, -1 when it is not armed
+ *  - one pass fires at most as many timers as there were armed when it began: a callback that arms itself in
+ * the past cannot keep the thread from its descriptors
+ *  - all signals are blocked in the thread except those of its own faults, so that kicks and terminal signals
+ * go elsewhere
+ *
+ * Must not: wait with the lock held.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+#include "base/log.h"
+#include "devices/internal.h"
+
+struct bus_timer {
+    struct bus *b;
+    bus_timer_fn fn;
+    void *opaque;
+    u64 deadline;
+    int slot;
+    struct bus_timer *next; /* all timers of the bus */
+};
+
+struct watch {
+    int fd;
+    void (*fn)(void *opaque);
+    void *opaque;
+};
+
+struct event_loop {
+    struct bus_timer **heap;
+    u32 n_heap, cap_heap;
+    struct bus_timer *all;
+    u32 n_timers;
+
+    struct watch *watches;
+    u32 n_watches, cap_watches;
+    struct pollfd *polled;
+    u32 cap_polled;
+
+    int wake_fd;
+    bool wake_sent;
+    bool sleeping;
+    u64 sleep_until; /* valid while sleeping; UINT64_MAX: no timer */
+    bool running, stop;
+    pthread_t thread;
+};
+
+u64 host_monotonic_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (u64)ts.tv_sec * NS_PER_SEC + ts.tv_nsec;
+}
+
+u64 bus_now(struct bus *b)
+{
+    if (unlikely(b->clock != NULL))
+        return b->clock(b->clock_opaque);
+    return host_monotonic_ns() - b->clock_base;
+}
+
+void bus_set_clock(struct bus *b, u64 (*fn)(void *opaque), void *opaque)
+{
+    bus_lock(b);
+    b->clock = fn;
+    b->clock_opaque = opaque;
+    bus_unlock(b);
+}
+
+struct event_loop *event_create(void)
+{
+    struct event_loop *ev = calloc(1, sizeof(*ev));
+    if (!ev)
+        return NULL;
+    ev->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (ev->wake_fd < 0) {
+        free(ev);
+        return NULL;
+    }
+    return ev;
+}
+
+void event_destroy(struct bus *b)
+{
+    struct event_loop *ev = b->ev;
+    while (ev->all) {
+        struct bus_timer *t = ev->all;
+        ev->all = t->next;
+        free(t);
+    }
+    close(ev->wake_fd);
+    free(ev->heap);
+    free(ev->watches);
+    free(ev->polled);
+    free(ev);
+    b->ev = NULL;
+}
+
+bool event_running(struct bus *b)
+{
+    return b->ev->running && !b->ev->stop;
+}
+
+/* Ends the thread's sleep. One write is enough until it woke. */
+static void event_wake(struct event_loop *ev)
+{
+    if (!ev->sleeping || ev->wake_sent)
+        return;
+    u64 one = 1;
+    ev->wake_sent = write(ev->wake_fd, &one, sizeof(one)) == sizeof(one);
+}
+
+/* ---- timers ---- */
+
+static inline void heap_put(struct event_loop *ev, u32 i, struct bus_timer *t)
+{
+    ev->heap[i] = t;
+    t->slot = i;
+}
+
+static void heap_up(struct event_loop *ev, u32 i)
+{
+    struct bus_timer *t = ev->heap[i];
+    while (i && ev->heap[(i - 1) / 2]->deadline > t->deadline) {
+        heap_put(ev, i, ev->heap[(i - 1) / 2]);
+        i = (i - 1) / 2;
+    }
+    heap_put(ev, i, t);
+}
+
+static void heap_down(struct event_loop *ev, u32 i)
+{
+    struct bus_timer *t = ev->heap[i];
+    for (;;) {
+        u32 c = 2 * i + 1;
+        if (c >= ev->n_heap)
+            break;
+        if (c + 1 < ev->n_heap && ev->heap[c + 1]->deadline < ev->heap[c]->deadline)
+            c++;
+        if (ev->heap[c]->deadline >= t->deadline)
+            break;
+        heap_put(ev, i, ev->heap[c]);
+        i = c;
+    }
+    heap_put(ev, i, t);
+}
+
+static void heap_remove(struct event_loop *ev, struct bus_timer *t)
+{
+    u32 i = t->slot;
+    struct bus_timer *last = ev->heap[--ev->n_heap];
+    t->slot = -1;
+    if (last == t)
+        return;
+    heap_put(ev, i, last);
+    heap_up(ev, i);
+    heap_down(ev, last->slot);
+}
+
+struct bus_timer *bus_timer_new(struct bus *b, bus_timer_fn fn, void *opaque)
+{
+    struct bus_timer *t = dev_alloc(sizeof(*t));
+    *t = (struct bus_timer){.b = b, .fn = fn, .opaque = opaque, .slot = -1};
+    bus_lock(b);
+    struct event_loop *ev = b->ev;
+    t->next = ev->all;
+    ev->all = t;
+    if (++ev->n_timers > ev->cap_heap) {
+        u32 cap = ev->cap_heap ? ev->cap_heap * 2 : 16;
+        struct bus_timer **h = realloc(ev->heap, cap * sizeof(*h));
+        NOVT_ASSERT(h);
+        ev->heap = h;
+        ev->cap_heap = cap;
+    }
+    bus_unlock(b);
+    return t;
+}
+
+void bus_timer_set(struct bus_timer *t, u64 deadline_ns)
+{
+    struct event_loop *ev = t->b->ev;
+    if (!deadline_ns) {
+        if (t->slot >= 0)
+            heap_remove(ev, t);
+        t->deadline = 0;
+        return;
+    }
+    t->deadline = deadline_ns;
+    if (t->slot < 0) {
+        heap_put(ev, ev->n_heap++, t);
+        heap_up(ev, t->slot);
+    } else {
+        heap_up(ev, t->slot);
+        heap_down(ev, t->slot);
+    }
+    if (ev->heap[0] == t && deadline_ns < ev->sleep_until)
+        event_wake(ev);
+}
+
+u64 bus_next_deadline(struct bus *b)
+{
+    return b->ev->n_heap ? b->ev->heap[0]->deadline : 0;
+}
+
+static void run_timers(struct bus *b)
+{
+    struct event_loop *ev = b->ev;
+    u64 now = bus_now(b);
+    for (u32 budget = ev->n_heap; budget && ev->n_heap && ev->heap[0]->deadline <= now; budget--) {
+        struct bus_timer *t = ev->heap[0];
+        heap_remove(ev, t);
+        t->deadline = 0;
+        t->fn(t->opaque, now);
+    }
+}
+
+void bus_run_timers(struct bus *b)
+{
+    bus_lock(b);
+    run_timers(b);
+    bus_unlock(b);
+}
+
+/* ---- descriptors ---- */
+
+static struct watch *watch_find(struct event_loop *ev, int fd)
+{
+    for (u32 i = 0; i < ev->n_watches; i++)
+        if (ev->watches[i].fd == fd)
+            return &ev->watches[i];
+    return NULL;
+}
+
+void bus_watch_fd(struct bus *b, int fd, void (*fn)(void *opaque), void *opaque)
+{
+    bus_lock(b);
+    struct event_loop *ev = b->ev;
+    struct watch *w = watch_find(ev, fd);
+    if (!w) {
+        if (ev->n_watches == ev->cap_watches) {
+            u32 cap = ev->cap_watches ? ev->cap_watches * 2 : 8;
+            w = realloc(ev->watches, cap * sizeof(*w));
+            NOVT_ASSERT(w);
+            ev->watches = w;
+            ev->cap_watches = cap;
+        }
+        w = &ev->watches[ev->n_watches++];
+    }
+    *w = (struct watch){.fd = fd, .fn = fn, .opaque = opaque};
+    event_wake(ev);
+    bus_unlock(b);
+}
+
+void bus_unwatch_fd(struct bus *b, int fd)
+{
+    bus_lock(b);
+    struct event_loop *ev = b->ev;
+    struct watch *w = watch_find(ev, fd);
+    if (w) {
+        *w = ev->watches[--ev->n_watches];
+        event_wake(ev); /* or a level-triggered descriptor would keep it busy */
+    }
+    bus_unlock(b);
+}
+
+/* ---- the thread ---- */
+
+/* Fills ev->polled: [0] is the eventfd. Returns the number of entries. */
+static u32 poll_set(struct event_loop *ev)
+{
+    if (ev->n_watches + 1 > ev->cap_polled) {
+        u32 cap = ev->n_watches + 8;
+        struct pollfd *p = realloc(ev->polled, cap * sizeof(*p));
+        NOVT_ASSERT(p);
+        ev->polled = p;
+        ev->cap_polled = cap;
+    }
+    ev->polled[0] = (struct pollfd){.fd = ev->wake_fd, .events = POLLIN};
+    for (u32 i = 0; i < ev->n_watches; i++)
+        ev->polled[i + 1] = (struct pollfd){.fd = ev->watches[i].fd, .events = POLLIN};
+    return ev->n_watches + 1;
+}
+
+static void dispatch(struct bus *b, u32 n)
+{
+    struct event_loop *ev = b->ev;
+    for (u32 i = 1; i < n; i++) {
+        struct pollfd p = ev->polled[i];
+        if (!p.revents)
+            continue;
+        struct watch *w = watch_find(ev, p.fd); /* an earlier callback may have removed it */
+        if (!w)
+            continue;
+        if (p.revents & POLLNVAL) {
+            LOG(dev, "descriptor %d is not open, no longer watched", p.fd);
+            bus_unwatch_fd(b, p.fd);
+            continue;
+        }
+        w->fn(w->opaque);
+    }
+}
+
+static void *event_thread(void *arg)
+{
+    struct bus *b = arg;
+    struct event_loop *ev = b->ev;
+    pthread_setname_np(pthread_self(), "novt-events");
+    prctl(PR_SET_TIMERSLACK, 1000ul); /* guest timers are worth more than the default 50 us */
+
+    bus_lock(b);
+    while (!ev->stop) {
+        run_timers(b);
+        if (ev->stop)
+            break;
+        u64 deadline = bus_next_deadline(b);
+        struct timespec ts, *timeout = NULL;
+        if (deadline) {
+            u64 now = bus_now(b);
+            u64 wait = deadline > now ? deadline - now : 0;
+            ts = (struct timespec){.tv_sec = wait / NS_PER_SEC, .tv_nsec = wait % NS_PER_SEC};
+            timeout = &ts;
+        }
+        u32 n = poll_set(ev);
+        ev->sleep_until = deadline ? deadline : UINT64_MAX;
+        ev->sleeping = true;
+        bus_unlock(b);
+        int r = ppoll(ev->polled, n, timeout, NULL);
+        bus_lock(b);
+        ev->sleeping = false;
+        ev->sleep_until = 0;
+        if (ev->wake_sent) {
+            u64 count;
+            ssize_t got = read(ev->wake_fd, &count, sizeof(count));
+            (void)got; /* non-blocking; only its emptiness matters */
+            ev->wake_sent = false;
+        }
+        if (r > 0)
+            dispatch(b, n);
+    }
+    bus_unlock(b);
+    return NULL;
+}
+
+int bus_start(struct bus *b)
+{
+    struct event_loop *ev = b->ev;
+    if (ev->running)
+        return 0;
+    sigset_t block, old;
+    sigfillset(&block);
+    static const int own[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGTTIN};
+    for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+        sigdelset(&block, own[i]);
+    ev->stop = false;
+    bus_lock(b);
+    pthread_sigmask(SIG_SETMASK, &block, &old);
+    int err = pthread_create(&ev->thread, NULL, event_thread, b);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    ev->running = !err;
+    bus_unlock(b);
+    return -err;
+}
+
+void bus_stop(struct bus *b)
+{
+    struct event_loop *ev = b->ev;
+    if (!ev->running)
+        return;
+    NOVT_ASSERT(!pthread_equal(ev->thread, pthread_self()));
+    bus_lock(b);
+    ev->stop = true;
+    event_wake(ev);
+    bus_unlock(b);
+    pthread_join(ev->thread, NULL);
+    ev->running = false;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of this folder share and others need not see: the bus itself, and helpers for devices. */
+#ifndef NOVT_DEVICES_INTERNAL_H
+#define NOVT_DEVICES_INTERNAL_H
+
+#include <pthread.h>
+#include "devices/devices.h"
+
+#define NS_PER_SEC 1000000000ull
+#define NS_PER_MS  1000000ull
+#define NS_PER_US  1000ull
+
+struct port_range {
+    const struct port_ops *ops; /* NULL: free slot */
+    void *opaque;
+    u32 base, count;
+    u8 sizes;
+};
+
+struct bus_device {
+    const struct device_desc *desc;
+    void *dev;
+};
+
+struct event_loop;
+struct pic;
+
+/* Who holds the A20 gate open; the gate is the OR of all (PIIX3: A20GATE | fast A20). */
+enum { A20_I8042 = 1, A20_PORT92 = 2 };
+
+struct bus {
+    pthread_mutex_t lock; /* recursive: the machine's callbacks may come back */
+    struct bus_host host;
+
+    u16 *page[256]; /* port >> 8 -> index + 1 into ranges for each port; NULL: nothing there */
+    struct port_range *ranges;
+    u32 n_ranges, cap_ranges;
+
+    struct bus_device *devs;
+    u32 n_devs, cap_devs;
+
+    u64 (*clock)(void *opaque); /* test clock, or NULL */
+    void *clock_opaque;
+    u64 clock_base; /* CLOCK_MONOTONIC at creation, ns */
+    struct event_loop *ev;
+
+    struct pic *pic;
+    void (*ack_hook[16])(void *opaque); /* the interrupt was acknowledged: its IRR bit is free again */
+    void *ack_opaque[16];
+    u8 a20;
+    struct chardev *stdio;
+};
+
+/* event.c */
+struct event_loop *event_create(void);
+void event_destroy(struct bus *b);
+bool event_running(struct bus *b);
+u64 host_monotonic_ns(void);
+
+/* pic.c */
+void pic_set_irq(struct pic *p, int irq, int level);
+int pic_ack(struct pic *p);
+bool pic_irq_requested(struct pic *p, int irq); /* IRR bit */
+bool pic_irq_masked(struct pic *p, int irq);    /* IMR bit */
+
+/* Calls fn after each INTA (or poll) that took irq, lock held. */
+void bus_set_ack_hook(struct bus *b, int irq, void (*fn)(void *opaque), void *opaque);
+void bus_set_a20(struct bus *b, u8 source, bool on);
+void bus_request_reset(struct bus *b);
+void bus_request_quit(struct bus *b, int status);
+
+/* Gives back every port range of a device whose creation failed half-way. */
+void bus_drop_ports(struct bus *b, void *opaque);
+
+/* calloc that cannot fail: devices are made once, at start. */
+void *dev_alloc(size_t size);
+
+#define DEV_FIELD(T, m, rst)                                                                                 \
+    {                                                                                                        \
+        .name = #m, .offset = offsetof(T, m), .size = sizeof(((T *)0)->m), .reset = (rst), .keep = false     \
+    }
+#define DEV_KEEP(T, m)                                                                                       \
+    {                                                                                                        \
+        .name = #m, .offset = offsetof(T, m), .size = sizeof(((T *)0)->m), .reset = 0, .keep = true          \
+    }
+#define DEV_END                                                                                              \
+    {                                                                                                        \
+        .name = NULL                                                                                         \
+    }
+
+#endif

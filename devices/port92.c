@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * System control port A (92h): bit 0 fast reset on its rising edge, bit 1 A20. The other bits are storage.
+ *
+ * The A20 line is the OR of this bit and the keyboard controller's; bus_set_a20() joins them.
+ */
+#include <stdlib.h>
+#include "devices/internal.h"
+
+struct port92 {
+    struct bus *b;
+    u8 val;
+};
+
+static void port92_write(void *opaque, u16 port, int size, u32 val)
+{
+    struct port92 *p = opaque;
+    bool reset = (val & 1) && !(p->val & 1);
+    p->val = val;
+    bus_set_a20(p->b, A20_PORT92, val & 2);
+    if (reset)
+        bus_request_reset(p->b);
+}
+
+static u32 port92_read(void *opaque, u16 port, int size)
+{
+    struct port92 *p = opaque;
+    return p->val;
+}
+
+static const struct port_ops port92_ops = {.read = port92_read, .write = port92_write};
+static const struct device_field port92_fields[] = {DEV_FIELD(struct port92, val, 0), DEV_END};
+
+static void port92_reset(void *dev)
+{
+    struct port92 *p = dev;
+    bus_set_a20(p->b, A20_PORT92, false);
+}
+
+static void port92_destroy(void *dev)
+{
+    free(dev);
+}
+
+static const struct device_desc port92_desc = {
+    .name = "port92", .fields = port92_fields, .reset = port92_reset, .destroy = port92_destroy};
+
+int port92_create(struct bus *b)
+{
+    struct port92 *p = dev_alloc(sizeof(*p));
+    p->b = b;
+    int err = bus_add_ports(b, 0x92, 1, 1, &port92_ops, p);
+    if (err) {
+        free(p);
+        return err;
+    }
+    bus_add_device(b, &port92_desc, p);
+    return 0;
+}
