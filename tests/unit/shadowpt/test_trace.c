@@ -249,7 +249,7 @@ static void exec_entries(void **st)
     env_free(&e);
 }
 
-static void revoke(void **st)
+static void revocation(void **st)
 {
     struct env e = start();
     /* The same page writable through two PTEs, both views, two spaces, and a large page. */
@@ -484,7 +484,7 @@ int main(void)
         cmocka_unit_test(pte_write),   cmocka_unit_test(through_mapping),
         cmocka_unit_test(pde_write),   cmocka_unit_test(self_map),
         cmocka_unit_test(pae),         cmocka_unit_test(exec_entries),
-        cmocka_unit_test(revoke),      cmocka_unit_test(rmap_exhausted),
+        cmocka_unit_test(revocation),  cmocka_unit_test(rmap_exhausted),
         cmocka_unit_test(write_storm), cmocka_unit_test(spaces),
         cmocka_unit_test(budget),      cmocka_unit_test(probe),
         cmocka_unit_test(audit_finds),
