@@ -110,7 +110,6 @@ struct shadow {
     u64 epoch;
     u32 resident; /* host pages of tables, by the res bitmaps */
     u32 over;     /* resident exceeded the budget: trim at the next fill */
-    bool keep_off;
     bool audit_on;
     bool in_audit;
     u32 audit_count;
