@@ -326,13 +326,68 @@ static void test_maskmov(void **state)
     fixture_free(f);
 }
 
+/* Garbage images and control words, then anything: the guest may fault, the host never. */
+static void test_hostile(void **state)
+{
+    static const u8 codes[][5] = {
+        {2, 0xd9, 0xe8},             /* fld1 */
+        {2, 0xde, 0xf9},             /* fdivp */
+        {2, 0xd9, 0xfa},             /* fsqrt */
+        {1, 0x9b},                   /* fwait */
+        {2, 0xd9, 0x2f},             /* fldcw */
+        {2, 0xd9, 0x27},             /* fldenv */
+        {3, 0x66, 0xd9, 0x27},       /* fldenv, 16-bit */
+        {2, 0xdd, 0x27},             /* frstor */
+        {2, 0xd9, 0x37},             /* fnstenv */
+        {2, 0xdd, 0x37},             /* fnsave */
+        {2, 0xdb, 0xe2},             /* fnclex */
+        {3, 0x0f, 0xae, 0x0f},       /* fxrstor */
+        {3, 0x0f, 0xae, 0x07},       /* fxsave */
+        {3, 0x0f, 0xae, 0x17},       /* ldmxcsr */
+        {2, 0xdf, 0x37},             /* fbstp */
+        {2, 0xdf, 0x27},             /* fbld */
+        {2, 0xd8, 0x07},             /* fadd m32 */
+        {2, 0xdd, 0x1f},             /* fstp m64 */
+        {3, 0x0f, 0xfe, 0xca},       /* paddd mm */
+        {2, 0x0f, 0x77},             /* emms */
+        {3, 0x0f, 0x5e, 0x07},       /* divps */
+        {4, 0x66, 0x0f, 0x59, 0xca}, /* mulpd */
+        {3, 0x0f, 0x2d, 0x0f},       /* cvtps2pi */
+        {4, 0x66, 0x0f, 0x5a, 0xca}, /* cvtpd2ps */
+    };
+    struct fixture *f = fixture_new();
+    struct vcpu *v = f->v;
+    u32 faults = 0;
+
+    for (int n = 0; n < 200000; n++) {
+        const u8 *c = codes[rng() % ARRAY_SIZE(codes)];
+        u32 at = 16 * (u32)(rng() % 64);
+        if (n % 16 == 0) {
+            random_mem(f->mem, 2048);
+            fixture_tables(f, rng() & 1);
+            v->cr0 ^= rng() & CR0_NE;
+            v->sflags ^= rng() & FL_VM;
+        }
+        if (rng() & 1) { /* a valid MXCSR where fxrstor or ldmxcsr will look */
+            u32 mx = (u32)rng() & 0xffff;
+            memcpy(f->mem + at + (c[3] == 0x17 ? 0 : 24), &mx, 4);
+        }
+        v->gpr[R_EDI] = MEM_LIN + at;
+        if (v->fpu_ferr && (rng() & 1))
+            v->fpu_ignne = 1;
+        faults += fixture_run(f, c + 1, c[0]) == CPU_FAULT;
+    }
+    assert_true(faults > 1000);
+    fixture_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_park_live),    cmocka_unit_test(test_env_formats),
         cmocka_unit_test(test_save_restore), cmocka_unit_test(test_fxsave),
         cmocka_unit_test(test_pointers),     cmocka_unit_test(test_registers),
-        cmocka_unit_test(test_maskmov),
+        cmocka_unit_test(test_maskmov),      cmocka_unit_test(test_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
