@@ -23,7 +23,7 @@ const struct option cli_options[] = {
     {"append", G_IMAGE, ARG_VALUE, "TEXT", set_append, "kernel command line", "empty"},
 
     {"m", G_MACHINE, ARG_VALUE, "SIZE", set_memory, "guest memory, 1M to 3G; suffix k, M or G, a bare number is MiB", "128M"},
-    {"cpu", G_MACHINE, ARG_VALUE, "MODEL", set_cpu, "CPU model; -cpu help lists them", "pentium4"},
+    {"cpu", G_MACHINE, ARG_VALUE, "MODEL", set_cpu, "CPU model; -cpu help lists them", "qemu32"},
     {"smp", G_MACHINE, ARG_VALUE, "1", set_smp, "number of CPUs: one, for now", "1"},
     {"machine", G_MACHINE, ARG_VALUE, "pc", set_machine, "board: a PC with an i440FX host bridge", "pc"},
     {"M", G_MACHINE, ARG_VALUE, "pc", set_machine, "the same as -machine", NULL},
@@ -187,7 +187,7 @@ int cli_parse(struct cli *c, int argc, char **argv)
     memset(c, 0, sizeof(*c));
     c->cfg = (struct machine_config){
         .ram_bytes = 128 * MiB,
-        .cpu = "pentium4",
+        .cpu = "qemu32",
         .engine = ENGINE_BT,
         .opts = OPT_ALL,
         .debug_exit_iobase = -1,

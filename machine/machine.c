@@ -25,6 +25,7 @@
 static void dump_on_bug(void *opaque)
 {
     struct vm *vm = opaque;
+    chardev_restore_terminal();
     cpu_dump(vm->cpu, stderr);
 }
 

@@ -15,6 +15,8 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "monitor/monitor.h"
@@ -167,11 +169,19 @@ static int run_loop(struct vm *vm)
     }
 }
 
-/* SIGINT, SIGTERM and SIGHUP arrive on the event thread as a readable descriptor: no handler, no race. */
+/* SIGINT, SIGTERM and SIGHUP arrive on the event thread as a readable descriptor: no handler, no race. The
+ * first asks the machine to stop (status 0, as QEMU's); who sends a second one doesn't want to wait. */
 static void on_signal(void *opaque)
 {
     struct vm *vm = opaque;
-    run_request(vm, REQ_QUIT); /* quit_status stays 0: an orderly end, as QEMU's */
+    struct signalfd_siginfo info;
+    while (read(vm->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+        if (__atomic_load_n(&vm->requests, __ATOMIC_SEQ_CST) & REQ_QUIT) {
+            chardev_restore_terminal();
+            _exit(128 + (int)info.ssi_signo);
+        }
+        run_request(vm, REQ_QUIT);
+    }
 }
 
 int machine_run(struct vm *vm)

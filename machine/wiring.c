@@ -196,13 +196,6 @@ static int add_debug_ports(struct vm *vm)
     return err;
 }
 
-/* The CMOS bytes a BIOS would have left for the operating system, beyond the memory sizes that rtc_create()
- * stores. */
-static void fill_cmos(struct vm *vm)
-{
-    rtc_cmos_set(vm->bus, 0x14, 0x02); /* equipment: FPU, no floppy drives, EGA/VGA adapter field 0 */
-}
-
 int wiring_devices(struct vm *vm)
 {
     struct bus_host host = {set_intr, raise_nmi, request_reset, request_quit, set_a20, vm};
@@ -231,7 +224,5 @@ int wiring_devices(struct vm *vm)
         error_report("a device's I/O ports are taken by another one: choose another iobase");
     else if (err && err != -EIO)
         error_report("cannot create the devices: %s", strerror(-err));
-    if (!err)
-        fill_cmos(vm);
     return err;
 }
