@@ -388,7 +388,14 @@ int do_iret(struct vcpu *v, u32 opsize);
 
 /* Delivers v->fault through the IDT (or IVT): error codes, stack switch, task gates, double fault; a triple fault sets
  * EV_SHUTDOWN. For faults v->eip is the faulting instruction; for traps and software interrupts the return address
- * is v->next_eip. Leaves v->eip at the handler. */
+ * is v->next_eip. Leaves v->eip at the handler.
+ *
+ * Software interrupts use the same road: the handler of int n, int3, into and icebp sets v->fault with is_soft and returns
+ * CPU_FAULT; its caller delivers as for any fault. is_soft alone: the gate's DPL is checked, and a fault on the way is
+ * the instruction's own (v->eip, EXT clear). is_soft with is_trap is icebp: no DPL check. No caller needs to look at them.
+ *
+ * A task switch may fault after its commit point: CPU_FAULT then comes with v->eip (and everything else) in the new
+ * task, so callers must not put back an eip that they saved before the instruction. */
 void cpu_deliver_fault(struct vcpu *v);
 /* Delivers an external interrupt or NMI at the current boundary. */
 void cpu_deliver_interrupt(struct vcpu *v, u8 vector, bool nmi);
