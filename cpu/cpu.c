@@ -17,25 +17,31 @@
 
 void cpu_update_mode(struct vcpu *v)
 {
-    u32 old = v->mode, m = v->cpl;
-    struct seg *s = v->seg;
-
     for (int k = 0; k < 6; k++)
-        seg_calc(&s[k]);
-    m |= s[S_CS].attr & SA_DB ? MODE_CS32 : 0;
-    m |= s[S_SS].attr & SA_DB ? MODE_SS32 : 0;
-    m |= v->cr0 & CR0_PE ? MODE_PE : 0;
-    m |= v->sflags & FL_VM ? MODE_VM : 0;
-    m |= s[S_CS].flat ? MODE_FLATCS : 0;
-    m |= s[S_DS].flat & (s[S_DS].fast >> 1) ? MODE_FLATDS : 0;
-    m |= s[S_ES].flat & (s[S_ES].fast >> 1) ? MODE_FLATES : 0;
-    m |= s[S_SS].flat & (s[S_SS].fast >> 1) ? MODE_FLATSS : 0;
-    m |= s[S_FS].fast == (SEGF_R | SEGF_W) ? MODE_FULLFS : 0;
-    m |= s[S_GS].fast == (SEGF_R | SEGF_W) ? MODE_FULLGS : 0;
+        seg_calc(&v->seg[k]);
+    mode_refresh(v);
+}
+
+void mode_refresh(struct vcpu *v)
+{
+    u32 old = v->mode, m = v->cpl;
+    const struct seg *s = v->seg;
+
+    /* moved bit by bit, without branches: shifts and masks of where each already is */
+    m |= (s[S_CS].attr & SA_DB) / SA_DB * MODE_CS32;
+    m |= (s[S_SS].attr & SA_DB) / SA_DB * MODE_SS32;
+    m |= (v->cr0 & CR0_PE) * MODE_PE;
+    m |= (v->sflags & FL_VM) / FL_VM * MODE_VM;
+    m |= s[S_CS].flat * MODE_FLATCS;
+    m |= (u32)(s[S_DS].flat & (s[S_DS].fast >> 1)) * MODE_FLATDS;
+    m |= (u32)(s[S_ES].flat & (s[S_ES].fast >> 1)) * MODE_FLATES;
+    m |= (u32)(s[S_SS].flat & (s[S_SS].fast >> 1)) * MODE_FLATSS;
+    m |= (u32)(s[S_FS].fast >> 1) * MODE_FULLFS;
+    m |= (u32)(s[S_GS].fast >> 1) * MODE_FULLGS;
     m |= v->cr0 & (CR0_EM | CR0_TS) ? MODE_NOFPU : 0;
-    m |= v->cpl <= cpu_iopl(v) || !(v->cr0 & CR0_PE) ? MODE_IOPL_OK : 0;
-    m |= v->cr4 & CR4_OSFXSR ? MODE_SSE : 0;
-    m |= v->cr4 & CR4_TSD ? MODE_TSD : 0;
+    m |= v->cpl <= cpu_iopl(v) ? MODE_IOPL_OK : 0; /* real mode has CPL 0 */
+    m |= (v->cr4 & CR4_OSFXSR) / CR4_OSFXSR * MODE_SSE;
+    m |= (v->cr4 & CR4_TSD) / CR4_TSD * MODE_TSD;
 
     u8 slow = v->cpl == 3 && (v->sflags & FL_AC) && (v->cr0 & CR0_AM);
     if (unlikely(v->dr[7] & DR7_ANY)) {

@@ -66,86 +66,151 @@ static int deliver_real(struct vcpu *v, u8 vector, u32 return_eip)
     return CPU_OK;
 }
 
-/* Protected mode and V86: the gate of `vector`. */
-static int deliver_protected(struct vcpu *v, const struct cpu_fault *f, u32 return_eip)
+/* Everything on the way from CPL 3 to a handler is read and written with supervisor rights. So the
+ * supervisor's view is made current first, which opens the inline paths to its tables, and the user's again
+ * if the delivery fails. */
+static inline void view_borrow(struct vcpu *v)
 {
-    u32 at = f->vector * 8u, gerr = at + 2, fl = flags_image(v, f);
-    bool has_error = f->has_error && !f->is_soft && !f->is_ext, vm = v->sflags & FL_VM;
-    struct desc gate, cs;
+    v->cpl = 0;
+    v->mode &= ~MODE_CPL;
+    v->ops->cpl_changed(v);
+}
+static inline void view_return(struct vcpu *v)
+{
+    v->cpl = 3;
+    v->mode |= 3;
+    v->ops->cpl_changed(v);
+}
 
+/* Fetches and checks the gate of f->vector and the code segment that it names (SDM vol. 3, 6.12.1). cpl is
+ * the real one. A task gate ends the checks early. */
+static inline int check_gate(struct vcpu *v, const struct cpu_fault *f, u32 cpl, struct desc *gate,
+                             struct desc *cs)
+{
+    u32 at = f->vector * 8u, gerr = at + 2;
     if (unlikely(at + 7 > v->idtr.limit))
         return cpu_raise_err(v, EXC_GP, gerr);
-    gate.lin = v->idtr.base + at;
-    TRY(sys_read(v, gate.lin, &gate.raw, 8));
-    u32 type = (u32)(gate.raw >> 40) & 0x1f; /* with S */
+    gate->lin = v->idtr.base + at;
+    TRY(sys_read(v, gate->lin, &gate->raw, 8));
+    u32 type = (u32)(gate->raw >> 40) & 0x1f; /* with S */
     if (unlikely(type != DT_TASK && (type & ~9u) != DT_INT16))
         return cpu_raise_err(v, EXC_GP, gerr);
-    if (f->is_soft && !f->is_trap && desc_dpl(&gate) < v->cpl)
+    if (f->is_soft && !f->is_trap && desc_dpl(gate) < cpl)
         return cpu_raise_err(v, EXC_GP, gerr);
-    if (unlikely(!desc_present(&gate)))
+    if (unlikely(!desc_present(gate)))
         return cpu_raise_err(v, EXC_NP, gerr);
     if (unlikely(type == DT_TASK))
-        return task_gate(v, &gate, TASK_INT, return_eip, fl, has_error, f->error);
+        return CPU_OK;
 
-    bool is32 = type & 8;
-    u16 sel = gate_sel(&gate);
-    u32 err = sel & 0xfffc, off = gate_off(&gate, is32), size = is32 ? 4 : 2;
+    u16 sel = gate_sel(gate);
+    u32 err = sel & 0xfffc;
     if (unlikely(err == 0))
         return cpu_raise_err(v, EXC_GP, 0);
-    TRY(desc_load(v, sel, EXC_GP, &cs));
-    u32 dpl = desc_dpl(&cs);
-    if (unlikely(!desc_is_code(&cs) || dpl > v->cpl))
+    TRY(desc_load(v, sel, EXC_GP, cs));
+    u32 dpl = desc_dpl(cs);
+    if (unlikely(!desc_is_code(cs) || dpl > cpl))
         return cpu_raise_err(v, EXC_GP, err);
-    if (unlikely(!desc_present(&cs)))
+    if (unlikely(!desc_present(cs)))
         return cpu_raise_err(v, EXC_NP, err);
+    /* from V86 only to CPL 0 */
+    if (unlikely((v->sflags & FL_VM) && (desc_conforming(cs) || dpl != 0)))
+        return cpu_raise_err(v, EXC_GP, err);
+    return CPU_OK;
+}
 
-    u32 frame[FRAME_MAX], esp, new_cpl = v->cpl;
+/* To a more privileged handler: a new stack, and everything that iret needs on it. */
+static inline int enter_inner(struct vcpu *v, const struct cpu_fault *f, u32 return_eip,
+                              const struct desc *gate, struct desc *cs)
+{
+    bool vm = v->sflags & FL_VM, is32 = desc_type(gate) & 8;
+    u32 frame[FRAME_MAX], esp, off = gate_off(gate, is32), dpl = desc_dpl(cs);
     int n = 0;
-    struct seg ss = v->seg[S_SS];
-    bool inner = !desc_conforming(&cs) && dpl < v->cpl;
-    if (inner) {
-        if (unlikely(vm && dpl != 0))
-            return cpu_raise_err(v, EXC_GP, err);
-        new_cpl = dpl;
-        TRY(tss_inner_stack(v, dpl, &ss, &esp));
-        if (vm) {
-            frame[n++] = v->seg[S_GS].sel;
-            frame[n++] = v->seg[S_FS].sel;
-            frame[n++] = v->seg[S_DS].sel;
-            frame[n++] = v->seg[S_ES].sel;
-        }
-        frame[n++] = v->seg[S_SS].sel;
-        frame[n++] = v->gpr[R_ESP];
-    } else {
-        if (unlikely(vm))
-            return cpu_raise_err(v, EXC_GP, err);
-        esp = v->gpr[R_ESP];
+    struct seg ss;
+
+    TRY(tss_inner_stack(v, dpl, &ss, &esp));
+    if (vm) {
+        frame[n++] = v->seg[S_GS].sel;
+        frame[n++] = v->seg[S_FS].sel;
+        frame[n++] = v->seg[S_DS].sel;
+        frame[n++] = v->seg[S_ES].sel;
     }
-    frame[n++] = fl;
+    frame[n++] = v->seg[S_SS].sel;
+    frame[n++] = v->gpr[R_ESP];
+    frame[n++] = flags_image(v, f);
     frame[n++] = v->seg[S_CS].sel;
     frame[n++] = return_eip;
-    if (has_error)
+    if (f->has_error && !f->is_soft && !f->is_ext)
         frame[n++] = f->error;
-    if (unlikely(off > desc_limit(&cs)))
+    if (unlikely(off > desc_limit(cs)))
         return cpu_raise_err(v, EXC_GP, 0);
-    TRY(desc_mark_accessed(v, &cs));
-    TRY(stack_push_frame(v, &ss, &esp, frame, n, size, new_cpl == 3, inner ? ss.sel & 0xfffc : 0));
+    TRY(desc_mark_accessed(v, cs));
+    TRY(stack_push_frame(v, &ss, &esp, frame, n, is32 ? 4 : 2, 0, ss.sel & 0xfffc));
 
     /* nothing can fault any more */
-    v->cpl = (u8)new_cpl;
-    v->seg[S_CS] = seg_from_desc((u16)(err | new_cpl), &cs);
+    v->cpl = (u8)dpl;
+    v->seg[S_CS] = seg_from_desc((u16)((gate_sel(gate) & ~3u) | dpl), cs);
     v->seg[S_SS] = ss;
     v->gpr[R_ESP] = esp;
-    if (vm) {
+    if (unlikely(vm)) {
         seg_set_null(&v->seg[S_ES], 0);
         seg_set_null(&v->seg[S_DS], 0);
         seg_set_null(&v->seg[S_FS], 0);
         seg_set_null(&v->seg[S_GS], 0);
     }
-    v->sflags &= ~(FL_TF | FL_NT | FL_RF | FL_VM);
-    if ((type & 7) == DT_INT16)
-        v->iflag = 0;
     v->next_eip = off;
+    return CPU_OK;
+}
+
+/* To a handler of the same privilege (or a conforming one): on the current stack. */
+static inline int enter_same(struct vcpu *v, const struct cpu_fault *f, u32 return_eip,
+                             const struct desc *gate, struct desc *cs)
+{
+    bool is32 = desc_type(gate) & 8;
+    u32 off = gate_off(gate, is32), frame[4] = {flags_image(v, f), v->seg[S_CS].sel, return_eip, f->error};
+    int n = f->has_error && !f->is_soft && !f->is_ext ? 4 : 3;
+    if (unlikely(off > desc_limit(cs)))
+        return cpu_raise_err(v, EXC_GP, 0);
+    TRY(desc_mark_accessed(v, cs));
+    TRY(stack_push(v, frame, n, is32 ? 4 : 2));
+    v->seg[S_CS] = seg_from_desc((u16)((gate_sel(gate) & ~3u) | v->cpl), cs);
+    v->next_eip = off;
+    return CPU_OK;
+}
+
+/* Protected mode and V86: through the IDT. */
+static int deliver_protected(struct vcpu *v, const struct cpu_fault *f, u32 return_eip)
+{
+    u32 cpl = v->cpl;
+    struct desc gate, cs;
+    bool borrowed = cpl == 3 && !v->slow_access;
+    if (borrowed)
+        view_borrow(v);
+
+    int rc = check_gate(v, f, cpl, &gate, &cs);
+    if (unlikely(rc != CPU_OK)) {
+        if (borrowed)
+            view_return(v);
+        return rc;
+    }
+    if (likely(desc_type(&gate) != DT_TASK && !desc_conforming(&cs) && desc_dpl(&cs) < cpl)) {
+        rc = enter_inner(v, f, return_eip, &gate, &cs);
+        if (unlikely(rc != CPU_OK)) {
+            if (borrowed)
+                view_return(v);
+            return rc;
+        }
+        v->events |= EV_MODE; /* the CPL in v->mode has changed already */
+    } else {
+        if (borrowed)
+            view_return(v);
+        if (unlikely(desc_type(&gate) == DT_TASK))
+            return task_gate(v, &gate, TASK_INT, return_eip, flags_image(v, f),
+                             f->has_error && !f->is_soft && !f->is_ext, f->error);
+        TRY(enter_same(v, f, return_eip, &gate, &cs));
+    }
+    v->sflags &= ~(FL_TF | FL_NT | FL_RF | FL_VM);
+    if ((desc_type(&gate) & 7) == DT_INT16)
+        v->iflag = 0;
     return CPU_OK;
 }
 
@@ -206,7 +271,7 @@ static void deliver(struct vcpu *v, const struct cpu_fault *ev)
             v->fault_depth = 0;
             v->fault = f;
             v->events |= EV_SHUTDOWN;
-            cpu_update_mode(v);
+            mode_refresh(v);
             return;
         }
         if ((first == CONTRIBUTORY && cls == CONTRIBUTORY) || (first == PAGE_FAULT && cls != BENIGN)) {
@@ -219,7 +284,7 @@ static void deliver(struct vcpu *v, const struct cpu_fault *ev)
     }
     v->fault_depth = 0;
     v->eip = v->next_eip;
-    cpu_update_mode(v);
+    mode_refresh(v);
 }
 
 void cpu_deliver_fault(struct vcpu *v)

@@ -81,7 +81,7 @@ int far_jmp(struct vcpu *v, u16 sel, u32 off, u32 opsize)
         TRY(real_target(v, off));
         seg_load_real(v, S_CS, sel);
         v->next_eip = off;
-        cpu_update_mode(v);
+        mode_refresh(v);
         return CPU_OK;
     }
     struct desc d, cs;
@@ -93,7 +93,7 @@ int far_jmp(struct vcpu *v, u16 sel, u32 off, u32 opsize)
         TRY(desc_mark_accessed(v, &d));
         load_cs(v, sel, v->cpl, &d);
         v->next_eip = off;
-        cpu_update_mode(v);
+        mode_refresh(v);
         return CPU_OK;
     }
     u32 type = desc_type(&d);
@@ -108,7 +108,7 @@ int far_jmp(struct vcpu *v, u16 sel, u32 off, u32 opsize)
         TRY(desc_mark_accessed(v, &cs));
         load_cs(v, gate_sel(&d), v->cpl, &cs);
         v->next_eip = off;
-        cpu_update_mode(v);
+        mode_refresh(v);
         return CPU_OK;
     case DT_TASK:
     case DT_TSS16:
@@ -148,7 +148,7 @@ static int call_inner(struct vcpu *v, const struct desc *gate, struct desc *cs, 
      * well */
     v->gpr[R_ESP] = esp;
     v->next_eip = off;
-    cpu_update_mode(v);
+    mode_refresh(v);
     return CPU_OK;
 }
 
@@ -162,7 +162,7 @@ int far_call(struct vcpu *v, u16 sel, u32 off, u32 opsize, u32 return_eip)
         TRY(stack_push(v, frame, 2, opsize));
         seg_load_real(v, S_CS, sel);
         v->next_eip = off;
-        cpu_update_mode(v);
+        mode_refresh(v);
         return CPU_OK;
     }
     struct desc d, cs;
@@ -175,7 +175,7 @@ int far_call(struct vcpu *v, u16 sel, u32 off, u32 opsize, u32 return_eip)
         TRY(stack_push(v, frame, 2, opsize));
         load_cs(v, sel, v->cpl, &d);
         v->next_eip = off;
-        cpu_update_mode(v);
+        mode_refresh(v);
         return CPU_OK;
     }
     u32 type = desc_type(&d);
@@ -193,7 +193,7 @@ int far_call(struct vcpu *v, u16 sel, u32 off, u32 opsize, u32 return_eip)
         TRY(stack_push(v, frame, 2, type == DT_CALL32 ? 4 : 2));
         load_cs(v, gate_sel(&d), v->cpl, &cs);
         v->next_eip = off;
-        cpu_update_mode(v);
+        mode_refresh(v);
         return CPU_OK;
     case DT_TASK:
     case DT_TSS16:
@@ -216,7 +216,7 @@ int far_ret(struct vcpu *v, u32 opsize, u32 pop_bytes)
         seg_load_real(v, S_CS, sel);
         stack_set(v, esp + 2 * opsize + pop_bytes);
         v->next_eip = eip;
-        cpu_update_mode(v);
+        mode_refresh(v);
         return CPU_OK;
     }
 
@@ -238,7 +238,7 @@ int far_ret(struct vcpu *v, u32 opsize, u32 pop_bytes)
         load_cs(v, sel, rpl, &cs);
         stack_set(v, esp + 2 * opsize + pop_bytes);
         v->next_eip = eip;
-        cpu_update_mode(v);
+        mode_refresh(v);
         return CPU_OK;
     }
 
@@ -265,6 +265,6 @@ int far_ret(struct vcpu *v, u32 opsize, u32 pop_bytes)
     stack_set(v, new_esp + pop_bytes); /* a 16-bit stack keeps the upper half of ESP, as processors do */
     seg_drop_privileged(v);
     v->next_eip = eip;
-    cpu_update_mode(v);
+    mode_refresh(v);
     return CPU_OK;
 }

@@ -26,7 +26,7 @@ static int iret_real(struct vcpu *v, u32 opsize)
     flags_write(v, fl, mask);
     v->next_eip = eip;
     v->nmi_blocked = 0;
-    cpu_update_mode(v);
+    mode_refresh(v);
     return CPU_OK;
 }
 
@@ -58,7 +58,7 @@ static int iret_v86(struct vcpu *v, u32 opsize)
     flags_write(v, fl, mask);
     v->next_eip = eip;
     v->nmi_blocked = 0;
-    cpu_update_mode(v);
+    mode_refresh(v);
     return CPU_OK;
 }
 
@@ -90,7 +90,7 @@ static int iret_to_v86(struct vcpu *v, u32 eip, u32 cs, u32 fl)
     v->gpr[R_ESP] = esp;
     v->next_eip = eip;
     v->nmi_blocked = 0;
-    cpu_update_mode(v);
+    mode_refresh(v);
     return CPU_OK;
 }
 
@@ -159,6 +159,6 @@ int do_iret(struct vcpu *v, u32 opsize)
     }
     v->next_eip = eip;
     v->nmi_blocked = 0;
-    cpu_update_mode(v);
+    mode_refresh(v);
     return CPU_OK;
 }

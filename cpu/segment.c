@@ -71,14 +71,14 @@ static inline void seg_commit(struct vcpu *v, int seg, const struct seg *n)
     bool same = s->base == n->base && s->limit == n->limit && s->attr == n->attr;
     *s = *n;
     if (!same)
-        cpu_update_mode(v);
+        mode_refresh(v);
 }
 
 int seg_load(struct vcpu *v, int seg, u16 sel)
 {
     if (unlikely(!sys_protected(v))) {
         seg_load_real(v, seg, sel);
-        cpu_update_mode(v);
+        mode_refresh(v);
         return CPU_OK;
     }
     u32 err = sel & 0xfffc, rpl = sel & 3;
@@ -88,7 +88,7 @@ int seg_load(struct vcpu *v, int seg, u16 sel)
         bool was = v->seg[seg].attr & SA_NULL;
         seg_set_null(&v->seg[seg], sel);
         if (!was)
-            cpu_update_mode(v);
+            mode_refresh(v);
         return CPU_OK;
     }
     struct desc d;
@@ -185,8 +185,12 @@ int tss_inner_stack(struct vcpu *v, u32 dpl, struct seg *ss, u32 *esp)
         } t;
         if (unlikely(at + 5 > tr->limit))
             return cpu_raise_err(v, EXC_TS, tr->sel & 0xfffc);
-        TRY(sys_read(v, tr->base + at, &t.esp, 4));
-        TRY(sys_read(v, tr->base + at + 4, &t.ss, 2));
+        if (likely(at + 7 <= tr->limit)) {
+            TRY(sys_read(v, tr->base + at, &t, 8));
+        } else {
+            TRY(sys_read(v, tr->base + at, &t.esp, 4));
+            TRY(sys_read(v, tr->base + at + 4, &t.ss, 2));
+        }
         *esp = t.esp;
         sel = t.ss;
     } else {

@@ -145,16 +145,18 @@ static inline int desc_mark_accessed(struct vcpu *v, struct desc *d)
     return CPU_OK;
 }
 
+/* cpu_update_mode() for those who keep seg[].fast and flat right themselves. */
+void mode_refresh(struct vcpu *v);
+
 /* seg_refresh(), inline: which accesses need neither limit nor type check. */
 static inline void seg_calc(struct seg *s)
 {
     /* by type: read-only, read/write, expand-down (never), execute-only, execute/read */
     static const u8 rights[16] = {1, 1, 3, 3, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1};
     u8 r = rights[s->attr & SA_TYPE];
-    bool big = s->limit == ~0u && (s->attr & (SA_P | SA_S | SA_NULL)) == (SA_P | SA_S);
-    r = big ? r : 0;
+    r &= (u8)(0 - (s->limit == ~0u)) & (u8)(0 - ((s->attr & (SA_P | SA_S | SA_NULL)) == (SA_P | SA_S)));
     s->fast = r;
-    s->flat = s->base == 0 && (r == (SEGF_R | SEGF_W) || (r && (s->attr & SA_CODE)));
+    s->flat = (s->base == 0) & ((r >> 1) | (r & ((s->attr & SA_CODE) / SA_CODE)));
 }
 static inline struct seg seg_from_desc(u16 sel, const struct desc *d)
 {

@@ -63,7 +63,7 @@ static int mov_to_dr(struct vcpu *v, const struct insn *i)
         val = (val & ~0xdc00u) | DR7_FIXED;
     v->dr[n] = val;
     if (n == 7)
-        cpu_update_mode(v);
+        mode_refresh(v);
     return CPU_OK;
 }
 
@@ -72,7 +72,7 @@ static int clts(struct vcpu *v, const struct insn *i)
     NEED_CPL0(v);
     if (v->cr0 & CR0_TS) {
         v->cr0 &= ~CR0_TS;
-        cpu_update_mode(v);
+        mode_refresh(v);
     }
     return CPU_OK;
 }
@@ -205,7 +205,7 @@ static int sysenter(struct vcpu *v, const struct insn *i)
     v->seg[S_SS] = flat_seg(cs + 8, 0, 0);
     v->gpr[R_ESP] = (u32)v->msr_sysenter_esp;
     v->next_eip = (u32)v->msr_sysenter_eip;
-    cpu_update_mode(v);
+    mode_refresh(v);
     return CPU_OK;
 }
 static int sysexit(struct vcpu *v, const struct insn *i)
@@ -218,7 +218,7 @@ static int sysexit(struct vcpu *v, const struct insn *i)
     v->seg[S_SS] = flat_seg((cs + 24) | 3, 3, 0);
     v->gpr[R_ESP] = v->gpr[R_ECX];
     v->next_eip = v->gpr[R_EDX];
-    cpu_update_mode(v);
+    mode_refresh(v);
     return CPU_OK;
 }
 

@@ -48,7 +48,7 @@ static int popf(struct vcpu *v, const struct insn *i)
     }
     set_sp(v, v->gpr[R_ESP] + i->opsize);
     if (flags_write(v, fl, mask))
-        cpu_update_mode(v);
+        mode_refresh(v);
     v->sflags &= ~FL_RF;
     return CPU_OK;
 }
@@ -115,7 +115,7 @@ static int redirect_v86(struct vcpu *v, u8 vector)
         v->iflag = 0;
     else
         v->sflags &= ~FL_VIF;
-    cpu_update_mode(v);
+    mode_refresh(v);
     return CPU_OK;
 }
 

@@ -75,7 +75,7 @@ static int write_cr0(struct vcpu *v, u32 val)
         v->ops->paging_changed(v);
     }
     if ((old ^ val) & (CR0_PE | CR0_EM | CR0_TS | CR0_AM))
-        cpu_update_mode(v);
+        mode_refresh(v);
     return CPU_OK;
 }
 
@@ -112,7 +112,7 @@ static int write_cr4(struct vcpu *v, u32 val)
         v->ops->paging_changed(v);
     }
     if ((old ^ val) & (CR4_OSFXSR | CR4_TSD))
-        cpu_update_mode(v);
+        mode_refresh(v);
     return CPU_OK;
 }
 

@@ -105,7 +105,7 @@ static int finish(struct vcpu *v, u16 ldt, bool is32, bool has_error, u32 error,
         for (int k = 0; k < 6; k++)
             TRY(load_task_seg(v, order[k]));
     }
-    cpu_update_mode(v);
+    mode_refresh(v);
     if (has_error)
         TRY(stack_push(v, &error, 1, is32 ? 4 : 2));
     if (trap) {
@@ -229,7 +229,7 @@ int task_switch_flags(struct vcpu *v, u16 tss_sel, enum task_source src, u32 ret
             seg_set_pending(&v->seg[k], sel);
     }
     v->cpl = vm ? 3 : v->seg[S_CS].sel & 3;
-    cpu_update_mode(v);
+    mode_refresh(v);
     if (set_cr3) {
         v->cr3 = n32.cr3;
         if (v->cr4 & CR4_PAE) {
@@ -241,7 +241,7 @@ int task_switch_flags(struct vcpu *v, u16 tss_sel, enum task_source src, u32 ret
     }
     int rc = finish(v, new32 ? (u16)n32.ldt : n16.ldt, new32, has_error, error, new32 && (n32.trap & 1));
     if (rc != CPU_OK)
-        cpu_update_mode(v);
+        mode_refresh(v);
     return rc;
 }
 
