@@ -33,13 +33,18 @@ static bool loads_ss(const struct insn *i)
     return i->map == 0 && ((i->opcode == 0x8e && i->reg == S_SS) || i->opcode == 0x17);
 }
 
-int interp_exec(struct vcpu *v, const struct insn *i)
+static inline int exec(struct vcpu *v, const struct insn *i)
 {
     u32 next = v->eip + i->len;
     v->next_eip = v->mode & MODE_CS32 ? next : next & 0xffff;
     TRY(i->fn(v, i));
     v->eip = v->next_eip;
     return CPU_OK;
+}
+
+int interp_exec(struct vcpu *v, const struct insn *i)
+{
+    return exec(v, i);
 }
 
 static void full_step(struct vcpu *v)
@@ -62,7 +67,7 @@ static void full_step(struct vcpu *v)
     bool rep = insn_is_rep(i), holds_traps = loads_ss(i);
 
     v->sflags &= ~FL_RF;
-    if (interp_exec(v, i) != CPU_OK) {
+    if (exec(v, i) != CPU_OK) {
         v->sflags |= rf;
         goto fault;
     }
@@ -94,36 +99,52 @@ void interp_step(struct vcpu *v)
     full_step(v);
 }
 
-/* Must the full sequence of full_step() be gone through for the next instruction? */
-static inline bool needs_step(const struct vcpu *v)
+/* Is there anything besides the next instruction to think of? One test for the common case. */
+static inline bool needs_attention(const struct vcpu *v)
 {
-    return (v->mode & MODE_STEP) | (v->sflags & FL_RF) | v->intr_shadow | v->dr6_pending;
+    return v->events | __atomic_load_n(&v->kick, __ATOMIC_RELAXED) |
+           __atomic_load_n(&v->intr_line, __ATOMIC_RELAXED) |
+           __atomic_load_n(&v->nmi_pending, __ATOMIC_RELAXED) | (v->mode & MODE_STEP) | (v->sflags & FL_RF) |
+           v->intr_shadow | v->dr6_pending;
+}
+
+enum attend { STOP, AGAIN, STEPPED, NOTHING };
+
+/* Takes an interrupt (AGAIN: look anew), executes an instruction by full_step(), or finds that the fast path
+ * will do. */
+static enum attend attend(struct vcpu *v)
+{
+    if (__atomic_load_n(&v->kick, __ATOMIC_RELAXED) || (v->events & ~EV_HALT))
+        return STOP;
+    if (cpu_interrupt_ready(v) && cpu_poll_interrupts(v))
+        return AGAIN;
+    if (v->events)
+        return STOP;
+    if ((v->mode & MODE_STEP) | (v->sflags & FL_RF) | v->intr_shadow | v->dr6_pending) {
+        full_step(v);
+        return STEPPED;
+    }
+    return NOTHING; /* an interrupt is pending, but masked */
 }
 
 u64 interp_run(struct vcpu *v, u64 max)
 {
     u64 n = 0;
 
-    for (; n < max; n++) {
+    while (n < max) {
         const struct insn *i;
 
-        if (unlikely(v->events | __atomic_load_n(&v->kick, __ATOMIC_RELAXED))) {
-            /* A halted CPU with an interrupt to take just takes it. */
-            if (v->events != EV_HALT || __atomic_load_n(&v->kick, __ATOMIC_RELAXED) ||
-                !cpu_poll_interrupts(v))
+        if (unlikely(needs_attention(v))) {
+            enum attend a = attend(v);
+            if (a == STOP)
                 break;
+            n += a == STEPPED;
+            if (a != NOTHING)
+                continue;
         }
-        if (unlikely(__atomic_load_n(&v->intr_line, __ATOMIC_RELAXED) |
-                     __atomic_load_n(&v->nmi_pending, __ATOMIC_RELAXED))) {
-            if (cpu_interrupt_ready(v) && cpu_poll_interrupts(v) && v->events)
-                break;
-        }
-        if (unlikely(needs_step(v))) {
-            full_step(v);
-            continue;
-        }
-        if (unlikely(icache_fetch(v, &i) != CPU_OK || interp_exec(v, i) != CPU_OK))
+        if (unlikely(icache_fetch(v, &i) != CPU_OK || exec(v, i) != CPU_OK))
             cpu_deliver_fault(v);
+        n++;
     }
     v->stats.insns_interp += n;
     return n;

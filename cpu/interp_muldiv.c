@@ -25,10 +25,6 @@
         set_result##N(v, lo, hi);                                                                            \
     }
 
-static inline void set_result8(struct vcpu *v, u8 lo, u8 hi)
-{
-    GPR16(v, R_EAX) = (u16)(lo | hi << 8);
-}
 static inline void set_result16(struct vcpu *v, u16 lo, u16 hi)
 {
     GPR16(v, R_EAX) = lo;
