@@ -34,8 +34,8 @@ static inline void fix_reset(void *o)
 static inline void fix_quit(void *o, int status)
 {
     struct fix *f = o;
-    f->quits++;
     f->status = status;
+    __atomic_add_fetch(&f->quits, 1, __ATOMIC_SEQ_CST); /* tests with a real event thread look from outside */
 }
 
 static inline void fix_a20(void *o, int on)

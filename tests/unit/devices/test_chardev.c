@@ -299,7 +299,7 @@ static void test_terminal(void **st)
         usleep(3000);
     }
     assert_int_equal(write(m, "\001x", 2), 2);
-    for (int i = 0; i < 3000 && !*(volatile int *)&f->quits; i++)
+    for (int i = 0; i < 3000 && !__atomic_load_n(&f->quits, __ATOMIC_SEQ_CST); i++)
         usleep(1000);
     assert_int_equal(f->quits, 1);
     fix_free(f);
