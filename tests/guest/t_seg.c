@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Segments: what may be loaded where, bases, limits and rights, far transfers (SDM vol. 3, chapters 3 and 5).
+ */
+#include "kernel.h"
+
+static void loads(void)
+{
+    set_desc(SEL_T0, make_desc(0, 0xfffff, ACC_DATA & ~0x80, DESC_G | DESC_D)); /* not present */
+    set_desc(SEL_T1, make_desc(0, 0xfffff, ACC_CODE_XO, DESC_G | DESC_D));
+    set_desc(SEL_T2, make_desc(0, 0xfffff, ACC_DATA_RO, DESC_G | DESC_D));
+    set_desc(SEL_T3, make_desc(0, 0xfffff, ACC_CODE, DESC_G | DESC_D));
+    CHECK_NO_FAULT("null selector into fs", "movl %0, %%fs", : : "r"(0));
+    CHECK_NO_FAULT("null selector with rpl into fs", "movl %0, %%fs", : : "r"(3));
+    CHECK_FAULT("null selector into ss", V_GP, 0, "movl %0, %%ss", : : "r"(0));
+    CHECK_FAULT("selector past the table", V_GP, GDT_BYTES, "movl %0, %%fs", : : "r"(GDT_BYTES | 3));
+    CHECK_FAULT("data not present", V_NP, SEL_T0, "movl %0, %%fs", : : "r"(SEL_T0));
+    CHECK_FAULT("stack not present", V_SS, SEL_T0, "movl %0, %%ss", : : "r"(SEL_T0));
+    CHECK_FAULT("execute-only code into fs", V_GP, SEL_T1, "movl %0, %%fs", : : "r"(SEL_T1));
+    CHECK_FAULT("read-only data into ss", V_GP, SEL_T2, "movl %0, %%ss", : : "r"(SEL_T2));
+    CHECK_FAULT("code into ss", V_GP, SEL_T3, "movl %0, %%ss", : : "r"(SEL_T3));
+    CHECK_NO_FAULT("readable code into fs", "movl %0, %%fs", : : "r"(SEL_T3));
+    CHECK_FAULT("ss with rpl 3", V_GP, SEL_KDATA, "movl %0, %%ss", : : "r"(SEL_KDATA | 3));
+    CHECK_FAULT("ss with dpl 3", V_GP, SEL_UDATA & ~3, "movl %0, %%ss", : : "r"(SEL_UDATA));
+    CHECK_FAULT("data with rpl above dpl", V_GP, SEL_KDATA, "movl %0, %%fs", : : "r"(SEL_KDATA | 1));
+    CHECK_FAULT("tss into fs", V_GP, SEL_TSS, "movl %0, %%fs", : : "r"(SEL_TSS));
+    CHECK_FAULT("mov to cs", V_UD, 0, ".byte 0x8e, 0xc8", : : "a"(SEL_KCODE));
+    u32 v = 0xffffffff;
+    asm volatile("movl %1, %%fs\n\tmovl %%fs, %0" : "=r"(v) : "r"(SEL_KDATA));
+    check_eq("mov from fs clears the upper half", v, SEL_KDATA);
+    asm volatile("pushl %%fs\n\tpopl %0" : "=r"(v));
+    check_eq("push fs", v & 0xffff, SEL_KDATA);
+    CHECK_FAULT("pop fs of a bad selector keeps esp", V_GP, GDT_BYTES, "pushl %0\n\tpopl %%fs",
+                :
+                : "r"(GDT_BYTES));
+    asm volatile("movl %%fs, %0" : "=r"(v));
+    check_eq("a failed load leaves the old selector", v, SEL_KDATA);
+    set_desc(SEL_T4, make_desc(0, 0xfffff, ACC_DATA, DESC_G | DESC_D));
+    asm volatile("movl %0, %%fs" : : "r"(SEL_T4) : "memory");
+    check_eq("a load sets the accessed bit", (u32)(gdt[SEL_T4 >> 3] >> 40) & 1, 1);
+    set_desc(SEL_T4, make_desc(0, 0xfffff, ACC_DATA, DESC_G | DESC_D));
+    asm volatile("verr %w0" : : "r"(SEL_T4) : "memory", "cc");
+    check_eq("verr does not", (u32)(*(volatile u64 *)&gdt[SEL_T4 >> 3] >> 40) & 1, 0);
+    asm volatile("movl %0, %%fs" : : "r"(0));
+}
+
+static u32 fs_load(u32 offset)
+{
+    u32 v;
+    asm volatile("movl %%fs:(%1), %0" : "=r"(v) : "r"(offset) : "memory");
+    return v;
+}
+
+static void bases_and_limits(void)
+{
+    memset(arena, 0, 3 * 4096);
+    *(u32 *)arena = 0x11223344;
+    *(u32 *)(arena + 0xffc) = 0x55667788;
+    set_desc(SEL_T0, make_desc(ARENA(0), 0xfff, ACC_DATA, DESC_D));
+    asm volatile("movl %0, %%fs" : : "r"(SEL_T0));
+    check_eq("base is added", fs_load(0), 0x11223344);
+    check_eq("the last word within the limit", fs_load(0xffc), 0x55667788);
+    asm volatile("movl %0, %%fs:8" : : "r"(0xabcdef01) : "memory");
+    check_eq("store through a base", *(volatile u32 *)(arena + 8), 0xabcdef01);
+    u32 d = ARENA(1), s = 0;
+    asm volatile("movsl %%fs:(%%esi), %%es:(%%edi)" : "+S"(s), "+D"(d) : : "memory");
+    check_eq("string source through a base", *(volatile u32 *)ARENA(1), 0x11223344);
+    asm volatile("leal %%fs:8(%1), %0" : "=r"(d) : "r"(4));
+    check_eq("lea ignores the base", d, 12);
+    /* A negative offset wraps at 4 GiB. */
+    set_desc(SEL_T1, make_desc(ARENA(1), 0xfffff, ACC_DATA, DESC_G | DESC_D));
+    asm volatile("movl %0, %%fs" : : "r"(SEL_T1));
+    check_eq("base plus offset wraps", fs_load((u32)-4096), 0x11223344);
+
+    /* TCG checks neither limits nor rights of data accesses. */
+    asm volatile("movl %0, %%fs" : : "r"(SEL_T0));
+    CHECK_FAULT_TCG_GAP("byte past the limit", V_GP, 0, "movb %%fs:0x1000, %%al", : : : "eax");
+    CHECK_FAULT_TCG_GAP("word across the limit", V_GP, 0, "movl %%fs:0xffd, %%eax", : : : "eax");
+    CHECK_FAULT_TCG_GAP("store past the limit", V_GP, 0, "movl %%eax, %%fs:0x1000", : : : "memory");
+    check_eq("and nothing was stored", *(volatile u32 *)ARENA(1) == 0x11223344 || peer_is_qemu, 1);
+    CHECK_FAULT_TCG_GAP("string past the limit", V_GP, 0, "lodsl %%fs:(%%esi), %%eax",
+                        :
+                        : "S"(0xffe)
+                        : "eax");
+    CHECK_FAULT_TCG_GAP("read-modify-write past the limit", V_GP, 0, "incl %%fs:0xffe", : : : "memory", "cc");
+    *(u32 *)arena = 0x11223344; /* where TCG let them through */
+    *(u32 *)(arena + 0xffc) = 0x55667788;
+    set_desc(SEL_T0, make_desc(ARENA(0), 0, ACC_DATA, DESC_G | DESC_D));
+    asm volatile("movl %0, %%fs" : : "r"(SEL_T0));
+    check_eq("granularity: limit 0 is a page", fs_load(0xffc), 0x55667788);
+    CHECK_FAULT_TCG_GAP("granularity: and no more", V_GP, 0, "movl %%fs:0x1000, %%eax", : : : "eax");
+    set_desc(SEL_T0, make_desc(ARENA(0) - 0x1000, 0xfff, ACC_DATA_DOWN, DESC_D));
+    asm volatile("movl %0, %%fs" : : "r"(SEL_T0));
+    check_eq("expand-down: above the limit", fs_load(0x1000), 0x11223344);
+    CHECK_FAULT_TCG_GAP("expand-down: at the limit", V_GP, 0, "movb %%fs:0xfff, %%al", : : : "eax");
+    set_desc(SEL_T0, make_desc(ARENA(0) - 0x1000, 0xfff, ACC_DATA_DOWN, 0));
+    asm volatile("movl %0, %%fs" : : "r"(SEL_T0));
+    check_eq("expand-down, 16-bit: above the limit", fs_load(0x1000), 0x11223344);
+    CHECK_FAULT_TCG_GAP("expand-down, 16-bit: past 64 KiB", V_GP, 0, "movb %%fs:0x10000, %%al", : : : "eax");
+    set_desc(SEL_T0, make_desc(0, 0xfffff, ACC_DATA_RO, DESC_G | DESC_D));
+    asm volatile("movl %0, %%fs" : : "r"(SEL_T0));
+    CHECK_FAULT_TCG_GAP("store into read-only data", V_GP, 0, "movl %%eax, %%fs:(%0)",
+                        :
+                        : "r"(arena)
+                        : "memory");
+    *(u32 *)arena = 0x11223344;
+    check_eq("read of read-only data", fs_load(ARENA(0)), 0x11223344);
+    set_desc(SEL_T0, make_desc(0, 0xfffff, ACC_CODE, DESC_G | DESC_D));
+    asm volatile("movl %0, %%fs" : : "r"(SEL_T0));
+    CHECK_FAULT_TCG_GAP("store into code", V_GP, 0, "movl %%eax, %%fs:(%0)", : : "r"(arena) : "memory");
+    CHECK_FAULT_TCG_GAP("store through cs", V_GP, 0, "movl %%eax, %%cs:(%0)", : : "r"(arena) : "memory");
+    asm volatile("movl %0, %%fs" : : "r"(0));
+    CHECK_FAULT_TCG_GAP("access through a null selector", V_GP, 0, "movl %%fs:(%0), %%eax",
+                        :
+                        : "r"(arena)
+                        : "eax");
+    /* A stack limit that holds the kernel's stack, and an access beyond it through ebp. */
+    set_desc(SEL_T0, make_desc(0, 0x7ff, ACC_DATA, DESC_G | DESC_D));
+    asm volatile("movl %0, %%ss" : : "r"(SEL_T0));
+    CHECK_FAULT_TCG_GAP("stack past the limit", V_SS, 0,
+                        "pushl %%ebp\n\tmovl $0x800000, %%ebp\n\tmovl (%%ebp), %%eax\n\tnop",
+                        :
+                        :
+                        : "eax", "memory");
+    asm volatile("movl %0, %%ss" : : "r"(SEL_KDATA));
+}
+
+static void local_table(void)
+{
+    CHECK_FAULT("ldt selector without an ldt", V_GP, 4, "movl %0, %%fs", : : "r"(4));
+    CHECK_FAULT("lldt of a data segment", V_GP, SEL_KDATA, "lldt %w0", : : "r"(SEL_KDATA));
+    set_desc(SEL_T5, make_desc((u32)ldt, sizeof(ldt) - 1, ACC_LDT & ~0x80, 0));
+    CHECK_FAULT("lldt not present", V_NP, SEL_T5, "lldt %w0", : : "r"(SEL_T5));
+    ldt[1] = make_desc(ARENA(0), 0xfff, ACC_DATA, DESC_D);
+    CHECK_NO_FAULT("lldt", "lldt %w0", : : "r"(SEL_LDT));
+    *(u32 *)arena = 0x600df00d;
+    asm volatile("movl %0, %%fs" : : "r"(12));
+    check_eq("load from the ldt", fs_load(0), 0x600df00d);
+    CHECK_FAULT("past the ldt", V_GP, 0x24, "movl %0, %%fs", : : "r"(0x24));
+    u16 sel;
+    asm volatile("sldt %0" : "=r"(sel));
+    check_eq("sldt", sel, SEL_LDT);
+    asm volatile("movl %0, %%fs\n\tlldt %w0" : : "r"(0));
+    CHECK_FAULT("ltr of a busy tss", V_GP, SEL_TSS, "ltr %w0", : : "r"(SEL_TSS));
+    if (!peer_is_qemu) /* TCG loads it */
+        CHECK_FAULT("ltr of null", V_GP, 0, "ltr %w0", : : "r"(0));
+}
+
+static void far_pointers(void)
+{
+    struct {
+        u32 offset;
+        u16 selector;
+    } __attribute__((packed)) p = {0x12345678, SEL_KDATA};
+    u32 v, s;
+    asm volatile("lfs %2, %0\n\tmovl %%fs, %1" : "=&r"(v), "=r"(s) : "m"(p));
+    check("lfs", v == 0x12345678 && s == SEL_KDATA);
+    asm volatile("lgs %2, %0\n\tmovl %%gs, %1" : "=&r"(v), "=r"(s) : "m"(p));
+    check("lgs", v == 0x12345678 && s == SEL_KDATA);
+    asm volatile("les %2, %0\n\tmovl %%es, %1" : "=&r"(v), "=r"(s) : "m"(p));
+    check("les", v == 0x12345678 && s == SEL_KDATA);
+    p.offset = 0;
+    asm volatile("movl %%esp, %1\n\tmovl %1, %2\n\tlss %2, %%esp\n\tmovl %%esp, %0"
+                 : "=r"(v), "=&r"(s), "+m"(p.offset)
+                 :
+                 : "memory");
+    check_eq("lss", v, s);
+    p.selector = GDT_BYTES;
+    v = 1;
+    CHECK_FAULT("lfs of a bad selector", V_GP, GDT_BYTES, "lfs %1, %0", : "+r"(v) : "m"(p));
+    check_eq("leaves the register", v, 1);
+    CHECK_FAULT("lds with a register operand", V_UD, 0, ".byte 0xc5, 0xc0", ::);
+    asm volatile("movl %0, %%fs\n\tmovl %0, %%gs" : : "r"(0));
+}
+
+extern u8 seg_far_function[], seg_fall_off[];
+asm(".text\nseg_far_function:\n\tmovl %cs, %eax\n\tlret\n"
+    /* Two bytes within the limit, then one outside. */
+    "seg_fall_off:\n\tnop\n\tnop\n\tnop\n\tlret");
+
+static void far_transfers(void)
+{
+    u32 cs;
+    set_desc(SEL_T0, make_desc(0x100000, 0xfffff, ACC_CODE, DESC_G | DESC_D));
+    set_desc(SEL_T1, make_desc(0, 0xfffff, ACC_CODE & ~0x80, DESC_G | DESC_D));
+    set_desc(SEL_T2, make_desc(0, 0xfff, ACC_CODE, DESC_D));
+    set_desc(SEL_T3, make_desc(0, 0xfffff, ACC_CODE_CONF, DESC_G | DESC_D));
+    struct {
+        u32 offset;
+        u16 selector;
+    } __attribute__((packed)) p = {(u32)seg_far_function - 0x100000, SEL_T0};
+    asm volatile("lcall *%1" : "=a"(cs) : "m"(p) : "memory");
+    check_eq("far call to a code segment with a base", cs, SEL_T0);
+    p.offset = (u32)seg_far_function;
+    p.selector = SEL_T3;
+    asm volatile("lcall *%1" : "=a"(cs) : "m"(p) : "memory");
+    check_eq("far call to a conforming segment", cs, SEL_T3);
+    p.selector = 0;
+    CHECK_FAULT("far jump to null", V_GP, 0, "ljmp *%0", : : "m"(p));
+    p.selector = SEL_T1;
+    CHECK_FAULT("far jump: not present", V_NP, SEL_T1, "ljmp *%0", : : "m"(p));
+    CHECK_FAULT("far call: not present", V_NP, SEL_T1, "lcall *%0", : : "m"(p));
+    p.selector = SEL_KDATA;
+    CHECK_FAULT("far jump to data", V_GP, SEL_KDATA, "ljmp *%0", : : "m"(p));
+    p.selector = SEL_UCODE;
+    CHECK_FAULT("far jump to an outer ring", V_GP, SEL_UCODE & ~3, "ljmp *%0", : : "m"(p));
+    p.selector = SEL_KCODE | 1;
+    CHECK_FAULT("far jump with rpl above cpl", V_GP, SEL_KCODE, "ljmp *%0", : : "m"(p));
+    p.selector = SEL_T2;
+    p.offset = 0x1000;
+    CHECK_FAULT("far jump past the limit", V_GP, 0, "ljmp *%0", : : "m"(p));
+    CHECK_FAULT("far return: not present", V_NP, SEL_T1, "pushl %0\n\tpushl $0\n\tlret", : : "r"(SEL_T1));
+    CHECK_FAULT("far return to null", V_GP, 0, "pushl $0\n\tpushl $0\n\tlret", ::);
+    CHECK_FAULT("iret to a data segment", V_GP, SEL_KDATA, "pushfl\n\tpushl %0\n\tpushl $0\n\tiret",
+                :
+                : "r"(SEL_KDATA));
+    CHECK_FAULT("far call through a register", V_UD, 0, ".byte 0xff, 0xd8", ::);
+    /* Execution that runs past the limit: TCG has no code limits. */
+    set_desc(SEL_T2, make_desc((u32)seg_fall_off, 1, ACC_CODE, DESC_D));
+    p.offset = 0;
+    p.selector = SEL_T2;
+    CHECK_FAULT_TCG_GAP("running past the code limit", V_GP, 0, "lcall *%0", : : "m"(p) : "memory");
+    if (!peer_is_qemu)
+        check_eq("at the first instruction outside", last.eip, 2);
+    p.offset = (u32)seg_far_function;
+    asm volatile("pushl %1\n\tpushl $1f\n\tlret $0\n1:\tmovl %%cs, %0"
+                 : "=r"(cs)
+                 : "r"(SEL_KCODE)
+                 : "memory");
+    check_eq("far return within the ring", cs, SEL_KCODE);
+    asm volatile("pushl $0x77\n\tpushl %1\n\tpushl $1f\n\tlret $4\n1:\tmovl %%esp, %0"
+                 : "=r"(cs)
+                 : "r"(SEL_KCODE)
+                 : "memory");
+    u32 esp;
+    asm volatile("movl %%esp, %0" : "=r"(esp));
+    check_eq("far return that pops bytes", cs, esp);
+}
+
+void test_seg(void)
+{
+    loads();
+    bases_and_limits();
+    local_table();
+    far_pointers();
+    far_transfers();
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Code that changes: by itself, from elsewhere, through another mapping, by its page tables (SDM vol.
+ * 3, 8.1.3 and 11.6: the processor sees its own stores to code after a jump; on P6 and later even without
+ * one). */
+#include "kernel.h"
+
+typedef u32 fn(void);
+
+/* mov $v, %eax; ret */
+static void put_return(void *at, u32 v)
+{
+    u8 *p = at;
+    p[0] = 0xb8;
+    p[1] = (u8)v, p[2] = (u8)(v >> 8), p[3] = (u8)(v >> 16), p[4] = (u8)(v >> 24);
+    p[5] = 0xc3;
+    asm volatile("" : : : "memory");
+}
+
+extern u8 smc_patch[], smc_loop_patch[];
+
+void test_smc(void)
+{
+    bool good = true;
+    u8 *code = arena;
+    for (u32 i = 0; i < 300; i++) {
+        put_return(code, i);
+        good = good && ((fn *)code)() == i;
+    }
+    check("code rewritten before each call", good);
+    put_return(code + 4096 - 3, 0x11223344);
+    check_eq("code across a page boundary", ((fn *)(code + 4096 - 3))(), 0x11223344);
+    code[4096] = 0x99; /* a byte of the immediate, in the second page */
+    check_eq("its second page rewritten", ((fn *)(code + 4096 - 3))(), 0x11993344);
+    code[4095] = 0x88;
+    check_eq("its first page rewritten", ((fn *)(code + 4096 - 3))(), 0x11998844);
+
+    /* An instruction that changes a later one of the same block, after a jump. */
+    u32 v;
+    asm volatile("movl $0, smc_patch + 1\n\tjmp 1f\n1:\n\tmovl $0x1234, smc_patch + 1\n\tjmp smc_patch\n"
+                 "smc_patch:\n\tmovl $0x55555555, %%eax\n\tmovl %%eax, %0"
+                 : "=r"(v)
+                 :
+                 : "eax", "memory");
+    check_eq("the next instruction after a jump", v, 0x1234);
+    asm volatile("movl $0x4321, 1f + 1\n1:\n\tmovl $0x55555555, %%eax\n\tmovl %%eax, %0"
+                 : "=r"(v)
+                 :
+                 : "eax", "memory");
+    check_eq("the very next instruction", v, 0x4321);
+    /* A loop that patches its own constant each time round. */
+    asm volatile(
+        "xorl %%ecx, %%ecx\n\txorl %0, %0\n"
+        "1:\n\tmovl %%ecx, smc_loop_patch + 1\n\tjmp smc_loop_patch\nsmc_loop_patch:\n\tmovl $0, %%eax\n\t"
+        "addl %%eax, %0\n\tincl %%ecx\n\tcmpl $1000, %%ecx\n\tjb 1b"
+        : "=&r"(v)
+        :
+        : "eax", "ecx", "cc", "memory");
+    check_eq("a loop that patches itself", v, 999 * 1000 / 2);
+    /* By every kind of store. */
+    put_return(code, 1);
+    ((fn *)code)();
+    u32 image = 0x22222222, s = (u32)&image, d = (u32)code + 1, c = 4;
+    asm volatile("rep movsb" : "+S"(s), "+D"(d), "+c"(c) : : "memory");
+    check_eq("patched by rep movsb", ((fn *)code)(), 0x22222222);
+    d = (u32)code + 1, c = 1;
+    asm volatile("rep stosl" : "+D"(d), "+c"(c) : "a"(0x33333333) : "memory");
+    check_eq("patched by rep stosl", ((fn *)code)(), 0x33333333);
+    asm volatile("lock xaddl %%eax, (%0)" : : "r"(code + 1), "a"(0x11111111) : "memory", "cc");
+    check_eq("patched by xadd", ((fn *)code)(), 0x44444444);
+    asm volatile("lock cmpxchgl %1, (%0)"
+                 :
+                 : "r"(code + 1), "r"(0x55555555), "a"(0x44444444)
+                 : "memory", "cc");
+    check_eq("patched by cmpxchg", ((fn *)code)(), 0x55555555);
+    asm volatile("xchgl %%eax, (%0)" : : "r"(code + 1), "a"(0x66666666) : "memory");
+    check_eq("patched by xchg", ((fn *)code)(), 0x66666666);
+    asm volatile("incb (%0)" : : "r"(code + 1) : "memory", "cc");
+    check_eq("patched by inc", ((fn *)code)(), 0x66666667);
+    asm volatile("btcl $4, (%0)" : : "r"(code + 1) : "memory", "cc");
+    check_eq("patched by btc", ((fn *)code)(), 0x66666677);
+    asm volatile("movl %%esp, %%ebx\n\tleal 5(%0), %%esp\n\tpushl $0x77777777\n\tmovl %%ebx, %%esp"
+                 :
+                 : "r"(code)
+                 : "ebx", "memory");
+    check_eq("patched by push", ((fn *)code)(), 0x77777777);
+    if (cpu_features() & FEAT_SSE2) {
+        write_cr4(read_cr4() | CR4_OSFXSR | CR4_OSXMM);
+        static u8 block[16] __attribute__((aligned(16)));
+        put_return(block, 0x5e5e);
+        asm volatile("movaps %0, %%xmm0\n\tmovaps %%xmm0, (%1)" : : "m"(block), "r"(code) : "memory");
+        check_eq("patched by movaps", ((fn *)code)(), 0x5e5e);
+    }
+    static const u64 image8 = 0x0000c300001111b8ull;
+    asm volatile("fninit\n\tfildll %0\n\tfistpll (%1)" : : "m"(image8), "r"(code) : "memory");
+    check_eq("patched by fistp", ((fn *)code)(), 0x1111);
+
+    /* Data and code in one page: stores beside the code must not change it, and must be seen. */
+    put_return(code, 0x7777);
+    volatile u32 *data = (volatile u32 *)(code + 64);
+    for (u32 i = 0; i < 2000; i++) {
+        *data = i;
+        good = good && ((fn *)code)() == 0x7777 && *data == i;
+    }
+    check("code and data in one page", good);
+
+    /* The same frame at another address. */
+    paging_on();
+    code = (u8 *)WINDOW_AT(0);
+    set_pte(1, ARENA(0) | P_U | P_W | P_P);
+    set_pte(2, ARENA(2) | P_U | P_W | P_P);
+    write_cr3((u32)page_dir);
+    u8 *alias = (u8 *)WINDOW_AT(1);
+    for (u32 i = 0; i < 100; i++) {
+        put_return(alias, 0xa000 + i);
+        good = good && ((fn *)code)() == 0xa000 + i;
+    }
+    check("rewritten through an alias", good);
+    for (u32 i = 0; i < 100; i++) {
+        put_return((void *)ARENA(0), 0xb000 + i);
+        good = good && ((fn *)code)() == 0xb000 + i && ((fn *)alias)() == 0xb000 + i;
+    }
+    check("rewritten through the identity map, run through two", good);
+    /* Another frame under the same address. */
+    put_return((void *)ARENA(0), 100);
+    put_return((void *)ARENA(2), 102);
+    for (u32 i = 0; i < 100; i++) {
+        set_pte(0, ARENA((i & 1) * 2) | P_U | P_W | P_P);
+        invlpg(WINDOW_AT(0));
+        good = good && ((fn *)code)() == 100 + (i & 1) * 2;
+    }
+    check("another frame under the same address", good);
+    /* Remapped without having run in between, then through a caller in another page that was chained to it.
+     */
+    static u8 caller[64] __attribute__((aligned(64)));
+    u32 n = 0;
+    caller[n++] = 0xe8; /* call WINDOW; inc %eax; ret */
+    u32 rel = WINDOW_AT(0) - ((u32)caller + 5);
+    memcpy(caller + n, &rel, 4);
+    n += 4;
+    caller[n++] = 0x40;
+    caller[n++] = 0xc3;
+    for (u32 i = 0; i < 50; i++) {
+        set_pte(0, ARENA((i & 1) * 2) | P_U | P_W | P_P);
+        invlpg(WINDOW_AT(0));
+        good = good && ((fn *)caller)() == 101 + (i & 1) * 2;
+    }
+    check("through a call from another page", good);
+    set_pte(0, 0);
+    invlpg(WINDOW_AT(0));
+    CHECK_FAULT("the code's page goes away", V_PF, 0, "call *%0", : : "r"(caller) : "eax", "memory");
+    check("at the call's target", last.cr2 == WINDOW_AT(0) && last.eip == WINDOW_AT(0));
+    set_pte(0, ARENA(0) | P_U | P_W | P_P);
+    check_eq("and comes back", ((fn *)caller)(), 101);
+    /* Rewritten while paging is off. */
+    write_cr0(read_cr0() & ~CR0_PG);
+    put_return((void *)ARENA(0), 555);
+    write_cr0(read_cr0() | CR0_PG);
+    check_eq("rewritten while paging was off", ((fn *)code)(), 555);
+    /* Code in the second page of a block that continues from the first; the second is remapped. */
+    memset((void *)ARENA(4), 0x90, 4096);
+    put_return((void *)ARENA(5), 5);
+    put_return((void *)ARENA(6), 6);
+    for (u32 i = 0; i < 20; i++) {
+        set_pte(5, ARENA(5 + (i & 1)) | P_U | P_W | P_P);
+        invlpg(WINDOW_AT(5));
+        good = good && ((fn *)WINDOW_AT(4))() == 5 + (i & 1);
+    }
+    check("falling through into a remapped page", good);
+    /* An instruction across two pages whose second page is remapped. */
+    put_return((void *)(ARENA(4) + 4094), 0);
+    memset((void *)ARENA(5), 5, 3), memset((void *)ARENA(6), 6, 3);
+    *(u8 *)(ARENA(5) + 3) = *(u8 *)(ARENA(6) + 3) = 0xc3;
+    for (u32 i = 0; i < 20; i++) {
+        set_pte(5, ARENA(5 + (i & 1)) | P_U | P_W | P_P);
+        invlpg(WINDOW_AT(5));
+        u32 want = i & 1 ? 0x06060600 : 0x05050500;
+        good = good && ((fn *)(WINDOW_AT(4) + 4094))() == want;
+    }
+    check("an instruction whose second page is remapped", good);
+    set_pte(5, 0);
+    invlpg(WINDOW_AT(5));
+    CHECK_FAULT("and goes away", V_PF, 0, "call *%0", : : "r"(WINDOW_AT(4) + 4094) : "eax", "memory");
+    check("fault at the second page, eip at the instruction",
+          last.cr2 == WINDOW_AT(5) && last.eip == WINDOW_AT(4) + 4094);
+    paging_off();
+}

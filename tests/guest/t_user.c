@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* CPL 3: entering by iret and sysexit, coming back by int 0x80 and sysenter, what is refused there, I/O
+ * rights. */
+#include "kernel.h"
+
+static u32 sum_call(struct frame *f)
+{
+    return f->eax + f->ebx * 2 + f->ecx * 3 + f->edx * 5 + f->esi * 7 + f->edi * 11;
+}
+
+static u32 user_calls(u32 n)
+{
+    u32 sum = 0;
+    for (u32 i = 0; i < n; i++) {
+        u32 r;
+        asm volatile("int $0x80" : "=a"(r) : "a"(1), "b"(i), "c"(3), "d"(4), "S"(5), "D"(6) : "memory");
+        sum += r;
+    }
+    return sum;
+}
+
+static u32 user_selectors(u32 which)
+{
+    u32 cs, ss, ds, esp;
+    asm volatile("movl %%cs, %0\n\tmovl %%ss, %1\n\tmovl %%ds, %2\n\tmovl %%esp, %3"
+                 : "=r"(cs), "=r"(ss), "=r"(ds), "=r"(esp));
+    return which == 0 ? cs : which == 1 ? ss : which == 2 ? ds : (u32)(esp < (u32)user_stack_top);
+}
+
+#define PRIVILEGED(X)                                                                                        \
+    X(hlt, "hlt")                                                                                            \
+    X(cli, "cli")                                                                                            \
+    X(sti, "sti")                                                                                            \
+    X(lgdt, "lgdt (%esp)")                                                                                   \
+    X(lidt, "lidt (%esp)")                                                                                   \
+    X(lldt, "lldt %ax")                                                                                      \
+    X(ltr, "ltr %ax")                                                                                        \
+    X(lmsw, "lmsw %ax")                                                                                      \
+    X(clts, "clts")                                                                                          \
+    X(mov_from_cr0, "movl %cr0, %eax")                                                                       \
+    X(mov_to_cr3, "movl %eax, %cr3")                                                                         \
+    X(mov_from_dr7, "movl %dr7, %eax")                                                                       \
+    X(mov_to_dr0, "movl %eax, %dr0")                                                                         \
+    X(invlpg, "invlpg (%esp)")                                                                               \
+    X(invd, "invd")                                                                                          \
+    X(wbinvd, "wbinvd")                                                                                      \
+    X(rdmsr, "rdmsr")                                                                                        \
+    X(wrmsr, "wrmsr")                                                                                        \
+    X(in_imm, "inb $0x60, %al")                                                                              \
+    X(in_dx, "movw $0x60, %dx; inl %dx, %eax")                                                               \
+    X(out_imm, "outb %al, $0x80")                                                                            \
+    X(insb, "movw $0x60, %dx; insb")                                                                         \
+    X(outsb, "movw $0x80, %dx; outsb")                                                                       \
+    X(sysexit, "sysexit")
+#define X(name, text)                                                                                        \
+    static u32 user_##name(u32 arg)                                                                          \
+    {                                                                                                        \
+        asm volatile(text);                                                                                  \
+        return arg;                                                                                          \
+    }
+PRIVILEGED(X)
+#undef X
+
+static void refused(void)
+{
+#define X(name, text)                                                                                        \
+    check(#name " at cpl 3", run_user(user_##name, 0, 0) == FAULTED(V_GP) && last.error == 0 &&              \
+                                 last.cs == SEL_UCODE && (last.ss == SEL_UDATA));
+    PRIVILEGED(X)
+#undef X
+}
+
+static u32 user_out(u32 port)
+{
+    outb((u16)port, '.');
+    return 7;
+}
+
+static u32 user_outw(u32 port)
+{
+    asm volatile("outw %w0, %w1" : : "a"(0x2e2e), "d"(port));
+    return 7;
+}
+
+static void io_rights(void)
+{
+    check_eq("out refused by the bitmap", run_user(user_out, 0xe9, 0), FAULTED(V_GP));
+    tss.bitmap[0xe9 / 8] &= (u8) ~(1 << (0xe9 % 8));
+    check_eq("out allowed by the bitmap", run_user(user_out, 0xe9, 0), 7);
+    check_eq("a word needs both ports' bits", run_user(user_outw, 0xe9, 0), FAULTED(V_GP));
+    check_eq("its error code", last.error, 0);
+    tss.bitmap[0xe9 / 8] |= (u8)(1 << (0xe9 % 8));
+    check_eq("out refused again", run_user(user_out, 0xe9, 0), FAULTED(V_GP));
+    check_eq("out with IOPL 3", run_user(user_out, 0xe9, FL_IOPL3), 7);
+    u16 keep = tss.iomap;
+    tss.iomap = 0xffff;
+    check_eq("no bitmap: refused", run_user(user_out, 0xe9, 0), FAULTED(V_GP));
+    tss.iomap = keep;
+    puts("\n");
+}
+
+/* ---- sysenter ---- */
+static volatile u32 entry_cs, entry_ss, entry_flags, entry_count;
+extern u8 user_sysenter_entry[], user_sysenter_return[], user_sysenter_code[];
+asm(".text\n"
+    "user_sysenter_entry:\n\t"
+    "pushfl\n\tpopl entry_flags\n\tmovl %cs, %eax\n\tmovl %eax, entry_cs\n\tmovl %ss, %eax\n\tmovl %eax, "
+    "entry_ss\n\t"
+    "incl entry_count\n\tmovl %ebp, %ecx\n\tmovl $user_sysenter_return, %edx\n\tmovl $0x5e, %eax\n\tsysexit\n"
+    /* u32 user_sysenter_code(u32 n): n system calls. */
+    "user_sysenter_code:\n\tpushl %ebx\n\tmovl 8(%esp), %ebx\n\tpushl %ebp\n\tmovl %esp, %ebp\n"
+    "1:\tsysenter\n"
+    "user_sysenter_return:\n\tdecl %ebx\n\tjnz 1b\n\tpopl %ebp\n\tpopl %ebx\n\tmovl %cs, %ecx\n\tshll $8, "
+    "%ecx\n\t"
+    "orl %ecx, %eax\n\tmovl %ss, %ecx\n\tshll $16, %ecx\n\torl %ecx, %eax\n\tret");
+
+static void write_msr(u32 msr, u32 v)
+{
+    asm volatile("wrmsr" : : "c"(msr), "a"(v), "d"(0));
+}
+
+static u32 read_msr(u32 msr)
+{
+    u32 v, hi;
+    asm volatile("rdmsr" : "=a"(v), "=d"(hi) : "c"(msr));
+    return v;
+}
+
+static void fast_calls(void)
+{
+    static u8 stack[4096] __attribute__((aligned(16)));
+    if (!(cpu_features() & FEAT_SEP))
+        return;
+    write_msr(0x174, 0);
+    u32 (*code)(u32) = (u32(*)(u32))user_sysenter_code;
+    check_eq("sysenter with a null selector", run_user(code, 1, 0), FAULTED(V_GP));
+    write_msr(0x174, SEL_KCODE);
+    write_msr(0x175, (u32)stack + sizeof(stack));
+    write_msr(0x176, (u32)user_sysenter_entry);
+    check("sysenter registers read back",
+          read_msr(0x174) == SEL_KCODE && read_msr(0x176) == (u32)user_sysenter_entry);
+    check_eq("sysenter and sysexit", run_user(code, 1, FL_IF), 0x5e | SEL_UCODE << 8 | SEL_UDATA << 16);
+    check("selectors inside", (entry_cs & 0xffff) == SEL_KCODE && (entry_ss & 0xffff) == SEL_KDATA);
+    check("sysenter clears IF", !(entry_flags & FL_IF));
+    entry_count = 0;
+    run_user(code, 1000, 0);
+    check_eq("a thousand of them", entry_count, 1000);
+    CHECK_FAULT("rdmsr of an unknown register", peer_is_qemu ? V_NONE : V_GP, peer_is_qemu ? 0xbad : 0,
+                "rdmsr",
+                :
+                : "c"(0x12345678)
+                : "eax", "edx");
+}
+
+/* ---- return to an outer ring with bad selectors: the iret faults inside ---- */
+static void bad_returns(void)
+{
+    CHECK_FAULT("iret outwards with a null ss", V_GP, 0,
+                "pushl $0\n\tpushl %%esp\n\tpushl $2\n\tpushl %0\n\tpushl $0\n\tiret",
+                :
+                : "i"(SEL_UCODE));
+    CHECK_FAULT("iret outwards with a kernel ss", V_GP, SEL_KDATA,
+                "pushl %1\n\tpushl %%esp\n\tpushl $2\n\tpushl %0\n\tpushl $0\n\tiret",
+                :
+                : "i"(SEL_UCODE), "i"(SEL_KDATA));
+    CHECK_FAULT("iret inwards is refused", V_GP, SEL_KCODE, "pushl $2\n\tpushl %0\n\tpushl $0\n\tiret",
+                :
+                : "i"(SEL_KCODE | 1));
+}
+
+static u32 user_fs(u32 arg)
+{
+    u32 fs;
+    (void)arg;
+    asm volatile("movl %%fs, %0" : "=r"(fs));
+    return fs;
+}
+
+static u32 user_load_kernel_ds(u32 arg)
+{
+    asm volatile("movl %0, %%fs" : : "r"(SEL_KDATA));
+    return arg;
+}
+
+void test_user(void)
+{
+    syscall_hook = sum_call;
+    check_eq("cs at cpl 3", run_user(user_selectors, 0, 0), SEL_UCODE);
+    check_eq("ss at cpl 3", run_user(user_selectors, 1, 0), SEL_UDATA);
+    check_eq("ds at cpl 3", run_user(user_selectors, 2, 0), SEL_UDATA);
+    check_eq("the user's stack", run_user(user_selectors, 3, 0), 1);
+    u32 want = 0;
+    for (u32 i = 0; i < 500; i++)
+        want += 1 + i * 2 + 9 + 20 + 35 + 66;
+    check_eq("500 system calls with arguments", run_user(user_calls, 500, 0), want);
+    check_eq("and with interrupts on", run_user(user_calls, 500, FL_IF), want);
+    syscall_hook = NULL;
+    refused();
+    io_rights();
+    fast_calls();
+    bad_returns();
+    /* A return to an outer ring drops kernel data segments (SDM vol. 3, 5.8.3... "RET", "IRET"). */
+    asm volatile("movl %0, %%fs" : : "r"(SEL_KDATA));
+    check_eq("iret outwards nulls kernel segments", run_user(user_fs, 0, 0) & 0xffff, 0);
+    asm volatile("movl %0, %%fs" : : "r"(SEL_UDATA));
+    check_eq("and keeps the user's", run_user(user_fs, 0, 0) & 0xffff, SEL_UDATA);
+    asm volatile("movl %0, %%fs" : : "r"(0));
+    check_eq("loading a kernel segment at cpl 3", run_user(user_load_kernel_ds, 0, 0), FAULTED(V_GP));
+    check_eq("its selector in the error code", last.error, SEL_KDATA);
+}
