@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Debug console, debug exit, DMA and POST registers. */
 #include "fixture.h"
+#include <errno.h>
 
 static void test_debugcon(void **st)
 {
@@ -17,6 +18,7 @@ static void test_debugcon(void **st)
 static void test_debug_exit(void **st)
 {
     struct fix *f = fix_new();
+    assert_int_equal(debug_exit_create(f->b, 0xffff, 4), -EINVAL);
     assert_int_equal(debug_exit_create(f->b, 0xf4, 4), 0);
     assert_int_equal(bus_in(f->b, 0xf4, 4), 0);
     assert_int_equal(f->quits, 0);
