@@ -41,7 +41,7 @@ void bus_unlock(struct bus *b);
 const struct bus_host *bus_host(struct bus *b);
 
 /* Claims ports [base, base+count). Accesses of sizes not in `sizes` (bit mask 1|2|4) are split into smaller
- * ones, as ISA does. Returns 0 -EEXIST, or -EINVAL (beyond FFFFh). Unclaimed ports read all ones. */
+ * ones, as ISA does. Returns 0, -EEXIST, or -EINVAL (beyond FFFFh). Unclaimed ports read all ones. */
 int bus_add_ports(struct bus *b, u16 base, u16 count, int sizes, const struct port_ops *ops, void *opaque);
 /* The CPU's accesses; take the lock themselves. */
 u32 bus_in(struct bus *b, u16 port, int size);
