@@ -61,29 +61,25 @@ static void alu_mix(u32 v)
  * the size; counts are masked to what keeps them defined. */
 #define SHIFT(X, n, op, mask)                                                                                \
     X(n##_1b, op "b $1, %%al", mask)                                                                         \
-    X(n##_1l, op "l $1, %%eax", mask) X(n##_5l, op "l $5, %%eax", (mask) & ~FL_OF)                           \
-        X(n##_3w, op "w $3, %%ax", (mask) & ~FL_OF)                                                          \
-            X(n##_clb, "pushfl\n\tandb $7, %%cl\n\tpopfl\n\t" op "b %%cl, %%ah", (mask) & ~FL_OF)            \
-                X(n##_clw, "pushfl\n\tandb $15, %%cl\n\tpopfl\n\t" op "w %%cl, %%ax", (mask) & ~FL_OF)       \
-                    X(n##_cll, op "l %%cl, %%eax", (mask) & ~FL_OF)
+    X(n##_1l, op "l $1, %%eax", mask)                                                                        \
+    X(n##_5l, op "l $5, %%eax", (mask) & ~FL_OF) X(n##_3w, op "w $3, %%ax", (mask) & ~FL_OF)                 \
+        X(n##_clb, "pushfl\n\tandb $7, %%cl\n\tpopfl\n\t" op "b %%cl, %%ah", (mask) & ~FL_OF)                \
+            X(n##_clw, "pushfl\n\tandb $15, %%cl\n\tpopfl\n\t" op "w %%cl, %%ax", (mask) & ~FL_OF)           \
+                X(n##_cll, op "l %%cl, %%eax", (mask) & ~FL_OF)
 
 #define ALU_OPS(X)                                                                                           \
     SIZES(X, add, "add", ARITH)                                                                              \
-    SIZES(X, adc, "adc", ARITH) SIZES(X, sub, "sub", ARITH) SIZES(X, sbb, "sbb", ARITH)                      \
-        SIZES(X, cmp, "cmp", ARITH) SIZES(X, and, "and", NO_AF) SIZES(X, or, "or", NO_AF)                    \
-            SIZES(X, xor, "xor", NO_AF) SIZES(X, test, "test", NO_AF) SIZES(X, xadd, "xadd", ARITH) SIZES(   \
-                X, xchg, "xchg", ARITH) SIZES(X, cmpxchg, "movl %%ecx, %%edx\n\tcmpxchg",                    \
-                                              ARITH) ONE(X, inc, "inc", ARITH) ONE(X, dec, "dec", ARITH)     \
-                ONE(X, neg, "neg", ARITH) ONE(X, not, "not", ARITH) SHIFT(X, shl, "shl", NO_AF)              \
-                    SHIFT(X, shr, "shr", NO_AF) SHIFT(X, sar, "sar", NO_AF) SHIFT(X, rol, "rol", ARITH)      \
-                        SHIFT(X, ror, "ror", ARITH) SHIFT(X, rcl, "rcl", ARITH) SHIFT(                       \
-                            X, rcr,                                                                          \
-                            "rcr",                                                                           \
-                            ARITH) X(shld_5, "shldl $5, %%edx, %%eax",                                       \
-                                     NO_AF &                                                                 \
-                                         ~FL_OF) X(shrd_cl, "shrdl %%cl, %%edx, %%eax",                      \
-                                                   NO_AF &                                                   \
-                                                       ~FL_OF) X(shld_1, "shldl $1, %%edx, %%eax", NO_AF)    \
+    SIZES(X, adc, "adc", ARITH)                                                                              \
+    SIZES(X, sub, "sub", ARITH) SIZES(X, sbb, "sbb", ARITH) SIZES(X, cmp, "cmp", ARITH)                      \
+        SIZES(X, and, "and", NO_AF) SIZES(X, or, "or", NO_AF) SIZES(X, xor, "xor", NO_AF)                    \
+            SIZES(X, test, "test", NO_AF) SIZES(X, xadd, "xadd", ARITH) SIZES(X, xchg, "xchg", ARITH) SIZES( \
+                X, cmpxchg, "movl %%ecx, %%edx\n\tcmpxchg", ARITH) ONE(X, inc, "inc", ARITH)                 \
+                ONE(X, dec, "dec", ARITH) ONE(X, neg, "neg", ARITH) ONE(X, not, "not", ARITH) SHIFT(         \
+                    X, shl, "shl", NO_AF) SHIFT(X, shr, "shr", NO_AF) SHIFT(X, sar, "sar", NO_AF)            \
+                    SHIFT(X, rol, "rol", ARITH) SHIFT(X, ror, "ror", ARITH) SHIFT(X, rcl, "rcl", ARITH)      \
+                        SHIFT(X, rcr, "rcr", ARITH) X(shld_5, "shldl $5, %%edx, %%eax", NO_AF & ~FL_OF) X(   \
+                            shrd_cl, "shrdl %%cl, %%edx, %%eax",                                             \
+                            NO_AF & ~FL_OF) X(shld_1, "shldl $1, %%edx, %%eax", NO_AF)                       \
                             X(shrdw_3, "shrdw $3, %%dx, %%ax", NO_AF & ~FL_OF) X(mul_b, "mulb %%dl", CO) X(  \
                                 mul_w,                                                                       \
                                 "mulw %%cx", CO) X(mul_l, "mull %%ecx",                                      \
@@ -93,10 +89,10 @@ static void alu_mix(u32 v)
                                 X(imul2_w, "imulw %%dx, %%ax", CO) X(imul2_l, "imull %%edx, %%eax", CO) X(   \
                                     imul3_l, "imull $-77, %%edx, %%eax",                                     \
                                     CO) X(imul3_w, "imulw $12345, %%dx, %%ax", CO)                           \
-                                    X(div_l, "xorl %%edx, %%edx\n\torl $1, %%ecx\n\tdivl %%ecx", 0) X(       \
-                                        div_w,                                                               \
-                                        "xorl %%edx, %%edx\n\torl $1, %%ecx\n\tdivw %%cx",                   \
-                                        0) X(div_b, "movzbl %%al, %%eax\n\torl $1, %%ecx\n\tdivb %%cl", 0)   \
+                                    X(div_l, "xorl %%edx, %%edx\n\torl $1, %%ecx\n\tdivl %%ecx",             \
+                                      0) X(div_w, "xorl %%edx, %%edx\n\torl $1, %%ecx\n\tdivw %%cx",         \
+                                           0) X(div_b, "movzbl %%al, %%eax\n\torl $1, %%ecx\n\tdivb %%cl",   \
+                                                0)                                                           \
                                         X(div_64,                                                            \
                                           "orl $0x80000000, %%ecx\n\tandl $0x7fffffff, %%edx\n\tdivl %%ecx", \
                                           0) X(idiv_l,                                                       \
@@ -108,13 +104,12 @@ static void alu_mix(u32 v)
                                                          "%%cl",                                             \
                                                          0) X(daa, "daa", ARITH & ~FL_OF)                    \
                                             X(das, "das", ARITH & ~FL_OF) X(aaa, "aaa", FL_CF | FL_AF) X(    \
-                                                aas,                                                         \
-                                                "aas", FL_CF | FL_AF) X(aam, "aam", FL_SF | FL_ZF | FL_PF)   \
+                                                aas, "aas", FL_CF | FL_AF) X(aam,                            \
+                                                                             "aam", FL_SF | FL_ZF | FL_PF)   \
                                                 X(aad, "aad", FL_SF | FL_ZF | FL_PF) X(                      \
                                                     aam7,                                                    \
                                                     "aam $7",                                                \
-                                                    FL_SF |                                                  \
-                                                        FL_ZF |                                              \
+                                                    FL_SF | FL_ZF |                                          \
                                                         FL_PF) X(aad3, "aad $3", FL_SF | FL_ZF | FL_PF)      \
                                                     X(cbtw, "cbtw", ARITH) X(cwtl, "cwtl", ARITH) X(         \
                                                         cwtd,                                                \
@@ -131,16 +126,14 @@ static void alu_mix(u32 v)
                                                                 FL_ZF) X(bsr,                                \
                                                                          "orl $1, %%edx\n\tbsrl %%edx, "     \
                                                                          "%%eax",                            \
-                                                                         FL_ZF)                              \
-                                                                X(bt, "btl %%ecx, %%eax", FL_CF) X(          \
-                                                                    bts, "btsl %%ecx, %%eax",                \
-                                                                    FL_CF) X(btr, "btrl %%ecx, %%eax",       \
+                                                                         FL_ZF) X(bt, "btl %%ecx, %%eax",    \
+                                                                                  FL_CF)                     \
+                                                                X(bts, "btsl %%ecx, %%eax", FL_CF) X(        \
+                                                                    btr, "btrl %%ecx, %%eax",                \
+                                                                    FL_CF) X(btc, "btcl %%ecx, %%eax",       \
                                                                              FL_CF)                          \
-                                                                    X(btc, "btcl %%ecx, %%eax", FL_CF) X(    \
-                                                                        bt_i,                                \
-                                                                        "btl $37, %%eax",                    \
-                                                                        FL_CF) X(btc_w, "btcw %%cx, %%ax",   \
-                                                                                 FL_CF)                      \
+                                                                    X(bt_i, "btl $37, %%eax", FL_CF) X(      \
+                                                                        btc_w, "btcw %%cx, %%ax", FL_CF)     \
                                                                         X(setcc,                             \
                                                                           "setg %%al\n\tsetbe %%ah\n\tsetp " \
                                                                           "%%dl\n\tsets %%dh",               \
@@ -152,8 +145,7 @@ static void alu_mix(u32 v)
                                                                                    "%%dx",                   \
                                                                                    ARITH)                    \
                                                                             X(salc, ".byte 0xd6", ARITH) X(  \
-                                                                                sahf,                        \
-                                                                                "sahf",                      \
+                                                                                sahf, "sahf",                \
                                                                                 ARITH) X(lahf, "lahf",       \
                                                                                          ARITH)              \
                                                                                 X(cmc, "cmc", ARITH) X(      \

@@ -64,7 +64,7 @@ static void bases_and_limits(void)
     u32 d = ARENA(1), s = 0;
     asm volatile("movsl %%fs:(%%esi), %%es:(%%edi)" : "+S"(s), "+D"(d) : : "memory");
     check_eq("string source through a base", *(volatile u32 *)ARENA(1), 0x11223344);
-    asm volatile("leal %%fs:8(%1), %0" : "=r"(d) : "r"(4));
+    asm volatile(".byte 0x64, 0x8d, 0x40, 8" : "=a"(d) : "0"(4)); /* lea %fs:8(%eax), %eax */
     check_eq("lea ignores the base", d, 12);
     /* A negative offset wraps at 4 GiB. */
     set_desc(SEL_T1, make_desc(ARENA(1), 0xfffff, ACC_DATA, DESC_G | DESC_D));
