@@ -115,10 +115,11 @@ int bt_continue(struct vcpu *v)
     }
 }
 
-/* An instruction at eip was executed by C code: go on behind it in the same fragment if nothing else happened. */
+/* An instruction at eip was executed by C code: go on behind it in the same fragment (BT_RESUME, 0 after branches) if nothing
+ * else happened. */
 static int resume_after(struct vcpu *v, u32 next)
 {
-    if (likely(v->eip == next && !v->events && !v->intr_shadow && !cpu_interrupt_ready(v) &&
+    if (likely(v->bt[BT_RESUME] && v->eip == next && !v->events && !v->intr_shadow && !cpu_interrupt_ready(v) &&
                v->bt[BT_BASE] == view_base(v))) {
         if (!v->fpu_live)
             cpu_fpu_live(v);
@@ -327,12 +328,15 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
     return bt_signals_init(v);
 }
 
+/* Before shadow_destroy(). */
 void monitor_destroy(struct vcpu *v)
 {
     struct bt *b = v->tc;
 
     if (!b)
         return;
+    memory_remove_watcher(b->m, b);
+    shadow_set_exec_hook(v, NULL, NULL);
     v->tc = NULL;
     tcache_destroy(b->tc);
     munmap(b->ibtc, IBTC_ENTRIES * sizeof(*b->ibtc));

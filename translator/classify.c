@@ -39,8 +39,8 @@ static struct cls x87(const struct insn *i)
     /* Per opcode D8..DF and /reg: access of the memory form. N: not copied (environment images, reserved). */
     static const char acc[8][9] = {"RRRRRRRR", "R.WWNRNW", "RRRRRRRR", "R.WW.R.W",
                                    "RRRRRRRR", "R.WWN.NW", "RRRRRRRR", "R.WWRRWW"};
-    if (!i->has_mem)
-        return COPY(NONE, NONE, OTHER);
+    if (!i->has_mem) /* fnclex and fninit also change the virtual FERR# and the guest's instruction pointers */
+        return i->opcode == 0xdb && i->reg == 4 ? ACT(EXEC) : COPY(NONE, NONE, OTHER);
     switch (acc[i->opcode - 0xd8][i->reg]) {
     case 'R':
         return COPY(R, NONE, OTHER);

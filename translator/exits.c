@@ -226,7 +226,10 @@ static void stub_args(struct xl *x, const struct stub *s)
     if (s->saved)
         fl_emit_restore(e);
     e_mov_ri32(e, R9, insn_eip(x, s->insn));
-    jump_insn(x, e_lea_rip(e, R10), s->insn + 1u);
+    if (x->done && s->insn + 1u == x->u->n_insns)
+        e_mov_ri32(e, R10, 0); /* nothing follows a branch, even where its target happens to be the next instruction */
+    else
+        jump_insn(x, e_lea_rip(e, R10), s->insn + 1u);
 }
 
 static void stub_emit(struct xl *x, u32 n)
