@@ -190,6 +190,8 @@ void trap(struct frame *f)
     last.frame = *f;
     if (recover_eip) {
         f->eip = recover_eip;
+        if (!outer)
+            f->cs = SEL_KCODE; /* the fault may have come from a subject's own code segment */
         recover_eip = 0;
         return;
     }

@@ -62,7 +62,8 @@ static void alu_mix(u32 v)
 #define SHIFT(X, n, op, mask)                                                                                \
     X(n##_1b, op "b $1, %%al", mask)                                                                         \
     X(n##_1l, op "l $1, %%eax", mask)                                                                        \
-    X(n##_5l, op "l $5, %%eax", (mask) & ~FL_OF) X(n##_3w, op "w $3, %%ax", (mask) & ~FL_OF)                 \
+    X(n##_5l, op "l $5, %%eax", (mask) & ~FL_OF)                                                             \
+    X(n##_3w, op "w $3, %%ax", (mask) & ~FL_OF)                                                              \
         X(n##_clb, "pushfl\n\tandb $7, %%cl\n\tpopfl\n\t" op "b %%cl, %%ah", (mask) & ~FL_OF)                \
             X(n##_clw, "pushfl\n\tandb $15, %%cl\n\tpopfl\n\t" op "w %%cl, %%ax", (mask) & ~FL_OF)           \
                 X(n##_cll, op "l %%cl, %%eax", (mask) & ~FL_OF)
@@ -70,9 +71,10 @@ static void alu_mix(u32 v)
 #define ALU_OPS(X)                                                                                           \
     SIZES(X, add, "add", ARITH)                                                                              \
     SIZES(X, adc, "adc", ARITH)                                                                              \
-    SIZES(X, sub, "sub", ARITH) SIZES(X, sbb, "sbb", ARITH) SIZES(X, cmp, "cmp", ARITH)                      \
-        SIZES(X, and, "and", NO_AF) SIZES(X, or, "or", NO_AF) SIZES(X, xor, "xor", NO_AF)                    \
-            SIZES(X, test, "test", NO_AF) SIZES(X, xadd, "xadd", ARITH) SIZES(X, xchg, "xchg", ARITH) SIZES( \
+    SIZES(X, sub, "sub", ARITH)                                                                              \
+    SIZES(X, sbb, "sbb", ARITH) SIZES(X, cmp, "cmp", ARITH) SIZES(X, and, "and", NO_AF)                      \
+        SIZES(X, or, "or", NO_AF) SIZES(X, xor, "xor", NO_AF) SIZES(X, test, "test", NO_AF)                  \
+            SIZES(X, xadd, "xadd", ARITH) SIZES(X, xchg, "xchg", ARITH) SIZES(                               \
                 X, cmpxchg, "movl %%ecx, %%edx\n\tcmpxchg", ARITH) ONE(X, inc, "inc", ARITH)                 \
                 ONE(X, dec, "dec", ARITH) ONE(X, neg, "neg", ARITH) ONE(X, not, "not", ARITH) SHIFT(         \
                     X, shl, "shl", NO_AF) SHIFT(X, shr, "shr", NO_AF) SHIFT(X, sar, "sar", NO_AF)            \
