@@ -16,7 +16,9 @@ struct region {
     enum mem_kind kind;
     struct mmio_ops ops; /* MMIO */
     void *opaque;
-    u8 *data; /* ROM: size bytes, page-aligned */
+    u8 *data;       /* ROM: size bytes, page-aligned */
+    bool own;       /* data is freed with the memory */
+    bool write_ram; /* writes go to the RAM behind */
     const char *name;
 };
 

@@ -92,7 +92,8 @@ void memory_destroy(struct memory *m)
     if (!m)
         return;
     for (u32 i = 1; i < m->nregions; i++)
-        free(m->regions[i].data);
+        if (m->regions[i].own)
+            free(m->regions[i].data);
     if (m->base)
         munmap(m->base, MEM_RESERVATION);
     if (m->fd >= 0)
@@ -131,21 +132,112 @@ const struct mem_map *memory_map(const struct memory *m)
 /* ---- regions
  * ------------------------------------------------------------------------------------------------ */
 
-static int add_region(struct memory *m, const struct region *r)
+static bool bad_range(u64 base, u64 size)
 {
-    if (!r->size || ((r->base | r->size) & PAGE_MASK) || r->base >= 4 * GiB || r->size > 4 * GiB - r->base)
-        return -EINVAL;
-    if (m->nregions == MEM_REGIONS)
-        return -ENOSPC;
-    u32 n = m->nregions++;
-    m->regions[n] = *r;
-    set_kind(m, r->base, r->size, r->kind, n);
+    return !size || ((base | size) & PAGE_MASK) || base >= 4 * GiB || size > 4 * GiB - base;
+}
+
+/* The range changes its kind: everyone forgets what they knew of it. */
+static void remap(struct memory *m, u64 base, u64 size, enum mem_kind kind, u32 region)
+{
+    set_kind(m, base, size, kind, region);
     for (u32 i = 0; i < m->nwatchers; i++)
         if (m->watchers[i].remapped)
-            m->watchers[i].remapped(m->watchers[i].opaque, r->base >> PAGE_SHIFT, r->size >> PAGE_SHIFT);
+            m->watchers[i].remapped(m->watchers[i].opaque, base >> PAGE_SHIFT, size >> PAGE_SHIFT);
     /* What the page reads as has changed, which is a write to whoever watches it. */
-    for (u64 gpa = r->base; gpa < r->base + r->size; gpa += PAGE_SIZE)
+    for (u64 gpa = base; gpa < base + size; gpa += PAGE_SIZE)
         memory_touched(m, gpa, PAGE_SIZE, 0);
+}
+
+static int new_region(struct memory *m, const struct region *r)
+{
+    if (m->nregions == MEM_REGIONS)
+        return -ENOSPC;
+    m->regions[m->nregions] = *r;
+    return (int)m->nregions++;
+}
+
+static int add_region(struct memory *m, const struct region *r)
+{
+    if (bad_range(r->base, r->size))
+        return -EINVAL;
+    int n = new_region(m, r);
+    if (n < 0)
+        return n;
+    remap(m, r->base, r->size, r->kind, (u32)n);
+    return 0;
+}
+
+int memory_new_mmio(struct memory *m, const struct mmio_ops *ops, void *opaque, const char *name)
+{
+    struct region r = {.kind = MEM_MMIO, .ops = *ops, .opaque = opaque, .name = name};
+    return new_region(m, &r);
+}
+
+int memory_new_rom(struct memory *m, u64 base, u8 *data, u64 size, bool write_ram, const char *name)
+{
+    if (bad_range(base, size) || ((u64)data & PAGE_MASK))
+        return -EINVAL;
+    struct region r = {
+        .base = base, .size = size, .kind = MEM_ROM, .data = data, .write_ram = write_ram, .name = name};
+    return new_region(m, &r);
+}
+
+int memory_map_region(struct memory *m, int region, u64 base, u64 size)
+{
+    if (region <= 0 || (u32)region >= m->nregions || bad_range(base, size))
+        return -EINVAL;
+    struct region *r = &m->regions[region];
+    if (r->kind == MEM_ROM && (base < r->base || base + size > r->base + r->size))
+        return -EINVAL;
+    if (r->kind == MEM_MMIO) {
+        r->base = base;
+        r->size = size;
+    }
+    remap(m, base, size, r->kind, (u32)region);
+    return 0;
+}
+
+int memory_map_ram(struct memory *m, u64 base, u64 size)
+{
+    if (bad_range(base, size) || base + size > m->ram_bytes)
+        return -EINVAL;
+    remap(m, base, size, MEM_RAM, 0);
+    return 0;
+}
+
+bool memory_is_hole(const struct memory *m, u64 base, u64 size)
+{
+    if (bad_range(base, size))
+        return false;
+    for (u64 p = base >> PAGE_SHIFT; p < (base + size) >> PAGE_SHIFT; p++)
+        if (m->kind[p] != MEM_HOLE)
+            return false;
+    return true;
+}
+
+int memory_unmap(struct memory *m, u64 base, u64 size)
+{
+    if (bad_range(base, size))
+        return -EINVAL;
+    remap(m, base, size, MEM_HOLE, 0);
+    /* Only now does nobody hold an address in there. RAM keeps its mapping. */
+    u64 from = base > m->ram_bytes ? base : m->ram_bytes;
+    if (from < base + size &&
+        mmap(m->base + from, base + size - from, PROT_NONE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+        return -errno;
+    return 0;
+}
+
+int memory_map_fd(struct memory *m, u64 base, u64 size, int fd, u64 offset)
+{
+    if (bad_range(base, size) || base < m->ram_bytes || !memory_is_hole(m, base, size))
+        return -EINVAL;
+    if (mmap(m->base + base, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, (off_t)offset) ==
+        MAP_FAILED)
+        return -errno;
+    remap(m, base, size, MEM_RAM, 0);
     return 0;
 }
 
@@ -161,7 +253,8 @@ int memory_add_rom(struct memory *m, u64 base, const void *data, u64 size, const
 {
     if (!size || size > 4 * GiB)
         return -EINVAL;
-    struct region r = {.base = base, .size = ALIGN_UP(size, (u64)PAGE_SIZE), .kind = MEM_ROM, .name = name};
+    struct region r = {
+        .base = base, .size = ALIGN_UP(size, (u64)PAGE_SIZE), .kind = MEM_ROM, .own = true, .name = name};
     if (posix_memalign((void **)&r.data, PAGE_SIZE, r.size))
         return -ENOMEM;
     memcpy(r.data, data, size);

@@ -65,6 +65,25 @@ int memory_add_mmio(struct memory *m, u64 base, u64 size, const struct mmio_ops 
                     const char *name);
 int memory_add_rom(struct memory *m, u64 base, const void *data, u64 size, const char *name);
 
+/* Regions that come and go (shadow RAM, PCI BARs): made once, then mapped and unmapped by the vCPU thread.
+ *
+ * memory_new_*() return a region number (> 0) or a negative errno and map nothing. A ROM region's data
+ * (page-aligned, `size` bytes) is borrowed and stands at `base`; any part of it can be mapped. With write_ram
+ * writes go to the RAM at the same address (reads from ROM, writes to RAM: shadowing). */
+int memory_new_mmio(struct memory *m, const struct mmio_ops *ops, void *opaque, const char *name);
+int memory_new_rom(struct memory *m, u64 base, u8 *data, u64 size, bool write_ram, const char *name);
+/* Maps [base, base+size) of a region, whatever is there; an MMIO region then begins at base. */
+int memory_map_region(struct memory *m, int region, u64 base, u64 size);
+/* The range is plain RAM again (it must lie below memory_ram_size()). */
+int memory_map_ram(struct memory *m, u64 base, u64 size);
+/* The range becomes a hole. */
+int memory_unmap(struct memory *m, u64 base, u64 size);
+/* True if nothing is mapped in the range and it is no RAM. */
+bool memory_is_hole(const struct memory *m, u64 base, u64 size);
+/* Maps a descriptor's pages as RAM (frame buffers): a range that must be a hole at or above
+ * memory_ram_size(). memory_unmap() takes it away again. */
+int memory_map_fd(struct memory *m, u64 base, u64 size, int fd, u64 offset);
+
 /* One watcher a flag set; at most 4. revoke and remapped are called whatever the flags. */
 void memory_add_watcher(struct memory *m, const struct mem_watcher *w);
 void memory_remove_watcher(struct memory *m, const void *opaque);

@@ -136,15 +136,17 @@ enum shadow_result shadow_fill(struct vcpu *v, u32 lin, enum shadow_access acc, 
     u32 page = (u32)(gpa >> PAGE_SHIFT);
     u64 entry;
     bool wr = false;
+    /* Without A20 two lines of a large mapping are the same memory, which its record cannot say. */
+    bool large = w.large && s->phys_mask == ~0ull;
     if (likely(kind == MEM_RAM)) {
         entry = (u64)s->map.base + w.gpa - ((u64)lp << PAGE_SHIFT);
         wr = w.dirty && sh_allowed(sp, &w, SH_WRITE, user);
-        if (w.large && (v->opts & OPT(largefill))) {
+        if (large && (v->opts & OPT(largefill))) {
             fill_line(s, vw, lp, page, entry, wr);
         } else {
             set_read(s, vw, lp, entry);
             if (wr && !s->map.watch[page]) {
-                if (w.large)
+                if (large)
                     sh_big_link(s, vw, lp >> 9, page >> 9);
                 else
                     sh_rmap_add(s, vw, lp, page);

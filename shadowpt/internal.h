@@ -114,6 +114,7 @@ struct shadow {
     bool in_audit;
     u32 audit_count;
     u32 audit_logged;
+    u64 phys_mask;            /* address lines that are connected: all, or all but A20 */
     u64 rsvd_pde4m, rsvd_pae; /* reserved bits by CPU model */
     u32 pat_rsvd;             /* PTE_PAT if the model lacks PAT */
     void (*exec_hook)(void *opaque, u64 base, u32 page);
@@ -128,6 +129,7 @@ struct shadow {
     u32 node_free;  /* 1 + first free node */
     u32 node_bump;  /* nodes never used yet start here */
     u32 node_left;
+    bool rmap_high; /* lists of pages beyond RAM (frame buffers) may exist */
     struct {
         u32 tag; /* 1 + (view id << 20 | linear page) */
         u32 page;

@@ -47,6 +47,7 @@ void sh_rmap_add(struct shadow *s, struct sh_view *vw, u32 lp, u32 page)
         i = ++s->node_bump;
     s->nodes[i - 1] = (struct sh_node){.next = s->rmap_head[page], .key = key};
     s->rmap_head[page] = i;
+    s->rmap_high |= (u64)page << PAGE_SHIFT >= memory_ram_size(s->m);
 }
 
 void sh_rmap_reset(struct shadow *s)
@@ -54,6 +55,11 @@ void sh_rmap_reset(struct shadow *s)
     u32 *p = s->rmap_head;
     u64 n = memory_ram_size(s->m) >> PAGE_SHIFT;
     __asm__ volatile("rep stosl" : "+D"(p), "+c"(n) : "a"(0) : "memory");
+    if (unlikely(s->rmap_high)) /* a frame buffer was mapped by 4 KiB pages */
+        for (u32 i = (u32)(memory_ram_size(s->m) >> PAGE_SHIFT); i < SH_PAGES; i++)
+            if (s->rmap_head[i])
+                s->rmap_head[i] = 0;
+    s->rmap_high = false;
     s->node_free = s->node_bump = 0;
     s->node_left = RMAP_NODES;
 }

@@ -84,6 +84,10 @@ u64 shadow_exec_epoch(const struct vcpu *v);
  * all of it. */
 void shadow_set_exec_hook(struct vcpu *v, void (*hook)(void *opaque, u64 base, u32 page), void *opaque);
 
+/* The A20 gate: with on = false, physical addresses of the CPU have bit 20 forced to zero (IA-PC, A20M#; SDM
+ * vol. 3, 9.7.8 and 24.33.1). On the vCPU thread. */
+void shadow_set_a20(struct vcpu *v, bool on);
+
 /* Drops every table entry of every space (keeps nothing but the guest's own tables as truth). */
 void shadow_flush_all(struct vcpu *v);
 /* Compares every entry of every kept space with a fresh walk. Returns the number of differences (each logged

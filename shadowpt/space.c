@@ -211,6 +211,16 @@ void shadow_flush_all(struct vcpu *v)
     v->stats.shadow_flush_all++;
 }
 
+void shadow_set_a20(struct vcpu *v, bool on)
+{
+    struct shadow *s = sh_of(v);
+    u64 mask = on ? ~0ull : ~(1ull << 20);
+    if (s->phys_mask == mask)
+        return;
+    s->phys_mask = mask;
+    shadow_flush_all(v);
+}
+
 static void remapped(void *opaque, u64 page, u64 count)
 {
     struct shadow *s = opaque;
@@ -310,6 +320,7 @@ int shadow_create(struct vcpu *v, struct memory *m, u32 max_spaces)
         return -ENOMEM;
     s->v = v;
     s->m = m;
+    s->phys_mask = ~0ull;
     s->map = *memory_map(m);
     s->max_spaces = max_spaces ? max_spaces : SH_DEFAULT_SPACES;
     if (s->max_spaces < 2)

@@ -10,7 +10,7 @@
  *
  * PDPTEs come from the space (registers, loaded at mov cr3; 4.4.1), never from memory. A table page that is
  * no RAM is read as ROM or all ones and makes the walk uncacheable, since no trace can watch it. Physical
- * addresses above 4 GiB exist for nobody.
+ * addresses above 4 GiB exist for nobody. phys_mask (the A20 gate) applies to table addresses, too.
  */
 #include "shadowpt/internal.h"
 
@@ -29,7 +29,7 @@ static inline u8 *table_host(const struct shadow *s, u64 gpa, struct sh_walk *w,
 static int walk32(const struct shadow *s, const struct sh_space *sp, u32 lin, struct sh_walk *w)
 {
     bool ram;
-    u32 root = sp->key & ~PAGE_MASK;
+    u32 root = sp->key & ~PAGE_MASK & (u32)s->phys_mask;
     u8 *t = table_host(s, root, w, &ram);
     u32 *p = (u32 *)(t + (lin >> 22) * 4);
     u32 pde = t ? __atomic_load_n(p, __ATOMIC_RELAXED) : ~0u;
@@ -50,7 +50,7 @@ static int walk32(const struct shadow *s, const struct sh_space *sp, u32 lin, st
         w->dirty = pde & PTE_D;
         return WALK_OK;
     }
-    u32 pt = pde & ~PAGE_MASK;
+    u32 pt = pde & ~PAGE_MASK & (u32)s->phys_mask;
     t = table_host(s, pt, w, &ram);
     p = (u32 *)(t + (lin >> 12 & 0x3ff) * 4);
     u32 pte = t ? __atomic_load_n(p, __ATOMIC_RELAXED) : ~0u;
@@ -78,7 +78,7 @@ static int walk_pae(const struct shadow *s, const struct sh_space *sp, u32 lin, 
     u64 rsvd = s->rsvd_pae | (sp->key & KEY_NXE ? 0 : PTE_NX);
     if (!(pdpte & PTE_P))
         return WALK_ABSENT;
-    u64 pd = pdpte & PAE_ADDR;
+    u64 pd = pdpte & PAE_ADDR & s->phys_mask;
     u8 *t = table_host(s, pd, w, &ram);
     u64 *p = (u64 *)(t + (lin >> 21 & 0x1ff) * 8);
     u64 pde = t ? __atomic_load_n(p, __ATOMIC_RELAXED) : ~0ull;
@@ -101,7 +101,7 @@ static int walk_pae(const struct shadow *s, const struct sh_space *sp, u32 lin, 
         w->dirty = pde & PTE_D;
         return WALK_OK;
     }
-    u64 pt = pde & PAE_ADDR;
+    u64 pt = pde & PAE_ADDR & s->phys_mask;
     t = table_host(s, pt, w, &ram);
     p = (u64 *)(t + (lin >> 12 & 0x1ff) * 8);
     u64 pte = t ? __atomic_load_n(p, __ATOMIC_RELAXED) : ~0ull;
@@ -123,17 +123,21 @@ static int walk_pae(const struct shadow *s, const struct sh_space *sp, u32 lin, 
 
 int sh_walk(const struct shadow *s, const struct sh_space *sp, u32 lin, struct sh_walk *w)
 {
+    int r = WALK_OK;
     w->pde_p = w->pte_p = NULL;
     w->pd_page = w->pt_page = NO_PAGE;
     w->nx = w->large = false;
     w->cacheable = true;
-    if (sp->key & KEY_PAE)
-        return walk_pae(s, sp, lin, w);
-    if (sp->key & KEY_PG)
-        return walk32(s, sp, lin, w);
-    w->gpa = lin & ~PAGE_MASK;
-    w->user = w->write = w->accessed = w->dirty = w->large = true;
-    return WALK_OK;
+    if (sp->key & KEY_PAE) {
+        r = walk_pae(s, sp, lin, w);
+    } else if (sp->key & KEY_PG) {
+        r = walk32(s, sp, lin, w);
+    } else {
+        w->gpa = lin & ~PAGE_MASK;
+        w->user = w->write = w->accessed = w->dirty = w->large = true;
+    }
+    w->gpa &= s->phys_mask;
+    return r;
 }
 
 /* 4.6: access rights. */
