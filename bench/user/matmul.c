@@ -3,12 +3,12 @@
  * SSE2. */
 #include "bench.h"
 
-#define N 160
+#define N 96
 static double a[N][N], b[N][N], c[N][N];
 
 int main(int argc, char **argv)
 {
-    unsigned rounds = bench_work(argc, argv, 80);
+    unsigned rounds = bench_work(argc, argv, 400);
     uint32_t seed = 5;
     for (int i = 0; i < N; i++)
         for (int j = 0; j < N; j++) {
