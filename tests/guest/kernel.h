@@ -294,10 +294,11 @@ enum { CR0_PE = 1, CR0_MP = 2, CR0_EM = 4, CR0_TS = 8, CR0_NE = 0x20, CR0_WP = 0
 #define CR0_PG 0x80000000u
 enum { CR4_DE = 8, CR4_PSE = 0x10, CR4_PAE = 0x20, CR4_PGE = 0x80, CR4_OSFXSR = 0x200, CR4_OSXMM = 0x400 };
 
-#define SUBJECTS(X)                                                                                          \
-    X(seg)                                                                                                   \
-    X(idt) X(paging) X(user) X(flags) X(sysinsn) X(gate) X(irq) X(string) X(smc) X(flow) X(debug) X(alu)     \
-        X(misc) X(fpu) X(mode16) X(v86) X(task) X(pae)
+/* clang-format off */
+#define SUBJECTS(X) \
+    X(seg) X(idt) X(paging) X(user) X(flags) X(sysinsn) X(gate) X(irq) X(string) X(smc) X(flow) X(debug) X(alu) \
+    X(misc) X(fpu) X(mode16) X(v86) X(task) X(pae)
+/* clang-format on */
 #define X(name) void test_##name(void);
 SUBJECTS(X)
 #undef X

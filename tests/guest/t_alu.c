@@ -53,6 +53,7 @@ static void alu_mix(u32 v)
         alu_mix(a), alu_mix(d), alu_mix(c), alu_mix(f &(mask));                                              \
     } while (0)
 
+/* clang-format off */
 #define SIZES(X, n, op, mask)                                                                                \
     X(n##_b, op "b %%dl, %%al", mask) X(n##_w, op "w %%dx, %%ax", mask) X(n##_l, op "l %%edx, %%eax", mask)
 #define ONE(X, n, op, mask)                                                                                  \
@@ -179,6 +180,7 @@ static void alu_mix(u32 v)
                                                                                               "28(%%esp)"    \
                                                                                               "\n\tpopal",   \
                                                                                               ARITH)
+/* clang-format on */
 
 #ifdef ALU_HOST
 #define CHECK_OP(n) printf("#define ALU_EXPECT_%s 0x%08xu\n", #n, alu_hash_value)

@@ -8,11 +8,18 @@
     {                                                                                                        \
         return x * (n + 3) + n;                                                                              \
     }
+/* clang-format off */
 LEAF(0)
 LEAF(1)
 LEAF(2)
-LEAF(3) LEAF(4) LEAF(5) LEAF(6) LEAF(7) static u32 (*volatile const table[8])(u32) = {
-    leaf0, leaf1, leaf2, leaf3, leaf4, leaf5, leaf6, leaf7};
+LEAF(3)
+LEAF(4)
+LEAF(5)
+LEAF(6)
+LEAF(7)
+/* clang-format on */
+
+static u32 (*volatile const table[8])(u32) = {leaf0, leaf1, leaf2, leaf3, leaf4, leaf5, leaf6, leaf7};
 
 static __attribute__((noinline)) u32 depth(u32 n)
 {
@@ -46,11 +53,23 @@ static u32 conditions(u32 a, u32 b)
             return 0xffffffff;                                                                               \
         bits |= t << i;                                                                                      \
     }
-    COND(0, "o")
-    COND(1, "no")
-    COND(2, "b")
-    COND(3, "ae") COND(4, "e") COND(5, "ne") COND(6, "be") COND(7, "a") COND(8, "s") COND(9, "ns")
-        COND(10, "p") COND(11, "np") COND(12, "l") COND(13, "ge") COND(14, "le") COND(15, "g") return bits;
+    COND(0, "o");
+    COND(1, "no");
+    COND(2, "b");
+    COND(3, "ae");
+    COND(4, "e");
+    COND(5, "ne");
+    COND(6, "be");
+    COND(7, "a");
+    COND(8, "s");
+    COND(9, "ns");
+    COND(10, "p");
+    COND(11, "np");
+    COND(12, "l");
+    COND(13, "ge");
+    COND(14, "le");
+    COND(15, "g");
+    return bits;
 }
 
 static u32 conditions_model(u32 a, u32 b)
