@@ -35,6 +35,7 @@ struct bt {
     pthread_t thread;
     bool stepping;         /* the kick handler is single-stepping to a boundary */
     struct unit unit;
+    u64 stop; /* exact counting: what monitor_count() is when BT_LEFT reaches 0 */
 };
 
 static inline struct bt *bt_of(struct vcpu *v)

@@ -44,3 +44,35 @@ void bt_dump_unit(struct vcpu *v, const struct fragment *f, const struct unit *u
     if (cs)
         cs_close(&cs);
 }
+
+/* Decodes the guest's bytes anew: units are not kept. */
+void monitor_dump_at(struct vcpu *v, u32 eip)
+{
+    struct bt *b = bt_of(v);
+    const struct fragment *f;
+    csh cs = 0;
+    u32 shown = 0;
+
+    if (cs_open(CS_ARCH_X86, CS_MODE_64, &cs) != CS_ERR_OK)
+        return;
+    for (u32 n = 0; (f = tcache_fragment(b->tc, n)); n++) {
+        u32 off = eip - f->key.eip;
+        if (!f->valid || off >= f->guest_len || f->key.mode != (v->mode & ~MODE_STEP) || shown++ == 4)
+            continue;
+        fprintf(stderr, "fragment %u: unit %08x mode %05x, %u instructions, host code at %05x%s\n", n, f->key.eip,
+                f->key.mode, f->n_insns, f->host, f->page2 ? ", crosses a page" : "");
+        for (u32 k = 0; k < f->n_insns; k++) {
+            u32 guest = f->pcmap[k].guest, at = (u32)(f->key.gpa & PAGE_MASK) + guest;
+            const u8 *p = memory_host(b->m, f->key.gpa);
+            struct insn i;
+            char text[128] = "(crosses a page)";
+            if (p && at < PAGE_SIZE &&
+                insn_decode(v->model, p + guest, PAGE_SIZE - at, f->key.mode & MODE_CS32, &i) == 0)
+                insn_format(&i, f->key.eip + guest, f->key.mode & MODE_CS32, text, sizeof(text));
+            fprintf(stderr, "  %08x  %s%s\n", f->key.eip + guest, text,
+                    f->pcmap[k].flags & PCM_SAVED ? "   ; flags saved" : "");
+            host_lines(cs, b, f, f->pcmap[k].host, k + 1 < f->n_insns ? f->pcmap[k + 1].host : f->host_len);
+        }
+    }
+    cs_close(&cs);
+}

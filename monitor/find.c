@@ -101,6 +101,7 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, struct 
         .cs_limit = k->cs_limit,
         .avail = PAGE_SIZE - (u32)(k->gpa & PAGE_MASK),
         .count = b->cfg.count,
+        .exact = b->cfg.exact,
         .keep_insn = keep_insn,
         .opaque = b,
     };

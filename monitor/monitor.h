@@ -16,6 +16,14 @@ struct monitor_config {
     const char *(*symbol)(void *opaque, u32 eip, u32 *offset);
     void *opaque;
     bool count; /* count retired guest instructions (costs a little) */
+    /* Exact counting (costs a lot): monitor_count() is exact whenever C code sees the guest. sync() is called with the
+     * guest's state at an instruction boundary, before anything else happens there; due() when the count of
+     * monitor_set_stop() is reached: it must deliver something, set another stop, or set events. sync may be NULL, and
+     * due if no stop is ever set. */
+    bool exact;
+    void (*sync)(void *opaque);
+    void (*due)(void *opaque);
+    void *exact_opaque;
 };
 
 /* Prepares binary translation for v: code cache, entry and exit code, signal handlers of the calling thread's process. Call on the
@@ -29,6 +37,15 @@ void monitor_run_bt(struct vcpu *v);
 void monitor_run_interp(struct vcpu *v);
 /* From any thread: makes v leave guest code soon. v->kick is set and, if needed, a signal sent to its thread. */
 void monitor_kick(struct vcpu *v);
+/* Guest instructions so far, with monitor_config.exact: completed ones, and those that ended in a fault. An instruction that
+ * has to be started again (rep, interrupted) counts once, when it is done. */
+u64 monitor_count(const struct vcpu *v);
+/* Calls due() at the boundary where monitor_count() is `count` (which must lie ahead). */
+void monitor_set_stop(struct vcpu *v, u64 count);
+/* Whether the instruction at v->eip is one that may have been left unfinished with eip unmoved. Any engine. */
+bool monitor_unfinished(struct vcpu *v);
+/* Prints the translations that hold guest address eip, guest and host code. Heavy. */
+void monitor_dump_at(struct vcpu *v, u32 eip);
 /* Forget all translations (reset). */
 void monitor_flush(struct vcpu *v);
 /* Prints translation counters that are computed, not counted, into v->stats. */

@@ -77,6 +77,53 @@ static void exec_removed(void *opaque, u64 base, u32 page)
         b->v->events |= EV_SMC;
 }
 
+/* ---- exact counting ------------------------------------------------------------------------------------------------------- */
+
+/* An instruction that can end without a fault and with eip where it was, to be started again: rep, and x87 instructions that
+ * wait for IRQ 13. A branch to itself is not one. */
+static bool restartable(const struct insn *i)
+{
+    return i->fpu || (i->map == 0 && (i->opcode == 0x9b || ((i->pfx & (PFX_REP | PFX_REPNE)) &&
+                                                            ((i->opcode >= 0x6c && i->opcode <= 0x6f) ||
+                                                             (i->opcode >= 0xa4 && i->opcode <= 0xaf)))));
+}
+
+bool monitor_unfinished(struct vcpu *v)
+{
+    const struct insn *i;
+    return insn_fetch(v, &i) == CPU_OK && restartable(i);
+}
+
+u64 monitor_count(const struct vcpu *v)
+{
+    const struct bt *b = v->tc;
+    return b->stop - v->bt[BT_LEFT];
+}
+
+void monitor_set_stop(struct vcpu *v, u64 count)
+{
+    struct bt *b = v->tc;
+    u64 now = monitor_count(v);
+
+    NOVT_ASSERT(count > now);
+    b->stop = count;
+    v->bt[BT_LEFT] = count - now;
+}
+
+/* One instruction by the interpreter; counted: translated code has counted it already. */
+static void step(struct vcpu *v, bool counted)
+{
+    u32 start = v->eip;
+
+    interp_step(v);
+    if (unlikely(bt_of(v)->cfg.exact)) {
+        if (!counted)
+            v->bt[BT_LEFT]--;
+        if (v->eip == start && monitor_unfinished(v))
+            v->bt[BT_LEFT]++;
+    }
+}
+
 /* ---- what runs next ------------------------------------------------------------------------------------------------------ */
 
 int bt_continue(struct vcpu *v)
@@ -85,6 +132,12 @@ int bt_continue(struct vcpu *v)
     struct fragment *f;
 
     for (;;) {
+        if (unlikely(b->cfg.exact)) {
+            if (b->cfg.sync)
+                b->cfg.sync(b->cfg.exact_opaque);
+            if (!v->bt[BT_LEFT])
+                b->cfg.due(b->cfg.exact_opaque);
+        }
         if (unlikely(v->events & ~(EV_MODE | EV_SMC)))
             return 1;
         v->events = 0;
@@ -93,16 +146,17 @@ int bt_continue(struct vcpu *v)
         if (unlikely(cpu_interrupt_ready(v)) && cpu_poll_interrupts(v))
             continue;
         if (unlikely((v->mode & MODE_STEP) || v->intr_shadow)) {
-            interp_step(v);
+            step(v, false);
             continue;
         }
         switch (bt_find(v, &f)) {
         case BT_FOUND:
             break;
-        case BT_RETRY_EIP:
+        case BT_RETRY_EIP: /* a fault at the fetch was delivered */
+            v->bt[BT_LEFT]--;
             continue;
         case BT_USE_INTERP:
-            interp_step(v);
+            step(v, false);
             continue;
         }
         if (unlikely(v->events)) /* the lookup itself changed something (a flush) */
@@ -119,6 +173,10 @@ int bt_continue(struct vcpu *v)
  * else happened. */
 static int resume_after(struct vcpu *v, u32 next)
 {
+    struct bt *b = bt_of(v);
+
+    if (unlikely(b->cfg.sync))
+        b->cfg.sync(b->cfg.exact_opaque);
     if (likely(v->bt[BT_RESUME] && v->eip == next && !v->events && !v->intr_shadow && !cpu_interrupt_ready(v) &&
                v->bt[BT_BASE] == view_base(v))) {
         if (!v->fpu_live)
@@ -147,6 +205,7 @@ static int interpret(struct vcpu *v, u32 eip)
 {
     const struct insn *i;
     u32 next;
+    bool again;
 
     v->eip = eip;
     v->stats.insns_slow++;
@@ -155,10 +214,13 @@ static int interpret(struct vcpu *v, u32 eip)
         return bt_continue(v);
     }
     next = after(v, eip, i->len);
+    again = restartable(i);
     if (interp_exec(v, i) != CPU_OK) {
         cpu_deliver_fault(v);
         return bt_continue(v);
     }
+    if (unlikely(again && v->eip == eip))
+        v->bt[BT_LEFT]++;
     return resume_after(v, next);
 }
 
@@ -174,6 +236,7 @@ static int miss(struct vcpu *v, u32 lin, u32 eip, enum shadow_access acc)
     switch (shadow_fill(v, lin, acc, v->cpl == 3, NULL)) {
     case SH_FILLED:
         v->bt[BT_RESUME] = v->bt[BT_RETRY];
+        v->bt[BT_LEFT]++; /* it starts, and is counted, again */
         return resume_after(v, eip);
     case SH_FAULT:
         cpu_deliver_fault(v);
@@ -207,6 +270,8 @@ int co_exec(struct vcpu *v, const struct insn *i, u32 eip)
         return bt_continue(v);
     }
     v->stats.insns_callout++;
+    if (unlikely(v->eip == eip && restartable(i)))
+        v->bt[BT_LEFT]++;
     return resume_after(v, next);
 }
 
@@ -264,7 +329,7 @@ void monitor_run_bt(struct vcpu *v)
         v->stats.exit_leave++;
         if (bt_enter(v) == 2) { /* a host fault: let the interpreter find out what the guest sees */
             v->stats.exit_host_fault++;
-            interp_step(v);
+            step(v, true);
         }
     }
 }
@@ -312,6 +377,7 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
     b->v = v;
     b->m = m;
     b->cfg = *cfg;
+    b->stop = v->bt[BT_LEFT] = 1ull << 62;
     b->ibtc = mmap(NULL, IBTC_ENTRIES * sizeof(*b->ibtc), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (b->ibtc == MAP_FAILED)
         return -errno;

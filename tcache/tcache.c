@@ -157,6 +157,11 @@ const struct fragment *tcache_find_host(const struct tcache *tc, const u8 *pc)
     return off < f->host + f->host_len ? f : NULL;
 }
 
+const struct fragment *tcache_fragment(const struct tcache *tc, u32 n)
+{
+    return n < tc->n_frags ? &tc->frags[n] : NULL;
+}
+
 struct fragment *tcache_link_owner(struct tcache *tc, u32 link)
 {
     NOVT_ASSERT(link < tc->n_links);

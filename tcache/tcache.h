@@ -59,6 +59,8 @@ static inline const u8 *fragment_host(const struct tcache *tc, const struct frag
 struct fragment *tcache_lookup(struct tcache *tc, const struct frag_key *k);
 /* The fragment whose code holds this address, valid or not; NULL if none. Async-signal-safe. */
 const struct fragment *tcache_find_host(const struct tcache *tc, const u8 *pc);
+/* Fragment number n since the last flush, valid or not; NULL beyond the last. */
+const struct fragment *tcache_fragment(const struct tcache *tc, u32 n);
 struct fragment *tcache_link_owner(struct tcache *tc, u32 link);
 
 /* Reserves space for one unit: where to write its code, and the number of its first link. False: full, flush and retry. */

@@ -45,6 +45,7 @@
 #define BT_COUNT   6  /* retired guest instructions (only with counting on) */
 #define BT_RETRY   7  /* start of the instruction whose lookup missed */
 #define BT_THUNK0  8  /* first thunk address */
+#define BT_LEFT    40 /* exact counting: instructions that may still start before TH_INTR is called */
 
 /* Thunks: jmp [r15 + BT_OFF(BT_THUNK0 + n)]. r8-r11 carry arguments, see monitor/thunks.S. */
 #define TH_READ_MISS  0 /* r8d linear, r9d eip, r10 next, r11 retry */

@@ -38,6 +38,27 @@ void count_flush(struct xl *x)
     x->uncounted = 0;
 }
 
+void count_exact(struct xl *x)
+{
+    struct emit *e = &x->e;
+    u32 stop, go;
+
+    e_mov_rr64(e, R11, RCX);
+    e_rm(e, 1, 0x8b, RCX, R15, -1, 1, BT_OFF(BT_LEFT));
+    stop = e_jrcxz(e);
+    e_lea64(e, RCX, RCX, -1, 1, -1);
+    e_rm(e, 1, 0x89, RCX, R15, -1, 1, BT_OFF(BT_LEFT));
+    e_mov_rr64(e, RCX, R11);
+    go = e_jmp(e);
+    e_fix8(e, stop, e->pos);
+    e_mov_rr64(e, RCX, R11);
+    if (x->fs == FS_SAVED)
+        fl_emit_restore(e);
+    e_mov_ri32(e, R9, insn_eip(x, x->k));
+    jmp_thunk(e, TH_INTR);
+    e_fix32(e, go, e->pos);
+}
+
 void stub_add(struct xl *x, enum stub_kind kind, u32 from, u32 size, u32 back, u32 link)
 {
     if (x->n_stubs == MAX_STUBS) {

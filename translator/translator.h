@@ -48,6 +48,9 @@ struct unit_env {
     u32 cross_expect; /* exec-table value of the second page */
     u32 first_link;   /* number of the unit's first link */
     bool count;       /* emit instruction counting */
+    /* Count each instruction down in BT_LEFT where it starts, and leave through TH_INTR before one when nothing is left.
+     * Every input (rdtsc, in) must then go through a callout. */
+    bool exact;
     /* Storage for decoded instructions that the host code refers to; returns NULL when full. */
     struct insn *(*keep_insn)(void *opaque, const struct insn *i);
     void *opaque;

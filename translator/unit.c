@@ -137,6 +137,8 @@ static void emit_unit(struct xl *x)
         x->host[x->k] = x->k ? e->pos : 0;
         p->host = (u16)x->host[x->k];
         p->flags = (x->fs == FS_SAVED ? PCM_SAVED : 0) | (x->inhibit ? PCM_INHIBIT : 0);
+        if (x->env->exact)
+            count_exact(x);
         x->inhibit = false;
         x->uncounted++;
         emit_insn(x, &u->insns[x->k]);

@@ -156,6 +156,7 @@ int unit_insn_at(const struct xl *x, u32 target);    /* index of the unit's inst
 void stub_add(struct xl *x, enum stub_kind kind, u32 from, u32 size, u32 back, u32 link);
 void stubs_emit(struct xl *x);
 void count_flush(struct xl *x);
+void count_exact(struct xl *x);                      /* at the start of an instruction */
 
 /* ---- pieces of stack operations (act_stack.c) ---- */
 void sp_add(struct xl *x, i32 delta);               /* esp += delta */
