@@ -3,8 +3,11 @@
  * Delivery of exceptions, software interrupts and external interrupts (SDM vol. 3, ch. 6; vol. 2, INT n).
  *
  * One loop delivers an event; if that faults, the pair decides what comes next (table 6-5): the second fault
- * alone, #DF, or shutdown. The loop ends, because each turn either delivers or moves up in benign ->
- * contributory / #PF -> #DF -> shutdown (a page fault may follow a contributory fault once).
+ * alone, #DF, or shutdown. Each turn delivers or moves up in benign -> contributory / #PF -> #DF -> shutdown,
+ * but for one hole in the architecture: a benign fault can raise itself for ever (#AC from pushing #AC's
+ * frame on a misaligned CPL 3 stack, in a conforming handler), and a processor then hangs. Here the loop
+ * gives up after MAX_TURNS with nothing delivered: the guest repeats its instruction and hangs all the same,
+ * but the run loop sees its events in between.
  *
  * Invariants
  *  - An attempt that faults leaves registers as they were: gates are checked, then the whole frame is written
@@ -16,6 +19,8 @@
  */
 #include "base/log.h"
 #include "cpu/sys.h"
+
+#define MAX_TURNS 16
 
 enum fault_class { BENIGN, CONTRIBUTORY, PAGE_FAULT };
 
@@ -235,7 +240,12 @@ static void deliver(struct vcpu *v, const struct cpu_fault *ev)
     v->intr_shadow = 0;
     if (f.is_trap && !f.is_soft)
         v->eip = v->next_eip;
-    for (;;) {
+    for (int turn = 0;; turn++) {
+        if (unlikely(turn == MAX_TURNS)) {
+            v->fault_depth = 0;
+            mode_refresh(v);
+            return;
+        }
         if (LOG_ON(int))
             log_event(v, &f);
         if ((!f.is_soft || f.is_trap) && !f.is_ext) {
@@ -257,6 +267,12 @@ static void deliver(struct vcpu *v, const struct cpu_fault *ev)
             break;
 
         struct cpu_fault second = v->fault;
+        if (v->fault_depth == 2) {
+            v->fault_chain[2] = second;
+        } else {
+            v->fault_chain[0] = f;
+            v->fault_chain[1] = second;
+        }
         switch (second.vector) {
         case EXC_TS:
         case EXC_NP:

@@ -118,8 +118,8 @@ int seg_load(struct vcpu *v, int seg, u16 sel)
 
 /* A frame that wraps at the end of its 16-bit (or 4 GiB) stack: each value on its own, all checked before any
  * write. */
-static __attribute__((noinline)) int push_wrapped(struct vcpu *v, const struct seg *ss, u32 *esp,
-                                                  const u32 *vals, int n, u32 size, int user, u32 error)
+static __attribute__((noinline)) int push_each(struct vcpu *v, const struct seg *ss, u32 *esp,
+                                               const u32 *vals, int n, u32 size, int user, u32 error)
 {
     u32 mask = seg_stack_mask(ss), sp = *esp & mask;
     for (int i = 0; i < n; i++) {
@@ -142,8 +142,8 @@ int stack_push_frame(struct vcpu *v, const struct seg *ss, u32 *esp, const u32 *
 {
     u32 mask = seg_stack_mask(ss), bytes = (u32)n * size, lo = (*esp - bytes) & mask;
     u32 last = lo + (bytes - 1);
-    if (unlikely(last < lo || last > mask))
-        return push_wrapped(v, ss, esp, vals, n, size, user, error);
+    if (unlikely(last < lo || last > mask || v->slow_access))
+        return push_each(v, ss, esp, vals, n, size, user, error);
     if (unlikely(!seg_in_limit(ss, lo, bytes)))
         return cpu_raise_err(v, EXC_SS, error);
     u32 buf[FRAME_MAX];

@@ -228,6 +228,28 @@ static void atomic(void **state)
     assert_int_equal(peek32m(STACK3 - 12), 0x4000);
 }
 
+/* #AC whose own delivery is misaligned, for ever: delivery must end, and the guest be where it was. */
+static void endless(void **state)
+{
+    struct vcpu *v = *state;
+    enter_pm(v, 3);
+    v->cr0 |= CR0_AM;
+    v->sflags |= FL_AC;
+    cpu_update_mode(v);
+    v->gpr[R_ESP] = STACK3 - 0x102;
+    idt_set(EXC_AC, mkgate(CC, 0x6110, DT_INT32, 0, 0));
+    step(v, "a1 01 90 00 00");
+    assert_int_equal(v->eip, 0x4000);
+    assert_int_equal(v->gpr[R_ESP], STACK3 - 0x102);
+    assert_int_equal(v->events & EV_SHUTDOWN, 0);
+    /* dword alignment is enough for a frame of dwords */
+    v->gpr[R_ESP] = STACK3 - 0x104;
+    step(v, "cd 83");
+    assert_int_equal(v->eip, 0x6830);
+    step(v, "9a 00 00 00 00 cb 00");
+    assert_int_equal(v->eip, 0x4200);
+}
+
 static void debug(void **state)
 {
     struct vcpu *v = *state;
@@ -417,7 +439,7 @@ static void interrupts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {BOTH(same_level), BOTH(from_user), BOTH(gate_errors), BOTH(nesting),
-                                       BOTH(atomic),     BOTH(debug),     BOTH(from_v86),    BOTH(vme),
-                                       BOTH(real_mode),  BOTH(interrupts)};
+                                       BOTH(atomic),     BOTH(endless),   BOTH(debug),       BOTH(from_v86),
+                                       BOTH(vme),        BOTH(real_mode), BOTH(interrupts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
