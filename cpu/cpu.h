@@ -200,6 +200,7 @@ struct cpu_ops {
 #define MODE_SSE       0x4000u /* CR4.OSFXSR */
 #define MODE_STEP      0x8000u /* TF set, or an enabled debug register: only the interpreter may run */
 #define MODE_TSD       0x10000u /* CR4.TSD */
+#define MODE_WIN       0x20000u /* set by the monitor, not here: translate memory operands in window form */
 
 /* CPU feature bits of -cpu models, as CPUID.1:EDX bits. */
 #define CPUF_FPU (1u << 0)
@@ -300,6 +301,7 @@ struct vcpu {
     u16 fpu_cs, fpu_ds;  /* are never shown to the guest) and selectors */
     u16 fpu_op;          /* its opcode, 11 bits */
     u8 fpu_ferr;         /* CR0.NE = 0: FERR# is asserted (IRQ 13 was raised through ops->ferr) */
+    struct cpu_fault fault_chain[4]; /* after a triple fault: the origin, the pair that made #DF, what #DF raised */
     u8 fpu_ignne;        /* IGNNE# is asserted: set by the board when port F0h is written while fpu_ferr, cleared with it */
 };
 

@@ -267,12 +267,6 @@ static void deliver(struct vcpu *v, const struct cpu_fault *ev)
             break;
 
         struct cpu_fault second = v->fault;
-        if (v->fault_depth == 2) {
-            v->fault_chain[2] = second;
-        } else {
-            v->fault_chain[0] = f;
-            v->fault_chain[1] = second;
-        }
         switch (second.vector) {
         case EXC_TS:
         case EXC_NP:
@@ -282,6 +276,13 @@ static void deliver(struct vcpu *v, const struct cpu_fault *ev)
             break;
         }
         ext = 1;
+        if (v->fault_depth == 2) {
+            v->fault_chain[3] = second;
+        } else {
+            v->fault_chain[0] = *ev;
+            v->fault_chain[1] = f;
+            v->fault_chain[2] = second;
+        }
         enum fault_class cls = fault_class(&second);
         if (v->fault_depth == 2 && !second.is_trap) {
             v->fault_depth = 0;

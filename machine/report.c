@@ -107,11 +107,18 @@ static void print_state(struct vm *vm, FILE *out)
 void report_triple_fault(struct vm *vm)
 {
     cpu_fpu_park(vm->cpu);
-    error_report(
-        "the guest's CPU shut down: triple fault (an exception, and another while delivering it, and another "
-        "while delivering the double fault)");
-    fprintf(stderr, "Last fault: ");
-    print_fault(&vm->cpu->fault, stderr);
+    error_report("the guest's CPU shut down: triple fault");
+    static const char *const step[] = {"exception", "raised by delivering it",
+                                       "raised by delivering that (double fault)",
+                                       "raised by delivering the double fault"};
+    const struct cpu_fault *chain = vm->cpu->fault_chain;
+    for (int i = 0; i < 4; i++) {
+        /* The origin is one of the pair unless it was benign, such as #UD, and another fault came between. */
+        if (i == 1 && chain[0].vector == chain[1].vector && chain[0].error == chain[1].error)
+            continue;
+        fprintf(stderr, "%s: ", step[i]);
+        print_fault(&chain[i], stderr);
+    }
     print_state(vm, stderr);
 }
 
