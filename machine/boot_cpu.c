@@ -47,6 +47,10 @@ static void enter_protected_mode(struct vcpu *v, const struct boot_entry *e)
 
 int machine_boot(struct vm *vm)
 {
+    if (!vm->cfg.kernel) { /* the firmware takes it from the reset vector */
+        cpu_reset(vm->cpu);
+        return 0;
+    }
     struct boot b = {
         .kernel = vm->cfg.kernel,
         .initrd = vm->cfg.initrd,

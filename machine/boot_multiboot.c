@@ -13,6 +13,7 @@
 #include "machine/boot.h"
 
 #include <errno.h>
+#include <libelf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

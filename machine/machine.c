@@ -154,6 +154,7 @@ void machine_destroy(struct vm *vm)
         memory_destroy(vm->mem);
     if (vm->signal_fd >= 0)
         close(vm->signal_fd);
+    firmware_destroy(vm);
     symbols_free(vm->symbols);
     pthread_cond_destroy(&vm->wake);
     pthread_mutex_destroy(&vm->waker);

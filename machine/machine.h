@@ -35,6 +35,14 @@ struct machine_config {
     u32 max_spaces;          /* 0: default */
     const char *dump_symbol; /* instead of dump_lo, dump_hi: a function of the kernel; NULL: none */
     u16 debugcon_iobase;     /* 0: E9h */
+    /* -- the whole PC; used when there is no kernel to load directly, or when there are drives -- */
+    const char *bios; /* firmware image, NULL: SeaBIOS where it is installed */
+    bool nographic;   /* the firmware's and text programs' console is the first serial port */
+    bool vga;         /* a video adapter */
+    bool boot_menu;
+    u32 boot_menu_wait;     /* ms, 0: default */
+    const char *boot_order; /* letters a, c, d, n as in -boot; NULL: default */
+    bool no_fd_bootchk;
 };
 
 struct vm;

@@ -51,6 +51,10 @@ static void take_kick(struct vm *vm)
         v->events |= EV_QUIT;
     if (req & REQ_RESET)
         v->events |= EV_RESET;
+    if (req & REQ_WORK) { /* a device wants this thread, such as for DMA */
+        __atomic_and_fetch(&vm->requests, ~REQ_WORK, __ATOMIC_SEQ_CST);
+        bus_run_deferred(vm->bus);
+    }
 }
 
 static bool nothing_to_do(struct vm *vm)

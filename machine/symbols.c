@@ -9,6 +9,7 @@
  */
 #include "machine/symbols.h"
 
+#include <libelf.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -3,13 +3,13 @@
 #ifndef NOVT_MACHINE_SYMBOLS_H
 #define NOVT_MACHINE_SYMBOLS_H
 
-#include <libelf.h>
 #include "base/types.h"
 
 struct symbols;
+struct Elf; /* libelf.h, whose elf.h collides with cpu.h */
 
 /* Copies the function and object symbols out of an open 32-bit ELF file. Returns NULL if it has none. */
-struct symbols *symbols_from_elf(Elf *elf);
+struct symbols *symbols_from_elf(struct Elf *elf);
 void symbols_free(struct symbols *s);
 /* The last symbol at or below addr, with the distance in *offset; NULL if there is none. s may be NULL. */
 const char *symbols_at(const struct symbols *s, u32 addr, u32 *offset);

@@ -13,6 +13,9 @@
 /* Requests to the vCPU's run loop from devices and signals; in vm->requests. */
 #define REQ_RESET 1u
 #define REQ_QUIT  2u
+#define REQ_WORK  4u /* bus_run_deferred() */
+
+struct firmware;
 
 struct vm {
     struct machine_config cfg;
@@ -28,6 +31,9 @@ struct vm {
     pthread_mutex_t waker;
     pthread_cond_t wake;
     u32 sleeping;
+    struct firmware *firmware; /* NULL: the kernel is loaded directly */
+    struct piix3 *piix3;
+    struct piix4_pm *pm;
 };
 
 /* machine/wiring.c: everything between the parts. */
@@ -39,6 +45,11 @@ void wiring_memory(struct vm *vm); /* I/O gate */
 /* machine/boot_cpu.c: loads the guest and puts the CPU at its entry. Returns 0, or -EINVAL after reporting
  * it. */
 int machine_boot(struct vm *vm);
+
+/* machine/firmware.c: maps the BIOS and its shadow RAM, and creates fw_cfg; after all devices. Returns 0 or a
+ * negative errno after reporting it. */
+int firmware_create(struct vm *vm);
+void firmware_destroy(struct vm *vm);
 
 /* machine/run.c: from any thread. */
 void run_request(struct vm *vm, u32 request);

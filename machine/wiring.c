@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "devices/piix.h"
 #include "monitor/monitor.h"
 #include "shadowpt/shadowpt.h"
 
@@ -134,9 +135,28 @@ static void request_quit(void *opaque, int status)
 
 static void set_a20(void *opaque, int enabled)
 {
-    /* Address line 20 stays enabled: the loaders start the guest in protected mode, where every guest wants
-     * it so. */
-    LOG(dev, "A20 %s", enabled ? "enabled" : "disabled (ignored)");
+    struct vm *vm = opaque;
+    LOG(dev, "A20 %s", enabled ? "enabled" : "disabled");
+    if (vm->have_shadow)
+        shadow_set_a20(vm->cpu, enabled);
+}
+
+/* DMA. Always on the vCPU thread, with the FPU parked. */
+static void dma_read(void *opaque, u64 gpa, void *buf, u64 len)
+{
+    struct vm *vm = opaque;
+    memory_read(vm->mem, gpa, buf, len);
+}
+
+static void dma_write(void *opaque, u64 gpa, const void *buf, u64 len)
+{
+    struct vm *vm = opaque;
+    memory_write(vm->mem, gpa, buf, len);
+}
+
+static void deferred(void *opaque)
+{
+    run_request(opaque, REQ_WORK);
 }
 
 /* Ports F0h and F1h: writing clears the FERR# latch of IRQ 13, which reports x87 errors as on a PC/AT (CR0.NE
@@ -196,9 +216,28 @@ static int add_debug_ports(struct vm *vm)
     return err;
 }
 
+/* What a PC has besides: a guest that is loaded directly and has no disks needs none of it. */
+static int add_board(struct vm *vm)
+{
+    struct bus *b = vm->bus;
+    int err = piix3_create(b, &vm->piix3);
+    err = err ? err : piix4_pm_create(b, vm->piix3, &vm->pm);
+    if (!err && !vm->cfg.kernel)
+        err = firmware_create(vm);
+    return err;
+}
+
 int wiring_devices(struct vm *vm)
 {
-    struct bus_host host = {set_intr, raise_nmi, request_reset, request_quit, set_a20, vm};
+    struct bus_host host = {.set_intr = set_intr,
+                            .raise_nmi = raise_nmi,
+                            .request_reset = request_reset,
+                            .request_quit = request_quit,
+                            .set_a20 = set_a20,
+                            .opaque = vm,
+                            .mem_read = dma_read,
+                            .mem_write = dma_write,
+                            .deferred = deferred};
     vm->bus = bus_create(&host);
     if (!vm->bus) {
         error_report("no host memory for the devices");
@@ -220,9 +259,13 @@ int wiring_devices(struct vm *vm)
     err = err ? err : add_serial(vm, 0, 0x3f8, 4);
     err = err ? err : add_serial(vm, 1, 0x2f8, 3);
     err = err ? err : add_debug_ports(vm);
-    if (err == -EEXIST)
+    if (!err && !vm->cfg.kernel)
+        err = add_board(vm);
+    if (err == -EEXIST) {
         error_report("a device's I/O ports are taken by another one: choose another iobase");
-    else if (err && err != -EIO)
+        err = -EINVAL; /* the command line's fault */
+    } else if (err && err != -EIO) {
         error_report("cannot create the devices: %s", strerror(-err));
+    }
     return err;
 }
