@@ -15,6 +15,7 @@ import math
 import os
 import platform
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -222,6 +223,7 @@ def main():
     parser.add_argument("--guest", default="build/guest", help=argparse.SUPPRESS)
     parser.add_argument("--out", default="build/bench", help="folder for results and console logs")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     args.append = " " + args.append if args.append else ""
     reps = args.reps or (3 if args.quick else 5)
     engines = args.engines.split(",")

@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -178,6 +179,7 @@ def main():
     parser.add_argument("--shell", action="store_true", help="type at the interactive shell instead")
     parser.add_argument("command", nargs="+")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     report = Report(args.name + ": " if args.name else "")
     (run_shell if args.shell else run_check_list)(args, report)
     print(f"{report.passed} passed, {report.failed} failed")

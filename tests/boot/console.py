@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Runs a VMM under a time limit and keeps what its serial console says. Used by the boot checks and by bench/run."""
+import atexit
 import os
 import pty
 import select
@@ -31,6 +32,8 @@ class Console:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                             stderr=subprocess.STDOUT, start_new_session=True)
             self.fd, self.input = self.process.stdout.fileno(), None
+
+        atexit.register(self.kill)  # no VMM outlives its script
 
     def send(self, text):
         data = text.encode()

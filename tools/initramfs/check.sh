@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=dash
 # Run in the guest by novt.run=check. Prints each command's output between markers, for the host to check.
 section() {
     name=$1

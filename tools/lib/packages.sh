@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # the variables are for those who source this
 # Debian packages. Two separate jobs:
 #   need_packages   installs missing amd64 build tools and libraries on this machine
 #   fetch_i386_deb  downloads a package of the *guest* (i386) into build/cache; it is never installed
