@@ -174,16 +174,20 @@ static int run_loop(struct vm *vm)
 }
 
 /* SIGINT, SIGTERM and SIGHUP arrive on the event thread as a readable descriptor: no handler, no race. The
- * first asks the machine to stop (status 0, as QEMU's); who sends a second one doesn't want to wait. */
+ * first asks the machine to stop (status 0, as QEMU's); who sends another one seconds later doesn't want to
+ * wait (timeout(1) sends two at once). */
 static void on_signal(void *opaque)
 {
     struct vm *vm = opaque;
     struct signalfd_siginfo info;
     while (read(vm->signal_fd, &info, sizeof(info)) == sizeof(info)) {
-        if (__atomic_load_n(&vm->requests, __ATOMIC_SEQ_CST) & REQ_QUIT) {
+        u64 now = bus_now(vm->bus);
+        if (vm->signal_ns && now - vm->signal_ns > 2000000000ull) {
             chardev_restore_terminal();
             _exit(128 + (int)info.ssi_signo);
         }
+        if (!vm->signal_ns)
+            vm->signal_ns = now | 1;
         run_request(vm, REQ_QUIT);
     }
 }

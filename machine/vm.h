@@ -25,6 +25,7 @@ struct vm {
     struct symbols *symbols;
     bool have_monitor, have_shadow, started;
     int signal_fd;
+    u64 signal_ns;   /* when the first terminating signal came, or 0 */
     u32 requests;    /* REQ_*, atomic */
     int quit_status; /* written once, before REQ_QUIT is set */
     /* Where a halted vCPU sleeps. waker protects nothing but the sleep itself: see run_wait(). */
