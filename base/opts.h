@@ -15,6 +15,7 @@
     X(string, "fast paths for repeated string instructions")                                                       \
     X(icache, "cache decoded instructions in the interpreter")                                                     \
     X(largefill, "fill runs of shadow entries for large guest pages at once")                                      \
+    X(window, "window-form memory operands for address spaces that run long")                                       \
     X(keepspaces, "keep shadow address spaces across CR3 switches")
 
 enum opt_bit {

@@ -33,6 +33,17 @@ struct bt {
     u64 next_salt;
     u32 epoch[VIEW_SLOTS]; /* per view: bumped when one of its exec-table entries goes away */
     pthread_t thread;
+    bool windows;          /* the host lets us set the GS base */
+    u64 gs;                /* GS base, as last set */
+    struct {
+        const struct fragment *frag;
+        u32 insn;          /* of it */
+        u64 addr;          /* host address that faulted, if addr_valid */
+        bool addr_valid, write;
+    } hf;                  /* the last host fault in translated code */
+    u32 pf_lin;            /* a #PF was delivered from window code: map this page when its view runs again */
+    u64 pf_base;           /* 0: none */
+    bool pf_write;
     bool stepping;         /* the kick handler is single-stepping to a boundary */
     struct unit unit;
     u64 stop; /* exact counting: what monitor_count() is when BT_LEFT reaches 0 */
@@ -42,6 +53,9 @@ static inline struct bt *bt_of(struct vcpu *v)
 {
     return v->tc;
 }
+
+/* The mode that code is translated for: the CPU's, and whether the view's window is on. */
+u32 bt_mode(const struct vcpu *v);
 
 /* Host code entry points (thunks.S). */
 int bt_enter(struct vcpu *v);

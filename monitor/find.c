@@ -11,8 +11,6 @@
 #include "monitor/bt.h"
 #include "shadowpt/shadowpt.h"
 
-#define MODE_KEY (~MODE_STEP)
-
 /* Exec-table value of the page of lin, filling it: 0 if the page is not RAM or ROM. CPU_FAULT: v->fault is set. */
 static int exec_page(struct vcpu *v, u32 lin, u32 *x)
 {
@@ -171,7 +169,7 @@ enum bt_found bt_find(struct vcpu *v, struct fragment **out)
     bool flat = v->mode & MODE_FLATCS;
     struct frag_key k = {
         .eip = v->eip,
-        .mode = v->mode & MODE_KEY,
+        .mode = bt_mode(v),
         .cs_base = flat ? 0 : v->seg[S_CS].base,
         .cs_limit = flat ? 0xffffffff : v->seg[S_CS].limit,
     };

@@ -15,6 +15,7 @@ struct monitor_config {
     /* Name of the guest symbol at an address for dumps, or NULL; may be NULL. */
     const char *(*symbol)(void *opaque, u32 eip, u32 *offset);
     void *opaque;
+    bool windows_always; /* turn every view's window on at once (for tests) */
     bool count; /* count retired guest instructions (costs a little) */
     /* Exact counting (costs a lot): monitor_count() is exact whenever C code sees the guest. sync() is called with the
      * guest's state at an instruction boundary, before anything else happens there; due() when the count of

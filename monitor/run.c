@@ -7,11 +7,17 @@
  * exact whenever a co_*() function returns, because a kick may make the thunk leave at that point.
  */
 #include <errno.h>
+#include <sys/auxv.h>
+#undef PF_W /* ELF's; ours is the page-fault error bit */
 #include <sys/mman.h>
 #include "base/log.h"
 #include "base/opts.h"
 #include "monitor/bt.h"
 #include "shadowpt/shadowpt.h"
+
+#ifndef HWCAP2_FSGSBASE
+#define HWCAP2_FSGSBASE (1 << 1)
+#endif
 
 _Static_assert(offsetof(struct vcpu, gpr) == VO_GPR, "abi.h");
 _Static_assert(offsetof(struct vcpu, gpr[R_ESP]) == VO_ESP, "abi.h");
@@ -34,6 +40,14 @@ static u64 view_base(const struct vcpu *v)
     return (u64)(uintptr_t)v->rtab + SPACE_RT_OFF;
 }
 
+u32 bt_mode(const struct vcpu *v)
+{
+    const u32 flat = MODE_PE | MODE_FLATDS | MODE_FLATES | MODE_FLATSS;
+    u32 mode = v->mode & ~MODE_STEP;
+
+    return (mode & (flat | MODE_VM)) == flat && shadow_window_on(v) ? mode | MODE_WIN : mode;
+}
+
 /* ---- contexts of the indirect-branch cache ---------------------------------------------------------------------------- */
 
 static u32 *view_epoch(struct bt *b, u64 base)
@@ -47,13 +61,17 @@ static void select_context(struct vcpu *v)
     struct bt *b = bt_of(v);
     u64 base = view_base(v);
     struct ctx k = {.base = base,
-                    .mode = v->mode,
+                    .mode = bt_mode(v),
                     .cs_base = v->seg[S_CS].base,
                     .cs_limit = v->seg[S_CS].limit,
                     .epoch = *view_epoch(b, base)};
     struct ctx *c;
 
     v->bt[BT_BASE] = base;
+    if ((k.mode & MODE_WIN) && b->gs != base) {
+        __asm__ volatile("wrgsbase %0" : : "r"(base)); /* unprivileged where HWCAP2_FSGSBASE says so */
+        b->gs = base;
+    }
     if (likely(b->cur.salt && b->cur.base == k.base && b->cur.mode == k.mode && b->cur.cs_base == k.cs_base &&
                b->cur.cs_limit == k.cs_limit && b->cur.epoch == k.epoch))
         return;
@@ -124,6 +142,8 @@ static void step(struct vcpu *v, bool counted)
     }
 }
 
+static void window_prefill(struct vcpu *v);
+
 /* ---- what runs next ------------------------------------------------------------------------------------------------------ */
 
 int bt_continue(struct vcpu *v)
@@ -149,6 +169,8 @@ int bt_continue(struct vcpu *v)
             step(v, false);
             continue;
         }
+        if (unlikely(b->cfg.windows_always) && b->windows && !v->slow_access && !shadow_window_on(v))
+            b->windows = shadow_window_enable(v);
         switch (bt_find(v, &f)) {
         case BT_FOUND:
             break;
@@ -162,6 +184,11 @@ int bt_continue(struct vcpu *v)
         if (unlikely(v->events)) /* the lookup itself changed something (a flush) */
             continue;
         select_context(v);
+        if (unlikely(b->pf_base == v->bt[BT_BASE])) {
+            window_prefill(v);
+            if (v->events)
+                continue;
+        }
         v->bt[BT_RESUME] = (u64)(uintptr_t)fragment_host(b->tc, f);
         if (!v->fpu_live)
             cpu_fpu_live(v);
@@ -321,16 +348,101 @@ int co_intr(struct vcpu *v, u64 unused, u32 eip)
     return bt_continue(v);
 }
 
+/* ---- windows --------------------------------------------------------------------------------------------------------------- */
+
+/*
+ * A view's window is turned on once the view has been found running at WIN_TICKS kicks (guest timer interrupts, mostly), so short-
+ * lived address spaces never pay for one; and off again if more than WIN_LOST of its pages were dropped between two kicks:
+ * filling a large working set once is worth it, filling it again and again (mmap, touch, munmap; fork) is not.
+ */
+#define WIN_TICKS 3u
+#define WIN_LOST  50u
+
+static void window_tick(struct vcpu *v)
+{
+    struct bt *b = bt_of(v);
+    struct shadow_window_clock *clock = shadow_window_clock(v);
+
+    if (!b->windows || v->slow_access || b->cfg.windows_always)
+        return;
+    if (shadow_window_on(v)) {
+        if (clock->lost > WIN_LOST) {
+            shadow_window_disable(v);
+            v->stats.windows_off++;
+            clock->ticks = 0;
+        }
+        clock->lost = 0;
+    } else if (++clock->ticks >= WIN_TICKS) {
+        b->windows = shadow_window_enable(v);
+    }
+}
+
+/* A page fault of the guest was delivered from window code. Its handler will map the page and come back: have it in the window by
+ * then, and save a host fault. */
+static void window_expect(struct vcpu *v, u32 lin, bool write)
+{
+    struct bt *b = bt_of(v);
+
+    b->pf_base = v->bt[BT_BASE];
+    b->pf_lin = lin;
+    b->pf_write = write;
+}
+
+static void window_prefill(struct vcpu *v)
+{
+    struct bt *b = bt_of(v);
+
+    b->pf_base = 0;
+    if (shadow_window_on(v))
+        shadow_window_prefill(v, b->pf_lin, b->pf_write);
+}
+
+/* Translated code faulted on the host: a window page that is not mapped (yet), or an instruction that faults in the guest, too, which
+ * the interpreter finds out. Returns whether to enter translated code again at BT_RESUME. */
+static bool host_fault(struct vcpu *v)
+{
+    struct bt *b = bt_of(v);
+    u64 base = view_base(v);
+    u32 lin = (u32)(b->hf.addr - base);
+
+    if (b->hf.addr_valid && b->hf.addr - base < 4 * GiB && shadow_window_on(v)) {
+        v->stats.window_faults++;
+        switch (shadow_fill(v, lin, b->hf.write ? SH_WRITE : SH_READ, v->cpl == 3, NULL)) {
+        case SH_FILLED:
+            if (shadow_window_map(v, lin)) {
+                v->bt[BT_LEFT]++; /* it starts again, in place */
+                v->bt[BT_RESUME] =
+                    (u64)(uintptr_t)fragment_host(b->tc, b->hf.frag) + b->hf.frag->pcmap[b->hf.insn].host;
+                if (!v->fpu_live)
+                    cpu_fpu_live(v);
+                return b->hf.frag->valid && !v->events;
+            }
+            break;
+        case SH_FAULT:
+            window_expect(v, lin, b->hf.write);
+            cpu_deliver_fault(v);
+            return false;
+        case SH_SLOW:
+            break;
+        }
+    }
+    v->stats.exit_host_fault++;
+    step(v, true);
+    return false;
+}
+
 /* ---- public ---------------------------------------------------------------------------------------------------------------- */
 
 void monitor_run_bt(struct vcpu *v)
 {
     while (bt_continue(v) == 0) {
         v->stats.exit_leave++;
-        if (bt_enter(v) == 2) { /* a host fault: let the interpreter find out what the guest sees */
-            v->stats.exit_host_fault++;
-            step(v, true);
-        }
+        int why;
+        do
+            why = bt_enter(v);
+        while (why == 2 && host_fault(v));
+        if (why != 2 && v->cpl == 3)
+            window_tick(v);
     }
 }
 
@@ -384,6 +496,7 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
     b->tc = tcache_create(cfg->tcache_bytes ? cfg->tcache_bytes : 32 * MiB, 1ull << 20, &err);
     if (!b->tc)
         return err;
+    b->windows = (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE) && (v->opts & OPT(window));
     v->tc = b;
     for (u32 n = 0; n < TH_COUNT_; n++)
         v->bt[BT_THUNK0 + n] = (u64)(uintptr_t)thunks[n];

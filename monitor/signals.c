@@ -125,7 +125,6 @@ static void on_fault(int sig, siginfo_t *si, void *ctx)
     const u8 *pc = (const u8 *)(uintptr_t)g[REG_RIP];
     struct vcpu *v = current;
 
-    (void)si;
     if (v && v->tc && sig == SIGTRAP && bt_of(v)->stepping) {
         seek_boundary(v, g);
         return;
@@ -135,6 +134,11 @@ static void on_fault(int sig, siginfo_t *si, void *ctx)
         const struct fragment *f = tcache_find_host(b->tc, pc);
         if (f) {
             u32 k = find_insn(f, (u32)(pc - fragment_host(b->tc, f)));
+            b->hf.frag = f;
+            b->hf.insn = k;
+            b->hf.addr = (u64)(uintptr_t)si->si_addr;
+            b->hf.addr_valid = sig == SIGSEGV && si->si_code > 0 && si->si_code != SI_KERNEL;
+            b->hf.write = g[REG_ERR] & 2;
             spill(v, g, f->pcmap[k].flags & PCM_OP_SAVED);
             set_eip(v, f, k);
             g[REG_RIP] = (greg_t)(uintptr_t)bt_leave_fault;

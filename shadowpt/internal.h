@@ -67,6 +67,9 @@ struct sh_view {
     u64 res[K_COUNT]
            [SH_CHUNKS / 64];     /* host pages of the tables that may be resident (K_X: one for two chunks) */
     u8 line[K_COUNT][SH_CHUNKS]; /* lines that may hold entries; all others are zero */
+    u8 win_on;                   /* translated code uses the window */
+    struct shadow_window_clock win_clock;
+    u64 *win;                    /* one bit a window page that is mapped; NULL until the window is first used */
 };
 
 struct sh_space {
@@ -104,6 +107,7 @@ struct shadow {
     struct mem_map map;
     struct sh_space *cur;
     struct sh_space *spaces;
+    u32 win_areas; /* memory areas that windows may have made since they were last emptied */
     u32 max_spaces;
     u32 used_spaces; /* slots ever taken */
     u64 clock;
@@ -199,6 +203,28 @@ void sh_clear_space(struct shadow *s, struct sh_space *sp);
 /* Gives memory of long unused spaces back until the budget holds. Parks the FPU. */
 void sh_trim(struct shadow *s);
 int sh_map_tables(struct shadow *s, struct sh_space *sp);
+
+/* ---- window.c: called before a table entry goes away ---- */
+
+void sh_win_drop_slow(struct shadow *s, struct sh_view *vw, u32 lp);
+void sh_win_readonly_slow(struct shadow *s, struct sh_view *vw, u32 lp);
+void sh_win_drop_chunk_slow(struct shadow *s, struct sh_view *vw, u32 c);
+void sh_win_off(struct shadow *s, struct sh_view *vw);
+static inline void sh_win_drop(struct shadow *s, struct sh_view *vw, u32 lp)
+{
+    if (unlikely(vw->win_on))
+        sh_win_drop_slow(s, vw, lp);
+}
+static inline void sh_win_readonly(struct shadow *s, struct sh_view *vw, u32 lp)
+{
+    if (unlikely(vw->win_on))
+        sh_win_readonly_slow(s, vw, lp);
+}
+static inline void sh_win_drop_chunk(struct shadow *s, struct sh_view *vw, u32 c)
+{
+    if (unlikely(vw->win_on))
+        sh_win_drop_chunk_slow(s, vw, c);
+}
 
 /* ---- trace.c ---- */
 

@@ -97,6 +97,7 @@ void sh_big_link(struct shadow *s, struct sh_view *vw, u32 chunk, u32 region)
 static void revoke_entry(struct shadow *s, struct sh_view *vw, u32 lp, u32 page)
 {
     if (maps(s, vw, lp, page)) {
+        sh_win_readonly(s, vw, lp);
         vw->wt[lp] = 0;
         s->v->stats.shadow_revoked++;
     }

@@ -75,6 +75,22 @@ void shadow_cpl_changed(
     struct vcpu *v); /* also called when v->slow_access changes: selects empty tables then */
 u64 shadow_phys_read64(struct vcpu *v, u64 gpa);
 
+/* Windows (see window.c): whether the current view's window is in use; turning it on and off. A view's window goes off by itself when
+ * its space is cleared. */
+bool shadow_window_on(const struct vcpu *v);
+bool shadow_window_enable(struct vcpu *v); /* false: no memory */
+void shadow_window_disable(struct vcpu *v);
+/* What decides about the current view's window; cleared with the space. */
+struct shadow_window_clock {
+    u32 ticks; /* the caller's */
+    u32 lost;  /* mapped pages that were dropped again: counted here, reset by the caller */
+};
+struct shadow_window_clock *shadow_window_clock(struct vcpu *v);
+/* Maps the page of lin, whose read entry is set, with neighbours that need no further walk. False: cannot be mapped. */
+bool shadow_window_map(struct vcpu *v, u32 lin);
+/* The same after a walk, if that needs no A or D bit to be set and no fault would result. */
+bool shadow_window_prefill(struct vcpu *v, u32 lin, bool write);
+
 /* Base (r14) of the current view. */
 u64 shadow_view_base(const struct vcpu *v);
 /* A number that changes whenever any exec-table entry is removed or the current view's identity may have been

@@ -42,6 +42,7 @@ void sh_invalidate_page(struct shadow *s, struct sh_space *sp, u32 lp)
     for (int i = 0; i < 2; i++) {
         struct sh_view *vw = &sp->view[i];
         tw_forget(s, vw, lp);
+        sh_win_drop(s, vw, lp);
         if ((vw->line[K_R][c] & bit) && vw->rt[lp]) {
             vw->rt[lp] = 0;
             n++;
@@ -63,6 +64,7 @@ void sh_invalidate_page(struct shadow *s, struct sh_space *sp, u32 lp)
 static u32 clear_chunk(struct shadow *s, struct sh_view *vw, u32 c, bool tell_pages)
 {
     u32 n = 0, lp0 = c << 9;
+    sh_win_drop_chunk(s, vw, c);
     for (u32 m = vw->line[K_R][c]; m; m &= m - 1) {
         u64 *e = vw->rt + lp0 + (u32)__builtin_ctz(m) * LINE_PAGES;
         for (u32 i = 0; i < LINE_PAGES; i++)
@@ -125,6 +127,8 @@ void sh_clear_space(struct shadow *s, struct sh_space *sp)
     for (int i = 0; i < 2; i++) {
         struct sh_view *vw = &sp->view[i];
         bool touched = false;
+        sh_win_off(s, vw);
+        vw->win_clock = (struct shadow_window_clock){0};
         for (u32 word = 0; word < SH_CHUNKS / 64; word++)
             for (u64 m = vw->any[word]; m; m &= m - 1) {
                 clear_chunk(s, vw, (word << 6) + (u32)__builtin_ctzll(m), false);

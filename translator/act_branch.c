@@ -32,8 +32,7 @@ static bool load_target(struct xl *x, const struct insn *i)
     }
     if (!seg_inline(x, i->seg, false))
         return false;
-    ea_linear(x, i, i->opsize, false, 0);
-    mem_lookup(x, i->opsize, false);
+    mem_operand(x, i, i->opsize, false, 0);
     load_op(x, R8, i->opsize);
     return true;
 }

@@ -19,24 +19,39 @@ static int map_reg(u8 kind, u8 reg)
     return kind == OK_G || kind == OK_G32 ? hreg(reg) : reg;
 }
 
-/* Prefixes, REX and opcode bytes. */
-static void emit_opcode(struct xl *x, const struct insn *i, struct cls c, int reg, int index, int base)
+/* The prefixes that the opcode defines. */
+static u32 prefixes(const struct insn *i, struct cls c)
+{
+    if (i->fpu >= 2)
+        return (i->pfx & PFX_66 ? OP_66 : 0) | (i->pfx & PFX_REP ? OP_F3 : 0) | (i->pfx & PFX_REPNE ? OP_F2 : 0);
+    if (i->opsize != 2 || i->fpu)
+        return 0;
+    if (i->map == 1 && (i->opcode == 0xb6 || i->opcode == 0xbe)) /* movzx, movsx r16, r/m8 */
+        return OP_66;
+    return c.reg != OK_GB && c.rm != OK_GB ? OP_66 : 0;
+}
+
+static u8 opcode(const struct insn *i)
+{
+    return i->map == 0 && i->opcode == 0x82 ? 0x80 : i->opcode; /* 82 is an alias that long mode lacks */
+}
+
+/* Prefixes, REX and opcode bytes of the register forms. */
+static void emit_opcode(struct xl *x, const struct insn *i, struct cls c, int reg, int rm)
 {
     struct emit *e = &x->e;
-    bool simd = i->fpu >= 2;
+    u32 pfx = prefixes(i, c);
 
-    if (simd ? (i->pfx & PFX_66) != 0 : i->opsize == 2 && c.reg != OK_GB && c.rm != OK_GB && i->fpu == 0)
+    if (pfx & OP_66)
         e8(e, 0x66);
-    else if (i->opsize == 2 && i->map == 1 && (i->opcode == 0xb6 || i->opcode == 0xbe))
-        e8(e, 0x66); /* movzx/movsx r16, r/m8 */
-    if (simd && (i->pfx & PFX_REP))
+    if (pfx & OP_F3)
         e8(e, 0xf3);
-    if (simd && (i->pfx & PFX_REPNE))
+    if (pfx & OP_F2)
         e8(e, 0xf2);
-    e_rex(e, 0, reg, index, base);
+    e_rex(e, 0, reg, 0, rm);
     if (i->map == 1)
         e8(e, 0x0f);
-    e8(e, i->map == 0 && i->opcode == 0x82 ? 0x80 : i->opcode);
+    e8(e, opcode(i));
 }
 
 static void emit_imm(struct xl *x, const struct insn *i)
@@ -57,7 +72,7 @@ void act_copy(struct xl *x, const struct insn *i, struct cls c)
 
     if (!i->has_modrm) {
         fl_before_op(x, i);
-        emit_opcode(x, i, c, 0, 0, 0);
+        emit_opcode(x, i, c, 0, 0);
         emit_imm(x, i);
         return;
     }
@@ -69,7 +84,7 @@ void act_copy(struct xl *x, const struct insn *i, struct cls c)
             return;
         }
         fl_before_op(x, i);
-        emit_opcode(x, i, c, reg, 0, rm);
+        emit_opcode(x, i, c, reg, rm);
         e_modrm(&x->e, 3, reg, rm);
         emit_imm(x, i);
         return;
@@ -81,15 +96,14 @@ void act_copy(struct xl *x, const struct insn *i, struct cls c)
         exit_exec(x, i);
         return;
     }
-    ea_linear(x, i, i->memsize, write, 0);
-    mem_lookup(x, i->memsize, write);
+    x->table_only = high; /* a fault must not find the halves swapped */
+    mem_operand(x, i, i->memsize, write, 0);
     fl_before_op(x, i);
     if (high) {
         emit_swap(x, i->reg);
         reg -= 4;
     }
-    emit_opcode(x, i, c, reg, R9, R8);
-    e_mem(&x->e, reg, R8, R9, 1, 0);
+    op_mem(x, prefixes(i, c), i->map, opcode(i), reg);
     emit_imm(x, i);
     if (high)
         emit_swap(x, i->reg);

@@ -69,9 +69,8 @@ static bool moffs_op(struct xl *x, const struct insn *i, struct cls c)
         return false;
     e_mov_ri32(&x->e, R8, i->adsize == 2 ? i->imm & 0xffff : i->imm);
     seg_apply(x, i->seg, n, write);
-    mem_lookup(x, n, write);
-    op66(x, n);
-    e_rm(&x->e, 0, (u8)((write ? 0x88 : 0x8a) | (i->opcode & 1)), RAX, R8, R9, 1, 0);
+    mem_linear_r8(x, n, write);
+    op_mem(x, n == 2 ? OP_66 : 0, 0, (u8)((write ? 0x88 : 0x8a) | (i->opcode & 1)), RAX);
     return true;
 }
 
@@ -96,17 +95,14 @@ static bool bits_op(struct xl *x, const struct insn *i, struct cls c)
     e8(e, 5);
     e_lea32(e, R8, R8, R10, 4, 0);
     seg_apply(x, i->seg, 4, write);
-    mem_lookup(x, 4, write);
+    mem_linear_r8(x, 4, write);
     e_mov_rr32(e, R10, hreg(i->reg));
     e_rex(e, 0, 0, 0, R10); /* and r10d, 31 */
     e8(e, 0x83);
     e_modrm(e, 3, 4, R10);
     e8(e, 31);
     fl_before_op(x, i);
-    e_rex(e, 0, R10, R9, R8);
-    e8(e, 0x0f);
-    e8(e, i->opcode);
-    e_mem(e, R10, R8, R9, 1, 0);
+    op_mem(x, 0, 1, i->opcode, R10);
     return true;
 }
 
@@ -118,8 +114,7 @@ static bool pushf_op(struct xl *x, const struct insn *i)
     if (i->opsize != 4 || (x->env->mode & MODE_VM) || !seg_inline(x, S_SS, true))
         return false;
     fl_force_saved(x);
-    ea_stack(x, -4, 4, true);
-    mem_lookup(x, 4, true);
+    mem_stack(x, -4, 4, true);
     e_mov_rr32(e, R10, R13);
     e_rex(e, 0, 0, 0, R10); /* shr r10d, 8 */
     e8(e, 0xc1);
@@ -180,8 +175,7 @@ static bool from_sreg_op(struct xl *x, const struct insn *i)
     if (i->has_mem) {
         if (!seg_inline(x, i->seg, true))
             return false;
-        ea_linear(x, i, 2, true, 0);
-        mem_lookup(x, 2, true);
+        mem_operand(x, i, 2, true, 0);
     }
     e_rex(e, 0, R11, 0, R15); /* movzx r11d, word [selector] */
     e8(e, 0x0f);
@@ -273,6 +267,7 @@ void emit_insn(struct xl *x, const struct insn *i)
 {
     struct cls c = x->cls[x->k];
 
+    x->table_only = false;
     switch (c.act) {
     case ACT_COPY:
         act_copy(x, i, c);

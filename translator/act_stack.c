@@ -21,27 +21,17 @@ void sp_add(struct xl *x, i32 delta)
     }
 }
 
-/* mov [r8 + r9], reg of n bytes */
 void store_op(struct xl *x, int reg, u32 n)
 {
-    if (n == 2)
-        e8(&x->e, 0x66);
-    e_rm(&x->e, 0, n == 1 ? 0x88 : 0x89, reg, R8, R9, 1, 0);
+    op_mem(x, n == 2 ? OP_66 : 0, 0, n == 1 ? 0x88 : 0x89, reg);
 }
 
-/* reg = [r8 + r9], n bytes, zero-extended */
 void load_op(struct xl *x, int reg, u32 n)
 {
-    struct emit *e = &x->e;
-
-    if (n == 4) {
-        e_rm(e, 0, 0x8b, reg, R8, R9, 1, 0);
-        return;
-    }
-    e_rex(e, 0, reg, R9, R8);
-    e8(e, 0x0f);
-    e8(e, n == 2 ? 0xb7 : 0xb6);
-    e_mem(e, reg, R8, R9, 1, 0);
+    if (n == 4)
+        op_mem(x, 0, 0, 0x8b, reg);
+    else /* movzx */
+        op_mem(x, 0, 1, n == 2 ? 0xb7 : 0xb6, reg);
 }
 
 /* Guest register g = reg, n bytes. */
@@ -57,8 +47,7 @@ static bool push_begin(struct xl *x, u32 n)
 {
     if (!seg_inline(x, S_SS, true))
         return false;
-    ea_stack(x, -(i32)n, n, true);
-    mem_lookup(x, n, true);
+    mem_stack(x, -(i32)n, n, true);
     return true;
 }
 
@@ -66,11 +55,7 @@ static void push_imm(struct xl *x, u32 imm, u32 n)
 {
     struct emit *e = &x->e;
 
-    if (n == 2)
-        e8(e, 0x66);
-    e_rex(e, 0, 0, R9, R8);
-    e8(e, 0xc7);
-    e_mem(e, 0, R8, R9, 1, 0);
+    op_mem(x, n == 2 ? OP_66 : 0, 0, 0xc7, 0);
     e8(e, (u8)imm);
     e8(e, (u8)(imm >> 8));
     if (n == 4) {
@@ -93,8 +78,7 @@ bool pop_value(struct xl *x, u32 n)
 {
     if (!seg_inline(x, S_SS, false))
         return false;
-    ea_stack(x, 0, n, false);
-    mem_lookup(x, n, false);
+    mem_stack(x, 0, n, false);
     load_op(x, R8, n);
     return true;
 }
@@ -135,8 +119,7 @@ static bool stack_op(struct xl *x, const struct insn *i, struct cls c)
         }
         if (!seg_inline(x, i->seg, false) || !seg_inline(x, S_SS, true))
             return false;
-        ea_linear(x, i, n, false, 0);
-        mem_lookup(x, n, false);
+        mem_operand(x, i, n, false, 0);
         load_op(x, R8, n);
         e_rm(e, 0, 0x89, R8, R15, -1, 1, BT_OFF(BT_TMP));
         push_begin(x, n);
@@ -161,8 +144,7 @@ static bool stack_op(struct xl *x, const struct insn *i, struct cls c)
         if (!seg_inline(x, i->seg, true) || !pop_value(x, n))
             return false;
         e_rm(e, 0, 0x89, R8, R15, -1, 1, BT_OFF(BT_TMP));
-        ea_linear(x, i, n, true, (i32)n);
-        mem_lookup(x, n, true);
+        mem_operand(x, i, n, true, (i32)n);
         e_rm(e, 0, 0x8b, R11, R15, -1, 1, BT_OFF(BT_TMP));
         store_op(x, R11, n);
         sp_add(x, (i32)n);
@@ -172,7 +154,7 @@ static bool stack_op(struct xl *x, const struct insn *i, struct cls c)
             return false;
         e_mov_rr32(e, R8, RBP);
         seg_apply(x, S_SS, 4, false);
-        mem_lookup(x, 4, false);
+        mem_linear_r8(x, 4, false);
         load_op(x, R8, 4);
         e_lea32(e, R12, RBP, -1, 1, 4);
         e_mov_rr32(e, RBP, R8);

@@ -13,7 +13,14 @@
  *      op   [r8 + r9]
  *
  * No guest state changes before the last lookup of an instruction, so a miss simply starts the instruction again.
- * Site metadata (kind, size, instruction) lives in the stubs, which is where a window form of the same site will hook in.
+ *
+ * Memory operands, window form (MODE_WIN: the view's window is in use):
+ *
+ *      op   gs:[guest operand]            with a 67 prefix, so that it wraps at 4 GiB and cannot leave the window
+ *
+ * The host's own page protection does the checking: a page that is not in the window faults (signals.c), and the monitor maps it or
+ * delivers the guest's fault. It costs nothing else, but requires that the sequence around it may fault: table_only marks those
+ * that may not.
  */
 #include "translator/xl.h"
 #include "shadowpt/shadowpt.h"
@@ -113,16 +120,45 @@ void ea_offset(struct xl *x, const struct insn *i, int dst, i32 sp_adj)
     }
 }
 
-void ea_linear(struct xl *x, const struct insn *i, u32 size, bool write, i32 sp_adj)
+static bool window(const struct xl *x)
 {
-    ea_offset(x, i, R8, sp_adj);
-    seg_apply(x, i->seg, size, write);
+    return (x->env->mode & MODE_WIN) && !x->table_only;
 }
 
-void ea_stack(struct xl *x, i32 delta, u32 size, bool write)
+void mem_linear_r8(struct xl *x, u32 size, bool write)
+{
+    if (window(x)) {
+        x->hm = (struct hostmem){.win = true, .base = R8, .index = -1, .scale = 1};
+        return;
+    }
+    mem_lookup(x, size, write);
+    x->hm = (struct hostmem){.base = R8, .index = R9, .scale = 1};
+}
+
+void mem_operand(struct xl *x, const struct insn *i, u32 size, bool write, i32 sp_adj)
+{
+    if (window(x) && i->adsize == 4 && (x->env->mode & flat_bit(i->seg))) {
+        /* the guest's own operand */
+        x->hm = (struct hostmem){.win = true,
+                                 .base = i->base == NOREG ? -1 : hreg(i->base),
+                                 .index = i->index == NOREG ? -1 : hreg(i->index),
+                                 .scale = i->scale,
+                                 .disp = i->disp + (i->base == R_ESP ? sp_adj : 0)};
+        return;
+    }
+    ea_offset(x, i, R8, sp_adj);
+    seg_apply(x, i->seg, size, write);
+    mem_linear_r8(x, size, write);
+}
+
+void mem_stack(struct xl *x, i32 delta, u32 size, bool write)
 {
     struct emit *e = &x->e;
 
+    if (window(x) && (x->env->mode & MODE_SS32) && (x->env->mode & MODE_FLATSS)) {
+        x->hm = (struct hostmem){.win = true, .base = R12, .index = -1, .scale = 1, .disp = delta};
+        return;
+    }
     if (delta)
         e_lea32(e, R8, R12, -1, 1, delta);
     else
@@ -134,6 +170,37 @@ void ea_stack(struct xl *x, i32 delta, u32 size, bool write)
         e_modrm(e, 3, R8, R8);
     }
     seg_apply(x, S_SS, size, write);
+    mem_linear_r8(x, size, write);
+}
+
+void op_mem(struct xl *x, u32 pfx, int map, u8 op, int reg)
+{
+    struct emit *e = &x->e;
+    const struct hostmem *h = &x->hm;
+
+    if (h->win) {
+        x->op_saved |= x->fs == FS_SAVED; /* it may fault here */
+        e8(e, 0x65); /* gs: the window's base */
+        e8(e, 0x67); /* 32-bit addressing: wraps at 4 GiB as the guest's does */
+    }
+    if (pfx & OP_66)
+        e8(e, 0x66);
+    if (pfx & OP_F3)
+        e8(e, 0xf3);
+    if (pfx & OP_F2)
+        e8(e, 0xf2);
+    e_rex(e, 0, reg, h->index < 0 ? 0 : h->index, h->base < 0 ? 0 : h->base);
+    if (map == 1)
+        e8(e, 0x0f);
+    e8(e, op);
+    if (h->base >= 0) {
+        e_mem(e, reg, h->base, h->index, h->scale, h->disp);
+    } else { /* [index * scale + disp32] or [disp32]: mod 0, SIB base 101 */
+        u8 ss = h->scale == 8 ? 3 : h->scale == 4 ? 2 : h->scale == 2 ? 1 : 0;
+        e_modrm(e, 0, reg, 4);
+        e8(e, (u8)((h->index < 0 ? 0 : ss) << 6 | ((h->index < 0 ? 4 : h->index) & 7) << 3 | 5));
+        e32(e, (u32)h->disp);
+    }
 }
 
 void mem_lookup(struct xl *x, u32 size, bool write)

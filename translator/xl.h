@@ -82,6 +82,14 @@ struct stub {
     u32 link;  /* LINK, XPAGE: index into unit->links */
 };
 
+/* How the host names the operand that was prepared last. */
+struct hostmem {
+    bool win; /* window form: gs: and 32-bit addressing; else [r8 + r9] */
+    int base, index; /* host registers, -1: none */
+    u8 scale;
+    i32 disp;
+};
+
 #define MAX_STUBS  (6 * UNIT_MAX_INSNS)
 #define MAX_FIXUPS (8 * UNIT_MAX_INSNS)
 
@@ -94,6 +102,8 @@ struct xl {
     u16 live[UNIT_MAX_INSNS + 1]; /* arithmetic flags live at the start of each instruction */
     bool target[UNIT_MAX_INSNS + 1]; /* jumped to from within the unit */
     u32 k;             /* the instruction being emitted */
+    struct hostmem hm; /* the operand prepared by memop.c */
+    bool table_only;   /* this instruction's sequence cannot take a host fault: no window form */
     enum flstate fs;
     u32 uncounted;     /* guest instructions since the last count */
     bool op_saved;     /* while the main host instruction runs, the guest's flags are in r13 */
@@ -131,16 +141,22 @@ void fl_force_saved(struct xl *x);
 void fl_emit_restore(struct emit *e); /* r13 -> EFLAGS; uses r11 */
 
 /* ---- memory operands (memop.c) ---- */
+#define OP_66 1u
+#define OP_F3 2u
+#define OP_F2 4u
 /* Whether accesses through this segment can be emitted inline. */
 bool seg_inline(const struct xl *x, int seg, bool write);
-/* r8d = linear address of the ModRM operand of i (segment base added, limit checked where the mode needs it). sp_adj is added where
- * esp is the base (pop [esp+n]). */
-void ea_linear(struct xl *x, const struct insn *i, u32 size, bool write, i32 sp_adj);
+/* Prepares the ModRM operand of i: afterwards op_mem() accesses it. sp_adj is added where esp is the base (pop [esp+n]). Scratch
+ * registers used: r8-r10 (r11 for flags). */
+void mem_operand(struct xl *x, const struct insn *i, u32 size, bool write, i32 sp_adj);
+/* The same for the stack slot at esp + delta, and for linear address r8d. */
+void mem_stack(struct xl *x, i32 delta, u32 size, bool write);
+void mem_linear_r8(struct xl *x, u32 size, bool write);
+/* One host instruction on the prepared operand: prefixes (OP_*), opcode map (0, 1), opcode, ModRM reg field. */
+void op_mem(struct xl *x, u32 pfx, int map, u8 op, int reg);
 /* r8d = offset only (lea). */
 void ea_offset(struct xl *x, const struct insn *i, int dst, i32 sp_adj);
-/* r8d = linear address of the stack slot at esp + delta. */
-void ea_stack(struct xl *x, i32 delta, u32 size, bool write);
-/* r8d = linear -> r9 = table entry, with checks: afterwards [r8 + r9] is the operand's host address. */
+/* r8d = linear -> r9 = table entry, with checks: afterwards [r8 + r9] is the operand's host address. Table form whatever the mode. */
 void mem_lookup(struct xl *x, u32 size, bool write);
 /* Adds the segment's base to r8d (and checks its limit). */
 void seg_apply(struct xl *x, int seg, u32 size, bool write);

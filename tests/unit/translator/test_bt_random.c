@@ -61,6 +61,8 @@ static const struct cpu_ops ops = {
     .ferr = no_ferr,
 };
 
+static bool windows; /* the translator's side uses window form */
+
 static void side_init(struct side *s, bool bt, u32 opts)
 {
     int err;
@@ -70,7 +72,7 @@ static void side_init(struct side *s, bool bt, u32 opts)
     s->v = cpu_create(cpu_model_find("qemu32"), &ops, opts);
     assert_int_equal(shadow_create(s->v, s->m, 4), 0);
     if (bt) {
-        struct monitor_config cfg = {.tcache_bytes = 1 * MiB};
+        struct monitor_config cfg = {.tcache_bytes = 1 * MiB, .windows_always = windows};
         assert_int_equal(monitor_create(s->v, s->m, &cfg), 0);
     }
 }
@@ -441,12 +443,21 @@ static void test_exact_flags(void **state)
     random_programs(OPT_ALL & ~OPT(flags), programs_wanted(5000));
 }
 
+static void test_windows(void **state)
+{
+    windows = true;
+    random_programs(OPT_ALL, programs_wanted(5000));
+    random_programs(OPT_ALL & ~OPT(flags), programs_wanted(5000));
+    windows = false;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_opts),
         cmocka_unit_test(test_no_opts),
         cmocka_unit_test(test_exact_flags),
+        cmocka_unit_test(test_windows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Windows: a view's linear address space as host mappings.
+ *
+ * The window of a view is the 4 GiB behind its base, reserved PROT_NONE. While it is on, translated code accesses guest
+ * memory there directly. It is a cache of the tables: a window page is mapped readable only while its read entry is
+ * set and writable only while its write entry is set, to the same page of RAM. win[] says which pages are mapped; whoever clears a
+ * table entry calls sh_win_drop() or sh_win_readonly() first, so a stale page cannot be reached.
+ *
+ * Each mapping costs microseconds and up to two of the process's memory areas (vm.max_map_count), so runs that are contiguous in
+ * guest-physical memory are mapped by one call, and all windows are emptied when WIN_AREAS is exceeded. The system calls are made
+ * directly: this is light code.
+ */
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "shadowpt/internal.h"
+
+#define WIN_AREAS 48000u /* of vm.max_map_count = 65530 */
+#define WIN_RUN   64u    /* pages mapped by one call at most */
+
+static long sys6(long n, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
+{
+    register u64 r10 __asm__("r10") = d;
+    register u64 r8 __asm__("r8") = e;
+    register u64 r9 __asm__("r9") = f;
+    __asm__ volatile("syscall"
+                     : "+a"(n)
+                     : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return n;
+}
+
+static void unmap(const struct sh_view *vw, u32 lp, u32 pages)
+{
+    long r = sys6(SYS_mmap, vw->base + ((u64)lp << PAGE_SHIFT), (u64)pages << PAGE_SHIFT, PROT_NONE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, (u64)-1, 0);
+    if (unlikely(r < 0)) {
+        /* Out of memory areas: the page must go, whatever it costs. Replacing the whole window frees areas. */
+        r = sys6(SYS_mmap, vw->base, SH_PAGES * (u64)PAGE_SIZE, PROT_NONE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, (u64)-1, 0);
+        NOVT_ASSERT(r >= 0);
+    }
+}
+
+static inline bool mapped(const struct sh_view *vw, u32 lp)
+{
+    return vw->win[lp >> 6] >> (lp & 63) & 1;
+}
+
+void sh_win_drop_slow(struct shadow *s, struct sh_view *vw, u32 lp)
+{
+    if (!mapped(vw, lp))
+        return;
+    vw->win[lp >> 6] &= ~(1ull << (lp & 63));
+    unmap(vw, lp, 1);
+    vw->win_clock.lost++;
+    s->win_areas += 2;
+    s->v->stats.window_drops++;
+}
+
+void sh_win_readonly_slow(struct shadow *s, struct sh_view *vw, u32 lp)
+{
+    if (!mapped(vw, lp))
+        return;
+    s->win_areas += 2;
+    s->v->stats.window_protects++;
+    if (unlikely(sys6(SYS_mprotect, vw->base + ((u64)lp << PAGE_SHIFT), PAGE_SIZE, PROT_READ, 0, 0, 0) < 0)) {
+        vw->win[lp >> 6] &= ~(1ull << (lp & 63));
+        unmap(vw, lp, 1);
+    }
+}
+
+void sh_win_drop_chunk_slow(struct shadow *s, struct sh_view *vw, u32 c)
+{
+    u32 pages = 0;
+    for (u32 i = 0; i < 8; i++) {
+        pages += (u32)__builtin_popcountll(vw->win[c * 8 + i]);
+        vw->win[c * 8 + i] = 0;
+    }
+    if (!pages)
+        return;
+    vw->win_clock.lost += pages;
+    unmap(vw, c << 9, 512);
+    s->win_areas += 2;
+    s->v->stats.window_drops++;
+}
+
+static void empty(struct shadow *s, struct sh_view *vw)
+{
+    bool any = false;
+    for (u32 i = 0; i < SH_PAGES / 64; i++)
+        if (vw->win[i]) {
+            any = true;
+            vw->win[i] = 0;
+        }
+    if (any)
+        unmap(vw, 0, SH_PAGES);
+    s->v->stats.window_drops += any;
+}
+
+void sh_win_off(struct shadow *s, struct sh_view *vw)
+{
+    if (!vw->win_on)
+        return;
+    empty(s, vw);
+    vw->win_on = 0;
+}
+
+static struct sh_view *current(struct shadow *s)
+{
+    return &s->cur->view[s->v->cpl == 3];
+}
+
+bool shadow_window_on(const struct vcpu *v)
+{
+    return current(sh_of(v))->win_on && !v->slow_access;
+}
+
+bool shadow_window_enable(struct vcpu *v)
+{
+    struct shadow *s = sh_of(v);
+    struct sh_view *vw = current(s);
+    if (!vw->win) {
+        long r = sys6(SYS_mmap, 0, SH_PAGES / 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                      (u64)-1, 0);
+        if (r < 0)
+            return false;
+        vw->win = (u64 *)r;
+    }
+    vw->win_on = 1;
+    v->stats.windows_on++;
+    return true;
+}
+
+void shadow_window_disable(struct vcpu *v)
+{
+    sh_win_off(sh_of(v), current(sh_of(v)));
+}
+
+struct shadow_window_clock *shadow_window_clock(struct vcpu *v)
+{
+    return &current(sh_of(v))->win_clock;
+}
+
+/* Maps [lp, lp+n), which have the same addend and rights. */
+static bool map_run(struct shadow *s, struct sh_view *vw, u32 lp, u32 n, u64 addend, bool write)
+{
+    u64 lin = (u64)lp << PAGE_SHIFT;
+    u64 offset = addend + lin - (u64)s->map.base;
+    long r = sys6(SYS_mmap, vw->base + lin, (u64)n << PAGE_SHIFT, PROT_READ | (write ? PROT_WRITE : 0),
+                  MAP_SHARED | MAP_FIXED | MAP_POPULATE, (u64)memory_fd(s->m), offset);
+    if (r < 0)
+        return false;
+    for (u32 i = lp; i < lp + n; i++)
+        vw->win[i >> 6] |= 1ull << (i & 63);
+    s->win_areas += 2;
+    s->v->stats.window_maps++;
+    s->v->stats.window_pages += n;
+    return true;
+}
+
+bool shadow_window_map(struct vcpu *v, u32 lin)
+{
+    struct shadow *s = sh_of(v);
+    struct sh_view *vw = current(s);
+    u32 lp = lin >> PAGE_SHIFT, first = lp, end = lp + 1;
+    u64 addend = sh_entry(vw, K_R, lp);
+    bool write = sh_entry(vw, K_W, lp) != 0;
+
+    if (!addend || addend + ((u64)lp << PAGE_SHIFT) - (u64)s->map.base >= memory_ram_size(s->m))
+        return false; /* ROM */
+    if (unlikely(s->win_areas > WIN_AREAS)) {
+        for (u32 i = 0; i < s->used_spaces; i++)
+            for (int k = 0; k < 2; k++)
+                if (s->spaces[i].view[k].win_on)
+                    empty(s, &s->spaces[i].view[k]);
+        s->win_areas = 0;
+        v->stats.window_evictions++;
+    }
+    /* Neighbours that the tables know already, with the same contiguous physical run and the same rights. */
+    while (first > (lp & ~(WIN_RUN - 1)) && !mapped(vw, first - 1) && sh_entry(vw, K_R, first - 1) == addend &&
+           (sh_entry(vw, K_W, first - 1) != 0) == write)
+        first--;
+    while (end < (lp | (WIN_RUN - 1)) + 1 && !mapped(vw, end) && sh_entry(vw, K_R, end) == addend &&
+           (sh_entry(vw, K_W, end) != 0) == write)
+        end++;
+    return map_run(s, vw, first, end - first, addend, write);
+}
+
+bool shadow_window_prefill(struct vcpu *v, u32 lin, bool write)
+{
+    struct shadow *s = sh_of(v);
+    struct sh_walk w;
+
+    if (sh_walk(s, s->cur, lin, &w) != WALK_OK || !w.accessed || (write && !w.dirty) ||
+        !sh_allowed(s->cur, &w, write ? SH_WRITE : SH_READ, v->cpl == 3))
+        return false;
+    if (shadow_fill(v, lin, write ? SH_WRITE : SH_READ, v->cpl == 3, NULL) != SH_FILLED)
+        return false;
+    return mapped(current(s), lin >> PAGE_SHIFT) || shadow_window_map(v, lin);
+}
