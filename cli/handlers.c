@@ -39,6 +39,18 @@ HANDLER(set_append)
     return CLI_OK;
 }
 
+HANDLER(set_bios)
+{
+    c->cfg.bios = val;
+    return CLI_OK;
+}
+
+HANDLER(set_nographic)
+{
+    c->cfg.nographic = true;
+    return CLI_OK;
+}
+
 HANDLER(set_memory)
 {
     u64 size = 0;
@@ -390,6 +402,16 @@ HANDLER(set_tcache)
     if (size < MiB || size > GiB)
         return cli_fail(o, "%s is out of range: 1M to 1G", val);
     c->cfg.tcache_bytes = ALIGN_UP(size, (u64)PAGE_SIZE);
+    return CLI_OK;
+}
+
+HANDLER(set_windows)
+{
+    c->cfg.windows_always = !strcmp(val, "always");
+    if (!strcmp(val, "never"))
+        c->cfg.opts &= ~OPT(window);
+    else if (!c->cfg.windows_always && strcmp(val, "auto"))
+        return cli_fail(o, "'%s' is none of auto, always, never", val);
     return CLI_OK;
 }
 

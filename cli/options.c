@@ -20,6 +20,7 @@ const struct option cli_options[] = {
     {"kernel", G_IMAGE, ARG_VALUE, "FILE", set_kernel, "Linux bzImage (vmlinuz) or multiboot kernel to boot", NULL},
     {"initrd", G_IMAGE, ARG_VALUE, "FILE", set_initrd,
      "initial RAM disk; for multiboot the modules, \"FILE ARGS,FILE ARGS\"", "none"},
+    {"bios", G_IMAGE, ARG_VALUE, "FILE", set_bios, "firmware that starts when no kernel is given", "SeaBIOS"},
     {"append", G_IMAGE, ARG_VALUE, "TEXT", set_append, "kernel command line", "empty"},
 
     {"m", G_MACHINE, ARG_VALUE, "SIZE", set_memory, "guest memory, 1M to 3G; suffix k, M or G, a bare number is MiB", "128M"},
@@ -32,7 +33,7 @@ const struct option cli_options[] = {
     {"device", G_MACHINE, ARG_VALUE, "DEVICE", set_device,
      "isa-debug-exit,iobase=0xf4,iosize=4 or isa-debugcon,iobase=0xe9,chardev=ID", "none"},
 
-    {"nographic", G_CONSOLE, ARG_NONE, NULL, ignore, "first serial port on the terminal, no display", "always so"},
+    {"nographic", G_CONSOLE, ARG_NONE, NULL, set_nographic, "first serial port on the terminal, no display; the firmware talks there, too", NULL},
     {"serial", G_CONSOLE, ARG_VALUE, "WHERE", set_serial,
      "stdio, mon:stdio, null, none, file:PATH or chardev:ID; once for each port", "stdio, then none"},
     {"chardev", G_CONSOLE, ARG_VALUE, "BACKEND", set_chardev, "stdio,id=ID or null,id=ID or file,id=ID,path=PATH", NULL},
@@ -49,6 +50,8 @@ const struct option cli_options[] = {
     {"engine", G_ENGINE, ARG_VALUE, "NAME", set_engine, "bt: binary translation; interp: the interpreter", "bt"},
     {"no-opt", G_ENGINE, ARG_VALUE, "LIST", set_no_opt, "switch optimisations off; --no-opt=help lists them", "all on"},
     {"tcache-size", G_ENGINE, ARG_VALUE, "SIZE", set_tcache, "translation cache, 1M to 1G; a bare number is MiB", "32M"},
+    {"windows", G_ENGINE, ARG_VALUE, "WHEN", set_windows,
+     "window-form memory operands: auto, for address spaces that run long; always, for tests; never", "auto"},
     {"max-spaces", G_ENGINE, ARG_VALUE, "N", set_spaces, "shadow address spaces kept, 2 to 4096", "64"},
     {"accel", G_ENGINE, ARG_VALUE, "tcg", set_accel, "for QEMU's sake: there is nothing to choose but --engine", NULL},
 
@@ -74,7 +77,7 @@ const struct option cli_options[] = {
 #define MISSING(n) {n, G_MISSING, ARG_VALUE, NULL, not_supported, NULL, NULL}
     MISSING("hda"), MISSING("hdb"), MISSING("hdc"), MISSING("hdd"), MISSING("fda"), MISSING("fdb"), MISSING("cdrom"),
     MISSING("drive"), MISSING("blockdev"), MISSING("mtdblock"), MISSING("sd"), MISSING("snapshot"), MISSING("boot"),
-    MISSING("bios"), MISSING("pflash"), MISSING("L"), MISSING("option-rom"), MISSING("dtb"), MISSING("shim"),
+    MISSING("pflash"), MISSING("L"), MISSING("option-rom"), MISSING("dtb"), MISSING("shim"),
     MISSING("netdev"), MISSING("usb"), MISSING("usbdevice"), MISSING("audio"), MISSING("audiodev"), MISSING("soundhw"),
     MISSING("g"), MISSING("full-screen"), MISSING("spice"), MISSING("vnc"), MISSING("k"), MISSING("curses"), MISSING("sdl"),
     MISSING("virtfs"), MISSING("fsdev"), MISSING("qmp"), MISSING("qmp-pretty"), MISSING("mon"), MISSING("gdb"), MISSING("s"),
@@ -173,8 +176,12 @@ static int finish(struct cli *c)
     }
     if (!c->serials)
         cfg->serial[0] = taken ? "null" : "stdio";
-    if (!cfg->kernel) {
-        error_report("no kernel given: use -kernel FILE (--help lists all options)");
+    if (cfg->kernel && cfg->bios) {
+        error_report("-bios and -kernel exclude each other: novt loads a kernel directly, without firmware");
+        return CLI_BAD;
+    }
+    if (!cfg->kernel && (cfg->initrd || cfg->append)) {
+        error_report("-initrd and -append need -kernel FILE (--help lists all options)");
         return CLI_BAD;
     }
     if (cfg->initrd && !*cfg->initrd)
@@ -193,6 +200,7 @@ int cli_parse(struct cli *c, int argc, char **argv)
         .debug_exit_iobase = -1,
         .rtc_base = "utc",
         .dump_hi = 0xffffffff,
+        .vga = true,
     };
     for (int i = 1; i < argc; i++) {
         int r = parse_one(c, argc, argv, &i);

@@ -47,6 +47,7 @@ struct bus *bus_create(const struct bus_host *host)
     pthread_mutex_init(&b->lock, &attr);
     pthread_mutexattr_destroy(&attr);
     b->host = *host;
+    b->work_tail = &b->work;
     b->clock_base = host_monotonic_ns();
     return b;
 }
@@ -255,6 +256,68 @@ void bus_request_quit(struct bus *b, int status)
 {
     if (b->host.request_quit)
         b->host.request_quit(b->host.opaque, status);
+}
+
+/* ---- DMA, deferred work ---- */
+
+void bus_mem_read(struct bus *b, u64 gpa, void *buf, u64 len)
+{
+    if (b->host.mem_read)
+        b->host.mem_read(b->host.opaque, gpa, buf, len);
+    else
+        memset(buf, 0xff, len);
+}
+
+void bus_mem_write(struct bus *b, u64 gpa, const void *buf, u64 len)
+{
+    if (b->host.mem_write)
+        b->host.mem_write(b->host.opaque, gpa, buf, len);
+}
+
+void bus_defer(struct bus *b, struct bus_work *w)
+{
+    if (w->queued)
+        return;
+    w->queued = true;
+    w->next = NULL;
+    *b->work_tail = w;
+    b->work_tail = &w->next;
+    if (b->host.deferred)
+        b->host.deferred(b->host.opaque);
+}
+
+void bus_cancel(struct bus *b, struct bus_work *w)
+{
+    if (!w->queued)
+        return;
+    struct bus_work **p = &b->work;
+    while (*p != w)
+        p = &(*p)->next;
+    *p = w->next;
+    if (!*p)
+        b->work_tail = p;
+    w->queued = false;
+}
+
+void bus_run_deferred(struct bus *b)
+{
+    bus_lock(b);
+    /* What is queued meanwhile waits for the next call: one pass ends. */
+    struct bus_work **end = b->work_tail;
+    while (b->work) {
+        struct bus_work *w = b->work;
+        bool last = end == &w->next;
+        b->work = w->next;
+        if (!b->work)
+            b->work_tail = &b->work;
+        w->queued = false;
+        w->fn(w->opaque);
+        if (last)
+            break;
+    }
+    if (b->work && b->host.deferred)
+        b->host.deferred(b->host.opaque);
+    bus_unlock(b);
 }
 
 /* ---- devices ---- */

@@ -23,6 +23,11 @@ struct bus_host {
     void (*request_quit)(void *opaque, int status); /* debug exit, user quit: process exit status */
     void (*set_a20)(void *opaque, int enabled);
     void *opaque;
+    /* DMA: guest-physical memory, on the vCPU thread only (see bus_defer()). NULL: none. */
+    void (*mem_read)(void *opaque, u64 gpa, void *buf, u64 len);
+    void (*mem_write)(void *opaque, u64 gpa, const void *buf, u64 len);
+    /* Something was queued by bus_defer(): make the vCPU thread call bus_run_deferred() soon. */
+    void (*deferred)(void *opaque);
 };
 
 /* ---- bus
@@ -94,6 +99,24 @@ void bus_set_clock(struct bus *b, u64 (*fn)(void *opaque), void *opaque);
 void bus_run_timers(struct bus *b);
 /* Deadline of the earliest armed timer, or 0. Lock held. */
 u64 bus_next_deadline(struct bus *b);
+
+/* ---- DMA and work for the vCPU thread
+ * ---------------------------------------------------------------------------- */
+
+/* Guest-physical memory is watched by structures that belong to the vCPU thread, so devices touch it on that
+ * thread only: in port accesses, or in a deferred call. Lock held. Without a machine, reads give all ones. */
+void bus_mem_read(struct bus *b, u64 gpa, void *buf, u64 len);
+void bus_mem_write(struct bus *b, u64 gpa, const void *buf, u64 len);
+/* A piece of work for the vCPU thread, embedded in its owner; queued at most once at a time. */
+struct bus_work {
+    void (*fn)(void *opaque);
+    void *opaque;
+    struct bus_work *next;
+    bool queued;
+};
+void bus_defer(struct bus *b, struct bus_work *w); /* lock held, any thread */
+void bus_cancel(struct bus *b, struct bus_work *w);
+void bus_run_deferred(struct bus *b); /* takes the lock; on the vCPU thread */
 
 /* ---- character back ends
  * ------------------------------------------------------------------------------------------- */

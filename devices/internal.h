@@ -49,6 +49,7 @@ struct bus {
     void *ack_opaque[16];
     u8 a20;
     struct chardev *stdio;
+    struct bus_work *work, **work_tail; /* queue of bus_defer() */
 };
 
 /* event.c */

@@ -8,8 +8,8 @@
  * dwords; with bit 31 of the address clear they go to the ISA side too, which is empty. Functions that do not
  * exist read all ones.
  *
- * The host bridge is configuration space only: its PAM and SMRAM registers can be stored, and act on nothing
- * until the memory side asks for them.
+ * The host bridge is configuration space only: its PAM and SMRAM registers act through a hook of the machine,
+ * which owns the memory map.
  *
  * Invariants:
  *  - a guest changes only bits in wmask (and clears those in w1c); everything else of config[] is the
@@ -29,6 +29,10 @@ struct pci {
     u8 reset_control;
     struct pci_dev *fn[256];
     struct pci_dev host;
+    void (*router)(void *opaque, u8 devfn, int pin, int level);
+    void *router_opaque;
+    void (*pam)(void *opaque, const u8 *config);
+    void *pam_opaque;
 };
 
 /* ---- functions ---- */
@@ -39,6 +43,8 @@ void pci_set_id(struct pci_dev *d, u16 vendor, u16 device, u16 class, u8 revisio
     memcpy(d->config + PCI_DEVICE, &device, 2);
     memcpy(d->config + PCI_CLASS, &class, 2);
     d->config[PCI_REVISION] = revision;
+    /* Firmware knows by the subsystem IDs that it runs in a virtual machine with fw_cfg. */
+    memcpy(d->config + PCI_SUBSYSTEM, "\xf4\x1a\x00\x11", 4);
 }
 
 void pci_set_bar(struct pci_dev *d, int n, u32 size, u8 type)
@@ -209,6 +215,8 @@ static void host_written(void *opaque, int reg, int size)
         *smram &= ~D_OPEN;
         p->host.wmask[SMRAM] = 0;
     }
+    if (p->pam && ((reg < 0x60 && reg + size > 0x59) || (reg <= SMRAM && reg + size > SMRAM)))
+        p->pam(p->pam_opaque, p->host.config);
 }
 
 static void host_init(struct pci *p)
@@ -232,6 +240,8 @@ static void host_reset(struct pci *p)
         p->host.config[host_regs[i].reg] = host_regs[i].reset;
         p->host.wmask[host_regs[i].reg] = host_regs[i].wmask;
     }
+    if (p->pam)
+        p->pam(p->pam_opaque, p->host.config);
 }
 
 /* ---- life ---- */
@@ -278,6 +288,30 @@ int pci_add(struct bus *b, struct pci_dev *d)
     fn_reset(d);
     bus_unlock(b);
     return 0;
+}
+
+void pci_set_intx(struct bus *b, struct pci_dev *d, int pin, int level)
+{
+    struct pci *p = pci_of(b);
+    if (p->router)
+        p->router(p->router_opaque, d->devfn, pin, level);
+}
+
+void pci_set_router(struct bus *b, void (*fn)(void *opaque, u8 devfn, int pin, int level), void *opaque)
+{
+    struct pci *p = pci_of(b);
+    p->router = fn;
+    p->router_opaque = opaque;
+}
+
+void pci_set_pam_hook(struct bus *b, void (*fn)(void *opaque, const u8 *config), void *opaque)
+{
+    struct pci *p = pci_of(b);
+    bus_lock(b);
+    p->pam = fn;
+    p->pam_opaque = opaque;
+    fn(opaque, p->host.config);
+    bus_unlock(b);
 }
 
 int pci_create(struct bus *b)

@@ -8,16 +8,18 @@
 
 #include "devices/devices.h"
 
-#define PCI_VENDOR     0x00
-#define PCI_DEVICE     0x02
-#define PCI_COMMAND    0x04
-#define PCI_STATUS     0x06
-#define PCI_REVISION   0x08
-#define PCI_CLASS_PROG 0x09
-#define PCI_CLASS      0x0a
-#define PCI_BAR0       0x10
-#define PCI_INT_LINE   0x3c
-#define PCI_INT_PIN    0x3d
+#define PCI_VENDOR      0x00
+#define PCI_DEVICE      0x02
+#define PCI_COMMAND     0x04
+#define PCI_STATUS      0x06
+#define PCI_REVISION    0x08
+#define PCI_CLASS_PROG  0x09
+#define PCI_CLASS       0x0a
+#define PCI_HEADER_TYPE 0x0e
+#define PCI_BAR0        0x10
+#define PCI_SUBSYSTEM   0x2c
+#define PCI_INT_LINE    0x3c
+#define PCI_INT_PIN     0x3d
 
 #define PCI_CMD_IO  1
 #define PCI_CMD_MEM 2
@@ -52,6 +54,13 @@ struct pci_dev {
 int pci_add(struct bus *b, struct pci_dev *d);
 /* Declares BAR n; before pci_add(). */
 void pci_set_bar(struct pci_dev *d, int n, u32 size, u8 type);
+/* INTA#-INTD# (pin 0-3) of a function, a level: the device calls it only when it changes. Lock held. */
+void pci_set_intx(struct bus *b, struct pci_dev *d, int pin, int level);
+/* Who takes INTx to the interrupt controller (the south bridge). */
+void pci_set_router(struct bus *b, void (*fn)(void *opaque, u8 devfn, int pin, int level), void *opaque);
+/* Called when the host bridge's PAM (59h-5Fh) or SMRAM (72h) registers may have changed; config is its
+ * configuration space. Also called at once. Lock held. */
+void pci_set_pam_hook(struct bus *b, void (*fn)(void *opaque, const u8 *config), void *opaque);
 /* Fills the identification registers; class is base << 8 | sub. */
 void pci_set_id(struct pci_dev *d, u16 vendor, u16 device, u16 class, u8 revision);
 

@@ -75,7 +75,7 @@ static int load_bios(struct vm *vm, struct firmware *f)
     static const char *const defaults[] = {"/usr/share/seabios/bios-256k.bin",
                                            "/usr/share/qemu/bios-256k.bin",
                                            "/usr/local/share/qemu/bios-256k.bin"};
-    struct boot b = {0};
+    struct boot b = {.ram.size = 16 * MiB}; /* what a file may hold */
     const char *path = vm->cfg.bios;
     u8 *image;
     u64 size = 0;
@@ -108,7 +108,7 @@ static void add_option_rom(struct vm *vm, struct fwcfg *fw, const char *item, co
 {
     static const char *const dirs[] = {"/usr/share/seabios", "/usr/share/qemu", "/usr/share/vgabios"};
     for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
-        struct boot b = {0};
+        struct boot b = {.ram.size = 16 * MiB}; /* what a file may hold */
         char path[256];
         u8 *image;
         u64 size;

@@ -92,6 +92,7 @@ static int create_monitor(struct vm *vm)
         return 0;
     struct monitor_config mc = {
         .tcache_bytes = cfg->tcache_bytes,
+        .windows_always = cfg->windows_always,
         .count = cfg->stats,
         .dump = cfg->dump,
         .dump_lo = cfg->dump_lo,

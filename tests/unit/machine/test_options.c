@@ -219,7 +219,9 @@ static void ours(void **state)
 
 static void unknown_options(void **state)
 {
-    bad("", "no kernel given: use -kernel FILE");
+    ok(""); /* the firmware looks for something to boot */
+    bad("-kernel k -bios b", "exclude each other");
+    bad("-append x", "need -kernel");
     bad("-kernal k", "did you mean '--kernel'");
     bad("--no-rebot", "did you mean '--no-reboot'");
     bad("--engin=bt", "did you mean '--engine'");
