@@ -9,6 +9,7 @@
     X(chain, "chain fragments with direct jumps within a page")                                                    \
     X(xpage, "chain fragments across pages with a checked jump")                                                   \
     X(ibtc, "look indirect branch targets up in translated code")                                                  \
+    X(ras, "guest calls and returns as host calls and returns, for the host's return prediction")                      \
     X(superblock, "continue a unit past conditional branches")                                                     \
     X(flags, "skip saving flags that are dead or already saved")                                                   \
     X(inline_sens, "inline sequences for cli, sti, pushf and friends")                                             \

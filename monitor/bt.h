@@ -7,7 +7,8 @@
 #include "monitor/monitor.h"
 #include "tcache/tcache.h"
 
-#define CTX_CACHE 256
+#define CTX_CACHE 128
+#define RET_STACK (64 * 1024u) /* host bytes of a return stack, its guard page at the low end included */
 #define VIEW_SLOTS 4096
 
 struct ibtc_entry {
@@ -15,11 +16,12 @@ struct ibtc_entry {
     u64 host;
 };
 
-/* A context: everything besides eip that an indirect branch's target depends on. */
+/* A context: everything besides eip that an indirect branch's target depends on; and its return stack. */
 struct ctx {
     u64 base;
     u32 mode, cs_base, cs_limit, epoch;
-    u64 salt;
+    u64 salt; /* 0: unused */
+    u64 rsp;  /* while another context is current */
 };
 
 struct bt {
@@ -29,7 +31,8 @@ struct bt {
     struct monitor_config cfg;
     struct ibtc_entry *ibtc;
     struct ctx ctx[CTX_CACHE];
-    struct ctx cur;
+    struct ctx *cur;       /* NULL: to be selected */
+    u8 *ret_stacks;        /* CTX_CACHE of them */
     u64 next_salt;
     u32 epoch[VIEW_SLOTS]; /* per view: bumped when one of its exec-table entries goes away */
     pthread_t thread;

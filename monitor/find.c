@@ -48,7 +48,7 @@ static void forget_branches(struct bt *b)
         b->ibtc[n].tag = 0;
     for (u32 n = 0; n < CTX_CACHE; n++)
         b->ctx[n].salt = 0;
-    b->cur.salt = 0;
+    b->cur = NULL;
 }
 
 void bt_flush(struct vcpu *v)

@@ -33,7 +33,7 @@ _Static_assert(offsetof(struct seg, base) == VO_SEG_BASE, "abi.h");
 _Static_assert(offsetof(struct seg, limit) == VO_SEG_LIMIT, "abi.h");
 _Static_assert(offsetof(struct vcpu, bt) == VO_BT, "abi.h");
 
-extern const u8 th_read_miss[], th_write_miss[], th_slow[], th_exec[], th_lookup[], th_link[], th_intr[];
+extern const u8 th_read_miss[], th_write_miss[], th_slow[], th_exec[], th_lookup[], th_link[], th_intr[], th_ibranch[], th_underflow[];
 
 static u64 view_base(const struct vcpu *v)
 {
@@ -55,7 +55,17 @@ static u32 *view_epoch(struct bt *b, u64 base)
     return &b->epoch[(base >> 33) & (VIEW_SLOTS - 1)];
 }
 
-/* Makes r14 and the salt match the current view, mode and code segment. */
+/* The empty return stack of a context: one entry, which is never popped. */
+static u64 ret_stack_bottom(struct bt *b, const struct ctx *c)
+{
+    u8 *stack = b->ret_stacks + (u64)(c - b->ctx) * RET_STACK;
+    u64 *bottom = (u64 *)(stack + RET_STACK - 64);
+
+    *bottom = (u64)(uintptr_t)th_underflow;
+    return (u64)(uintptr_t)bottom;
+}
+
+/* Makes r14, the salt and the return stack match the current view, mode and code segment. */
 static void select_context(struct vcpu *v)
 {
     struct bt *b = bt_of(v);
@@ -72,17 +82,22 @@ static void select_context(struct vcpu *v)
         __asm__ volatile("wrgsbase %0" : : "r"(base)); /* unprivileged where HWCAP2_FSGSBASE says so */
         b->gs = base;
     }
-    if (likely(b->cur.salt && b->cur.base == k.base && b->cur.mode == k.mode && b->cur.cs_base == k.cs_base &&
-               b->cur.cs_limit == k.cs_limit && b->cur.epoch == k.epoch))
+    c = b->cur;
+    if (likely(c && c->base == k.base && c->mode == k.mode && c->epoch == k.epoch && c->cs_base == k.cs_base &&
+               c->cs_limit == k.cs_limit))
         return;
+    if (c)
+        c->rsp = v->bt[BT_RSP];
     c = &b->ctx[(u32)((base >> 33) * 31 + (k.mode ^ k.mode >> 7) + k.cs_base) % CTX_CACHE];
     if (!c->salt || c->base != k.base || c->mode != k.mode || c->cs_base != k.cs_base ||
         c->cs_limit != k.cs_limit || c->epoch != k.epoch) {
         *c = k;
         c->salt = (b->next_salt += 1ull << 32);
+        c->rsp = ret_stack_bottom(b, c);
     }
-    b->cur = *c;
+    b->cur = c;
     v->bt[BT_SALT] = c->salt;
+    v->bt[BT_RSP] = c->rsp;
 }
 
 static void exec_removed(void *opaque, u64 base, u32 page)
@@ -479,6 +494,7 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
     static const u8 *const thunks[TH_COUNT_] = {
         [TH_READ_MISS] = th_read_miss, [TH_WRITE_MISS] = th_write_miss, [TH_SLOW] = th_slow, [TH_EXEC] = th_exec,
         [TH_LOOKUP] = th_lookup,       [TH_LINK] = th_link,             [TH_INTR] = th_intr,
+        [TH_IBRANCH] = th_ibranch,
     };
     struct mem_watcher w = {.written = bt_code_written, .flags = MEMW_CODE};
     struct bt *b = mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -493,6 +509,13 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
     b->ibtc = mmap(NULL, IBTC_ENTRIES * sizeof(*b->ibtc), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (b->ibtc == MAP_FAILED)
         return -errno;
+    b->ret_stacks = mmap(NULL, (u64)CTX_CACHE * RET_STACK, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (b->ret_stacks == MAP_FAILED)
+        return -errno;
+    for (u32 n = 0; n < CTX_CACHE; n++)
+        if (mprotect(b->ret_stacks + (u64)n * RET_STACK, PAGE_SIZE, PROT_NONE) < 0)
+            return -errno;
     b->tc = tcache_create(cfg->tcache_bytes ? cfg->tcache_bytes : 32 * MiB, 1ull << 20, &err);
     if (!b->tc)
         return err;
@@ -518,6 +541,7 @@ void monitor_destroy(struct vcpu *v)
     shadow_set_exec_hook(v, NULL, NULL);
     v->tc = NULL;
     tcache_destroy(b->tc);
+    munmap(b->ret_stacks, (u64)CTX_CACHE * RET_STACK);
     munmap(b->ibtc, IBTC_ENTRIES * sizeof(*b->ibtc));
     munmap(b, sizeof(*b));
 }

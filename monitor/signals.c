@@ -12,6 +12,8 @@
  *                   is intact because sequences change nothing before their last faulting step; the interpreter then
  *                   finds out what the guest sees.
  *
+ *                   A call at the end of the return stack starts it anew.
+ *
  * Anything else is our own bug: default action. The handlers only read immutable parts of the cache, so they are async-signal-safe.
  */
 #include <errno.h>
@@ -131,6 +133,12 @@ static void on_fault(int sig, siginfo_t *si, void *ctx)
     }
     if (v && v->tc && sig != SIGTRAP && in_code(v, pc)) {
         struct bt *b = bt_of(v);
+        u64 depth = (u64)(uintptr_t)si->si_addr - (u64)(uintptr_t)b->ret_stacks;
+        if (sig == SIGSEGV && depth < (u64)CTX_CACHE * RET_STACK) {
+            /* A call overflowed the return stack: forget what is on it. */
+            g[REG_RSP] = (greg_t)(uintptr_t)(b->ret_stacks + depth / RET_STACK * RET_STACK + RET_STACK - 64);
+            return;
+        }
         const struct fragment *f = tcache_find_host(b->tc, pc);
         if (f) {
             u32 k = find_insn(f, (u32)(pc - fragment_host(b->tc, f)));

@@ -10,6 +10,7 @@
 #include "translator/abi.h"
 
         .text
+        .globl  th_ibranch, th_underflow
         .globl  bt_enter, bt_leave_async, bt_leave_fault, bt_thunks_start, bt_thunks_end
 
         .macro  SAVE
@@ -21,6 +22,8 @@
         movl    %ebp, (VO_GPR + 20)(%r15)
         movl    %esi, (VO_GPR + 24)(%r15)
         movl    %edi, (VO_GPR + 28)(%r15)
+        movq    %rsp, BT_OFF(BT_RSP)(%r15)
+        movq    BT_OFF(BT_HOSTRSP)(%r15), %rsp
         pushfq
         popq    %rax
         andl    $0xcd5, %eax
@@ -86,13 +89,16 @@ bt_resume:
         movl    (VO_GPR + 24)(%r15), %esi
         movl    (VO_GPR + 28)(%r15), %edi
         movl    (VO_GPR + 0)(%r15), %eax
+        movq    BT_OFF(BT_RSP)(%r15), %rsp
         jmp     *BT_OFF(BT_RESUME)(%r15)
 
         /* The signal handler has saved the guest's state and sends us here. */
 bt_leave_fault:
+        movq    %rsp, BT_OFF(BT_RSP)(%r15)
         movl    $2, %eax
         jmp     bt_leave
 bt_leave_async:
+        movq    %rsp, BT_OFF(BT_RSP)(%r15)
 bt_leave_kick:
         movl    $1, %eax
 bt_leave:
@@ -128,6 +134,27 @@ th_write_miss:
         testl   %eax, %eax
         jz      bt_resume
         jmp     bt_leave
+
+        /* The bottom of a return stack: stays where it is. */
+        .p2align 4
+th_underflow:
+        leaq    -8(%rsp), %rsp
+        /* Branch to guest eip r8d through the branch cache, flags untouched. */
+th_ibranch:
+        movzwl  %r8w, %r9d
+        leal    (%r9, %r9), %r9d
+        movq    BT_OFF(BT_IBTC)(%r15), %r10
+        leaq    (%r10, %r9, 8), %r10
+        movq    %rcx, %r11
+        movq    (%r10), %rcx
+        movq    BT_OFF(BT_SALT)(%r15), %r9
+        leaq    (%rcx, %r8), %rcx
+        leaq    (%rcx, %r9), %rcx
+        jrcxz   1f
+        movq    %r11, %rcx
+        jmp     th_lookup
+1:      movq    %r11, %rcx
+        jmp     *8(%r10)
 
         THUNK   th_slow, co_slow
         THUNK   th_exec, co_exec

@@ -9,7 +9,9 @@
  *   r14                           base of the current address-space view (tables below it, window above it)
  *   r15                           struct vcpu
  *   r8-r11                        scratch within one guest instruction
- *   rsp                           the vCPU thread's stack, 16-byte aligned
+ *   rsp                           the return stack: one host return address a guest call, so that the CPU predicts guest
+ *                                 returns. It belongs to the current context (view, mode, code segment); its bottom entry leads
+ *                                 to th_underflow. Thunks switch to the C stack.
  *   EFLAGS                        guest arithmetic flags and DF (flags state HOST)
  *   x87/MMX/SSE                   the guest's
  *
@@ -45,6 +47,7 @@
 #define BT_COUNT   6  /* retired guest instructions (only with counting on) */
 #define BT_RETRY   7  /* start of the instruction whose lookup missed */
 #define BT_THUNK0  8  /* first thunk address */
+#define BT_RSP     41 /* rsp of the return stack while C code runs */
 #define BT_LEFT    40 /* exact counting: instructions that may still start before TH_INTR is called */
 
 /* Thunks: jmp [r15 + BT_OFF(BT_THUNK0 + n)]. r8-r11 carry arguments, see monitor/thunks.S. */
@@ -55,7 +58,8 @@
 #define TH_LOOKUP     4 /* r8d target eip: find or translate, fill the branch cache */
 #define TH_LINK       5 /* r8d target eip, r9d link number: find or translate, chain */
 #define TH_INTR       6 /* r9d eip: an interrupt is pending and IF is set */
-#define TH_COUNT_     7
+#define TH_IBRANCH    7 /* r8d target eip: like TH_LOOKUP, but looks in the branch cache first */
+#define TH_COUNT_     8
 
 /* IBTC geometry: indexed by the low 16 bits of the target eip. */
 #define IBTC_ENTRIES 65536

@@ -61,13 +61,12 @@ static bool branch_op(struct xl *x, const struct insn *i, struct cls c)
     case ACT_CALL:
         if (!target_ok(x, target) || !push_const(x, next_eip(x, i), n))
             return false;
-        exit_direct(x, target);
-        x->done = true;
+        exit_call(x, target);
         return true;
     case ACT_JMP_IND:
         if (!indirect_ok(x, n) || !load_target(x, i))
             return false;
-        exit_indirect(x);
+        exit_indirect(x, false);
         return true;
     case ACT_CALL_IND:
         if (!indirect_ok(x, n) || !seg_inline(x, S_SS, true) || !load_target(x, i))
@@ -75,13 +74,13 @@ static bool branch_op(struct xl *x, const struct insn *i, struct cls c)
         e_rm(e, 0, 0x89, R8, R15, -1, 1, BT_OFF(BT_TMP));
         push_const(x, next_eip(x, i), n);
         e_rm(e, 0, 0x8b, R8, R15, -1, 1, BT_OFF(BT_TMP));
-        exit_indirect(x);
+        exit_indirect(x, true);
         return true;
     case ACT_RET:
         if (!indirect_ok(x, n) || !pop_value(x, n))
             return false;
         sp_add(x, (i32)(n + (i->opcode == 0xc2 ? i->imm & 0xffff : 0)));
-        exit_indirect(x);
+        exit_return(x);
         return true;
     case ACT_LOOP:
         if (i->adsize != 4 || !target_ok(x, target))

@@ -128,6 +128,12 @@ static inline u32 e_jmp(struct emit *e)
     e32(e, 0);
     return e->pos - 4;
 }
+static inline u32 e_call(struct emit *e)
+{
+    e8(e, 0xe8);
+    e32(e, 0);
+    return e->pos - 4;
+}
 static inline u32 e_jcc(struct emit *e, int cc)
 {
     e8(e, 0x0f);

@@ -17,6 +17,22 @@
  *
  * That is what makes chains safe across address spaces and demand paging without flushing anything on CR3 loads. Flags
  * survive it, so exits need no knowledge of the target's liveness.
+ *
+ * Calls are host calls, so that the host predicts their returns. A guest ret pops the guest's return address into r8d and does a
+ * host ret, which lands behind the host call of some call site; the landing goes on only if r8d is the address that its own call
+ * pushed, and otherwise looks r8d up like any indirect branch:
+ *
+ *      call target
+ *      mov  r11, rcx
+ *      lea  ecx, [r8 - return address]
+ *      jrcxz same
+ *      mov  rcx, r11
+ *      jmp  [TH_IBRANCH]
+ *  same: mov rcx, r11
+ *      (direct exit to the return address)
+ *
+ * The host's return stack belongs to one context (address-space view, mode, code segment; monitor/run.c), so a landing never runs
+ * with other rights or another address space than its call did.
  */
 #include "shadowpt/shadowpt.h"
 #include "translator/xl.h"
@@ -113,11 +129,11 @@ static u32 link_new(struct xl *x, u32 target, u32 patch, u32 expect)
 }
 
 /* The checked jump to another page; its two ways to fail share the link's stub. */
-static void emit_xpage(struct xl *x, u32 target)
+static void emit_xpage(struct xl *x, u32 target, bool call)
 {
     struct emit *e = &x->e;
     u32 page = (target + x->env->cs_base) >> PAGE_SHIFT;
-    u32 same, miss, expect, n;
+    u32 same, miss, expect, n, landing = 0;
 
     e_mov_rr64(e, R11, RCX);
     e_rm(e, 0, 0x8b, RCX, R14, -1, 1, (i32)(page * 4) - (i32)SPACE_XT_OFF);
@@ -127,11 +143,15 @@ static void emit_xpage(struct xl *x, u32 target)
     expect = e->pos - 4;
     same = e_jrcxz(e);
     e_mov_rr64(e, RCX, R11);
-    miss = e_jmp(e);
+    miss = call ? e_call(e) : e_jmp(e);
+    if (call)
+        landing = e_jmp(e);
     e_fix8(e, same, e->pos);
     e_mov_rr64(e, RCX, R11);
-    n = link_new(x, target, e_jmp(e), expect);
+    n = link_new(x, target, call ? e_call(e) : e_jmp(e), expect);
     stub_add(x, STUB_LINK, miss, 0, 0, n);
+    if (call)
+        e_fix32(e, landing, e->pos);
 }
 
 void exit_direct(struct xl *x, u32 target)
@@ -145,7 +165,54 @@ void exit_direct(struct xl *x, u32 target)
     else if (same_page(x, target))
         link_new(x, target, e_jmp(&x->e), 0);
     else
-        emit_xpage(x, target);
+        emit_xpage(x, target, false);
+}
+
+/* Behind a host call: guest ret came here with the address that it popped in r8d. */
+static void emit_landing(struct xl *x)
+{
+    struct emit *e = &x->e;
+    u32 ret = next_eip(x, &x->u->insns[x->k]), same;
+
+    e_mov_rr64(e, R11, RCX);
+    e_lea32(e, RCX, R8, -1, 1, -(i32)ret);
+    same = e_jrcxz(e);
+    e_mov_rr64(e, RCX, R11);
+    jmp_thunk(e, TH_IBRANCH);
+    e_fix8(e, same, e->pos);
+    e_mov_rr64(e, RCX, R11);
+    x->fs = FS_HOST;
+    exit_direct(x, ret);
+    x->done = true;
+}
+
+void exit_call(struct xl *x, u32 target)
+{
+    /* `call next` only wants to know its own address: no ret will ever match it */
+    if (!(x->env->opts & OPT(ras)) || target == next_eip(x, &x->u->insns[x->k])) {
+        exit_direct(x, target);
+        x->done = true;
+        return;
+    }
+    fl_host(x);
+    count_flush(x);
+    if (same_page(x, target))
+        link_new(x, target, e_call(&x->e), 0);
+    else
+        emit_xpage(x, target, true);
+    emit_landing(x);
+}
+
+void exit_return(struct xl *x)
+{
+    if (!(x->env->opts & OPT(ras))) {
+        exit_indirect(x, false);
+        return;
+    }
+    fl_host(x);
+    count_flush(x);
+    e8(&x->e, 0xc3); /* ret */
+    x->done = true;
 }
 
 void exit_cond(struct xl *x, int cc, u32 target)
@@ -164,9 +231,12 @@ void exit_cond(struct xl *x, int cc, u32 target)
     }
 }
 
-void exit_indirect(struct xl *x)
+void exit_indirect(struct xl *x, bool call)
 {
     struct emit *e = &x->e;
+    u32 miss, landing = 0;
+
+    call = call && (x->env->opts & OPT(ras)) && (x->env->opts & OPT(ibtc));
 
     count_flush(x);
     x->done = true;
@@ -186,7 +256,7 @@ void exit_indirect(struct xl *x)
     if (x->fs == FS_SAVED) {
         e_rr(e, 1, 0x03, R9, R8);               /* add r9, r8 */
         e_rm(e, 1, 0x03, R9, R10, -1, 1, 0);    /* add r9, [r10]: the tag is -(eip + salt) */
-        stub_add(x, STUB_IND_MISS, e_jcc(e, 5), 0, 0, 0);
+        miss = e_jcc(e, 5);
         fl_emit_restore(e);
     } else {
         u32 hit;
@@ -196,12 +266,17 @@ void exit_indirect(struct xl *x)
         e_lea64(e, RCX, RCX, R9, 1, 0);
         hit = e_jrcxz(e);
         e_mov_rr64(e, RCX, R11);
-        jmp_thunk(e, TH_LOOKUP);
+        miss = e_jmp(e);
         e_fix8(e, hit, e->pos);
         e_mov_rr64(e, RCX, R11);
     }
-    e_rm(e, 0, 0xff, 4, R10, -1, 1, 8); /* jmp [r10 + 8] */
+    e_rm(e, 0, 0xff, call ? 2 : 4, R10, -1, 1, 8); /* call or jmp [r10 + 8] */
+    if (call)
+        landing = e->pos;
+    stub_add(x, STUB_IND_MISS, miss, 0, 0, landing);
     x->fs = FS_HOST;
+    if (call)
+        emit_landing(x);
 }
 
 void exit_exec(struct xl *x, const struct insn *i)
@@ -284,7 +359,7 @@ static void stub_emit(struct xl *x, u32 n)
         jmp_thunk(e, TH_SLOW);
         break;
     case STUB_XPAGE:
-        emit_xpage(x, s->link); /* adds LINK stubs, emitted later by the same loop */
+        emit_xpage(x, s->link, false); /* adds LINK stubs, emitted later by the same loop */
         break;
     case STUB_LINK: {
         struct unit_link *l = &x->u->links[s->link];
@@ -300,6 +375,11 @@ static void stub_emit(struct xl *x, u32 n)
     case STUB_IND_MISS:
         if (s->saved)
             fl_emit_restore(e);
+        if (s->link) { /* push the landing as the call would have */
+            u32 over = e_call(e);
+            e_fix32(e, e_jmp(e), s->link);
+            e_fix32(e, over, e->pos);
+        }
         jmp_thunk(e, TH_LOOKUP);
         break;
     }

@@ -70,7 +70,15 @@ struct fixup {
     u8 insn;   /* target: start of this instruction's code (n_insns: the end of the unit) */
 };
 
-enum stub_kind { STUB_MISS_R, STUB_MISS_W, STUB_MISALIGNED, STUB_SLOW, STUB_XPAGE, STUB_LINK, STUB_IND_MISS };
+enum stub_kind {
+    STUB_MISS_R,
+    STUB_MISS_W,
+    STUB_MISALIGNED,
+    STUB_SLOW,
+    STUB_XPAGE,
+    STUB_LINK,
+    STUB_IND_MISS, /* link = where an indirect call's landing is, 0: a jump */
+};
 
 struct stub {
     u8 kind;
@@ -164,7 +172,9 @@ void seg_apply(struct xl *x, int seg, u32 size, bool write);
 /* ---- exits (exits.c) ---- */
 void exit_direct(struct xl *x, u32 target);          /* jmp to a guest eip */
 void exit_cond(struct xl *x, int cc, u32 target);    /* jcc to a guest eip */
-void exit_indirect(struct xl *x);                    /* r8d = guest eip */
+void exit_indirect(struct xl *x, bool call);         /* r8d = guest eip; call: of a call, which returns behind it */
+void exit_call(struct xl *x, u32 target);            /* direct call: the return address is on the guest's stack already */
+void exit_return(struct xl *x);                      /* r8d = guest eip that was popped */
 void exit_exec(struct xl *x, const struct insn *i);  /* callout; falls through in flags state HOST */
 void exit_intr_check(struct xl *x);                  /* after sti and one more instruction */
 void jump_insn(struct xl *x, u32 at, u32 insn);      /* rel32 at `at` goes to an instruction of the unit */
