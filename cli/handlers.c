@@ -487,6 +487,31 @@ HANDLER(set_dump)
     return CLI_OK;
 }
 
+HANDLER(set_verify)
+{
+    c->cfg.verify = true;
+    return CLI_OK;
+}
+
+HANDLER(set_lockstep)
+{
+    c->cfg.lockstep = true;
+    c->cfg.opts &= ~OPT(flags); /* dead flags are not exact at boundaries */
+    return CLI_OK;
+}
+
+HANDLER(set_record)
+{
+    c->cfg.record = val;
+    return CLI_OK;
+}
+
+HANDLER(set_replay)
+{
+    c->cfg.replay = val;
+    return CLI_OK;
+}
+
 HANDLER(set_log_items)
 {
     const char *bad;

@@ -181,6 +181,8 @@ struct cpu_ops {
      * and data pointers (0 if the host does not record them). If host_ip lies in translated code, sets v->fpu_ip, fpu_cs,
      * fpu_dp, fpu_ds and fpu_op for the guest instruction that it belongs to. May be NULL. */
     void (*fpu_env)(struct vcpu *v, u64 host_ip, u64 host_dp);
+    /* The time stamp counter as the guest reads it; NULL: the host's plus v->tsc_offset. */
+    u64 (*tsc)(struct vcpu *v);
 };
 
 /* v->mode: everything that the meaning of a piece of code depends on besides its bytes and address. */
@@ -303,6 +305,7 @@ struct vcpu {
     u8 fpu_ferr;         /* CR0.NE = 0: FERR# is asserted (IRQ 13 was raised through ops->ferr) */
     struct cpu_fault fault_chain[4]; /* after a triple fault: the origin, the pair that made #DF, what #DF raised */
     u8 fpu_ignne;        /* IGNNE# is asserted: set by the board when port F0h is written while fpu_ferr, cleared with it */
+    u32 rep_limit;       /* 0, or how many iterations of a rep one step may do */
 };
 
 /* ---- flags ---------------------------------------------------------------------------------------------------- */

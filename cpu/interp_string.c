@@ -20,11 +20,13 @@
 
 static inline u32 rep_budget(const struct vcpu *v)
 {
+    if (unlikely(v->rep_limit))
+        return v->rep_limit;
     return v->mode & MODE_STEP ? 1 : REP_BUDGET;
 }
 static inline bool rep_fast(const struct vcpu *v)
 {
-    return (v->opts & OPT(string)) && !(v->mode & MODE_STEP) && !(v->aflags & FL_DF);
+    return (v->opts & OPT(string)) && !(v->mode & MODE_STEP) && !v->rep_limit && !(v->aflags & FL_DF);
 }
 
 /* Bytes from offset off to where the page or the 16-bit address space ends, at most max. */

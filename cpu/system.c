@@ -11,6 +11,8 @@
 
 u64 cpu_tsc(struct vcpu *v)
 {
+    if (unlikely(v->ops->tsc))
+        return v->ops->tsc(v);
     return __builtin_ia32_rdtsc() + v->tsc_offset;
 }
 

@@ -7,10 +7,12 @@
  * Destruction is the reverse. Every failure is reported here or below with a message for the user;
  * machine_create() then returns NULL and leaves nothing.
  */
+#include "machine/lockstep.h"
 #include "machine/vm.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -62,8 +64,13 @@ static int create_cpu(struct vm *vm)
         error_report("unknown CPU model '%s': -cpu help lists them", vm->cfg.cpu);
         return -EINVAL;
     }
-    vm->cpu = cpu_create(model, &wiring_cpu_ops, vm->cfg.opts);
+    const struct cpu_ops *ops = vm->follower ? &follow_ops : vm->inputs ? &wiring_recorded_ops : &wiring_cpu_ops;
+    vm->cpu = cpu_create(model, ops, vm->cfg.opts);
     vm->cpu->vm = vm;
+    if (vm->follower) {
+        vm->cpu->vm = vm->follower;
+        *vm->follower = (struct follower){.v = vm->cpu, .q = vm->inputs, .show = true};
+    }
     bug_set_dumper(dump_on_bug, vm);
     int err = shadow_create(vm->cpu, vm->mem, vm->cfg.max_spaces ? vm->cfg.max_spaces : DEFAULT_MAX_SPACES);
     if (err) {
@@ -77,6 +84,45 @@ static int create_cpu(struct vm *vm)
     if (vm->cfg.audit_shadow)
         shadow_set_audit(vm->cpu, true);
     return 0;
+}
+
+/* What a run depends on besides its inputs. The command line and images are the user's business. */
+static void machine_identity(const struct vm *vm, char text[55])
+{
+    snprintf(text, 55, "%s %lluM", vm->cfg.cpu, (unsigned long long)(vm->cfg.ram_bytes / MiB));
+}
+
+/* --lockstep, --record, --replay: the queue of inputs and its file. */
+static int create_inputs(struct vm *vm)
+{
+    struct machine_config *cfg = &vm->cfg;
+    char text[55];
+    int err = 0;
+    if (!cfg->lockstep && !cfg->record && !cfg->replay)
+        return 0;
+    if (!cfg->kernel) {
+        error_report("--lockstep, --record and --replay need -kernel: firmware and drives are not followed yet");
+        return -EINVAL;
+    }
+    if (cfg->engine != ENGINE_BT && !cfg->replay) {
+        error_report("--lockstep and --record need --engine=bt, which counts instructions");
+        return -EINVAL;
+    }
+    if (cfg->replay && (cfg->lockstep || cfg->record)) {
+        error_report("--replay excludes --lockstep and --record: a replay is compared with the recorded run");
+        return -EINVAL;
+    }
+    vm->inputs = calloc(1, sizeof(*vm->inputs));
+    vm->follower = cfg->replay ? calloc(1, sizeof(*vm->follower)) : NULL;
+    if (!vm->inputs || inputs_init(vm->inputs) || (cfg->replay && !vm->follower))
+        return -ENOMEM;
+    machine_identity(vm, text);
+    if (cfg->record && (err = inputs_record(vm->inputs, cfg->record, text)))
+        error_report("--record: cannot write '%s': %s", cfg->record, strerror(-err));
+    if (cfg->replay && (err = inputs_replay(vm->inputs, cfg->replay, text)))
+        error_report("--replay: '%s': %s", cfg->replay,
+                     err == -EPROTO ? "not a log of this machine (-cpu and -m must be as recorded)" : strerror(-err));
+    return err ? -EINVAL : 0;
 }
 
 static int create_monitor(struct vm *vm)
@@ -97,6 +143,11 @@ static int create_monitor(struct vm *vm)
         .dump = cfg->dump,
         .dump_lo = cfg->dump_lo,
         .dump_hi = cfg->dump_hi,
+        .verify = cfg->verify,
+        .exact = vm->inputs != NULL,
+        .sync = cfg->lockstep ? lockstep_sync : NULL,
+        .due = replay_due,
+        .exact_opaque = vm,
         .symbol = report_symbol,
         .opaque = vm,
     };
@@ -106,6 +157,8 @@ static int create_monitor(struct vm *vm)
         return err;
     }
     vm->have_monitor = true;
+    if (cfg->lockstep && !(vm->lockstep = lockstep_create(vm)))
+        return -ENOMEM;
     return 0;
 }
 
@@ -122,6 +175,7 @@ struct vm *machine_create(const struct machine_config *cfg, int *status)
     pthread_cond_init(&vm->wake, NULL);
     vm->signal_fd = open_signals();
     int err = create_memory(vm);
+    err = err ? err : create_inputs(vm);
     err = err ? err : create_cpu(vm);
     if (!err)
         wiring_memory(vm);
@@ -143,6 +197,7 @@ void machine_destroy(struct vm *vm)
     bug_set_dumper(NULL, NULL);
     if (vm->started)
         bus_stop(vm->bus);
+    lockstep_destroy(vm->lockstep);
     if (vm->have_monitor)
         monitor_destroy(vm->cpu);
     if (vm->bus)
@@ -157,6 +212,10 @@ void machine_destroy(struct vm *vm)
         close(vm->signal_fd);
     firmware_destroy(vm);
     symbols_free(vm->symbols);
+    if (vm->inputs)
+        inputs_done(vm->inputs);
+    free(vm->inputs);
+    free(vm->follower);
     pthread_cond_destroy(&vm->wake);
     pthread_mutex_destroy(&vm->waker);
     free(vm);

@@ -36,6 +36,9 @@ struct machine_config {
     u32 max_spaces;          /* 0: default */
     const char *dump_symbol; /* instead of dump_lo, dump_hi: a function of the kernel; NULL: none */
     u16 debugcon_iobase;     /* 0: E9h */
+    bool verify;             /* check every fragment before it may run */
+    bool lockstep;           /* run the interpreter beside the translator and compare */
+    const char *record, *replay; /* file of inputs, or NULL */
     /* -- the whole PC; used when there is no kernel to load directly, or when there are drives -- */
     const char *bios; /* firmware image, NULL: SeaBIOS where it is installed */
     bool nographic;   /* the firmware's and text programs' console is the first serial port */
@@ -62,6 +65,7 @@ void machine_destroy(struct vm *vm);
 #define EXIT_USAGE        2 /* bad command line or image */
 #define EXIT_HOST         4 /* host failure: out of memory, I/O error */
 #define EXIT_TRIPLE_FAULT 6 /* guest triple fault, unless it was the deliberate reboot with an empty IDT */
+#define EXIT_DIFFERS      10 /* lockstep or replay: the runs differ */
 #define EXIT_HALTED       8 /* guest halted for good: hlt with interrupts off (not with -no-shutdown) */
 
 #endif

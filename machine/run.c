@@ -10,6 +10,7 @@
  * the wires; the waker sets a wire first and takes the mutex only if someone announced himself. Both use
  * sequentially consistent accesses, so either the sleeper sees the wire or the waker sees the sleeper.
  */
+#include "machine/lockstep.h"
 #include "machine/vm.h"
 
 #include <errno.h>
@@ -96,7 +97,10 @@ static int reset(struct vm *vm)
     v->intr_shadow = 0;
     if (vm->have_monitor)
         monitor_flush(v);
-    return machine_boot(vm);
+    int err = machine_boot(vm);
+    if (!err && vm->lockstep)
+        lockstep_reset(vm->lockstep);
+    return err;
 }
 
 /* A triple fault shuts the CPU down, and a PC's board answers with reset. Operating systems use that to
@@ -195,6 +199,11 @@ static void on_signal(void *opaque)
 int machine_run(struct vm *vm)
 {
     struct vcpu *v = vm->cpu;
+    if (vm->follower) {
+        int replayed = replay_run(vm);
+        report_stats(vm);
+        return replayed;
+    }
     if (vm->signal_fd >= 0)
         bus_watch_fd(vm->bus, vm->signal_fd, on_signal, vm);
     int err = bus_start(vm->bus);
@@ -207,6 +216,10 @@ int machine_run(struct vm *vm)
     cpu_fpu_park(v);
     bus_stop(vm->bus);
     vm->started = false;
+    if (vm->lockstep)
+        lockstep_finish(vm->lockstep);
+    if (vm->cfg.record)
+        record_input(vm, INPUT_END, 0, 0, follow_checksum(v));
     if (vm->cfg.audit_shadow) {
         shadow_audit(v);
         if (v->stats.shadow_audit_diffs) {

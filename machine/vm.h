@@ -32,6 +32,10 @@ struct vm {
     pthread_mutex_t waker;
     pthread_cond_t wake;
     u32 sleeping;
+    /* exact runs (machine/lockstep.h); NULL unless asked for */
+    struct inputs *inputs;     /* recorded, or to be replayed */
+    struct lockstep *lockstep;
+    struct follower *follower; /* replay: the CPU's source of input */
     struct firmware *firmware; /* NULL: the kernel is loaded directly */
     struct piix3 *piix3;
     struct piix4_pm *pm;
@@ -39,6 +43,7 @@ struct vm {
 
 /* machine/wiring.c: everything between the parts. */
 extern const struct cpu_ops wiring_cpu_ops;
+extern const struct cpu_ops wiring_recorded_ops; /* the same, time recorded */
 /* Creates the bus and all devices. Returns 0 or a negative errno after reporting it. */
 int wiring_devices(struct vm *vm);
 void wiring_memory(struct vm *vm); /* I/O gate */

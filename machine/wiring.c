@@ -7,6 +7,7 @@
  * (LIGHT). The bus's side (set_intr, request_*) is called with the bus lock held, from the vCPU thread or the
  * event thread.
  */
+#include "machine/lockstep.h"
 #include "machine/vm.h"
 
 #include <errno.h>
@@ -36,6 +37,8 @@ LIGHT static u32 cpu_io_in(struct vcpu *v, u16 port, int size)
     cpu_fpu_park(v);
     v->stats.io_in++;
     u32 val = bus_in(vm->bus, port, size);
+    if (unlikely(vm->inputs))
+        record_input(vm, INPUT_IN, port, size, val);
     take_requests(v, vm);
     return val;
 }
@@ -46,6 +49,8 @@ LIGHT static void cpu_io_out(struct vcpu *v, u16 port, int size, u32 val)
     cpu_fpu_park(v);
     v->stats.io_out++;
     bus_out(vm->bus, port, size, val);
+    if (unlikely(vm->inputs))
+        record_input(vm, INPUT_OUT, port, size, val | (u64)v->fpu_ignne << 32);
     take_requests(v, vm);
 }
 
@@ -53,7 +58,19 @@ LIGHT static int cpu_intr_ack(struct vcpu *v)
 {
     struct vm *vm = v->vm;
     cpu_fpu_park(v);
-    return bus_intr_ack(vm->bus);
+    int vector = bus_intr_ack(vm->bus);
+    if (unlikely(vm->inputs) && vector >= 0)
+        record_input(vm, INPUT_INTR, 0, 0, (u64)vector);
+    return vector;
+}
+
+LIGHT static u64 recorded_tsc(struct vcpu *v)
+{
+    struct vm *vm = v->vm;
+    u64 now = __builtin_ia32_rdtsc() + v->tsc_offset;
+    cpu_fpu_park(v);
+    record_input(vm, INPUT_TSC, 0, 0, now);
+    return now;
 }
 
 LIGHT static void cpu_ferr(struct vcpu *v, int level)
@@ -65,22 +82,25 @@ LIGHT static void cpu_ferr(struct vcpu *v, int level)
     bus_unlock(vm->bus);
 }
 
-const struct cpu_ops wiring_cpu_ops = {
-    .mem_read = shadow_mem_read,
-    .mem_write = shadow_mem_write,
-    .mem_probe_write = shadow_mem_probe_write,
-    .fetch = shadow_fetch,
-    .code_page = shadow_code_page,
-    .cr3_loaded = shadow_cr3_loaded,
-    .paging_changed = shadow_paging_changed,
-    .invlpg = shadow_invlpg,
-    .cpl_changed = shadow_cpl_changed,
-    .phys_read64 = shadow_phys_read64,
-    .io_in = cpu_io_in,
-    .io_out = cpu_io_out,
-    .intr_ack = cpu_intr_ack,
+#define CPU_OPS                                                                                              \
+    .mem_read = shadow_mem_read,                                                                        \
+    .mem_write = shadow_mem_write,                                                                      \
+    .mem_probe_write = shadow_mem_probe_write,                                                          \
+    .fetch = shadow_fetch,                                                                              \
+    .code_page = shadow_code_page,                                                                      \
+    .cr3_loaded = shadow_cr3_loaded,                                                                    \
+    .paging_changed = shadow_paging_changed,                                                            \
+    .invlpg = shadow_invlpg,                                                                            \
+    .cpl_changed = shadow_cpl_changed,                                                                  \
+    .phys_read64 = shadow_phys_read64,                                                                  \
+    .io_in = cpu_io_in,                                                                                 \
+    .io_out = cpu_io_out,                                                                               \
+    .intr_ack = cpu_intr_ack,                                                                           \
     .ferr = cpu_ferr,
-};
+
+const struct cpu_ops wiring_cpu_ops = {CPU_OPS};
+const struct cpu_ops wiring_recorded_ops = {CPU_OPS .tsc = recorded_tsc};
+#undef CPU_OPS
 
 /* ---- memory-mapped I/O ---- */
 

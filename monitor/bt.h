@@ -49,6 +49,7 @@ struct bt {
     bool pf_write;
     bool stepping;         /* the kick handler is single-stepping to a boundary */
     struct unit unit;
+    u32 retry_eip; /* of the last instruction whose miss was filled, since translated code was entered */
     u64 stop; /* exact counting: what monitor_count() is when BT_LEFT reaches 0 */
 };
 

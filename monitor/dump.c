@@ -57,7 +57,7 @@ void monitor_dump_at(struct vcpu *v, u32 eip)
         return;
     for (u32 n = 0; (f = tcache_fragment(b->tc, n)); n++) {
         u32 off = eip - f->key.eip;
-        if (!f->valid || off >= f->guest_len || f->key.mode != (v->mode & ~MODE_STEP) || shown++ == 4)
+        if (!f->valid || off >= f->guest_len || f->key.mode != bt_mode(v) || shown++ == 4)
             continue;
         fprintf(stderr, "fragment %u: unit %08x mode %05x, %u instructions, host code at %05x%s\n", n, f->key.eip,
                 f->key.mode, f->n_insns, f->host, f->page2 ? ", crosses a page" : "");

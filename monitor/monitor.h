@@ -25,6 +25,7 @@ struct monitor_config {
     void (*sync)(void *opaque);
     void (*due)(void *opaque);
     void *exact_opaque;
+    bool verify; /* check every fragment before it may run (tcache/verify.h) */
 };
 
 /* Prepares binary translation for v: code cache, entry and exit code, signal handlers of the calling thread's process. Call on the

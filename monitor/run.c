@@ -180,7 +180,8 @@ int bt_continue(struct vcpu *v)
             return 1;
         if (unlikely(cpu_interrupt_ready(v)) && cpu_poll_interrupts(v))
             continue;
-        if (unlikely((v->mode & MODE_STEP) || v->intr_shadow)) {
+        /* RF (after iret from a fault handler) ends with the next instruction, which translated code would not do. */
+        if (unlikely((v->mode & MODE_STEP) || v->intr_shadow || (v->sflags & FL_RF))) {
             step(v, false);
             continue;
         }
@@ -278,8 +279,15 @@ static int miss(struct vcpu *v, u32 lin, u32 eip, enum shadow_access acc)
     switch (shadow_fill(v, lin, acc, v->cpl == 3, NULL)) {
     case SH_FILLED:
         v->bt[BT_RESUME] = v->bt[BT_RETRY];
+        /* A and D bits are set, so the instruction must run before anything else happens; and it may stand in the shadow
+         * of sti, where no interrupt may come. */
+        if (unlikely(v->events || cpu_interrupt_ready(v) || v->bt[BT_BASE] != view_base(v)))
+            return interpret(v, eip);
         v->bt[BT_LEFT]++; /* it starts, and is counted, again */
-        return resume_after(v, eip);
+        bt_of(v)->retry_eip = eip;
+        if (!v->fpu_live)
+            cpu_fpu_live(v);
+        return 0;
     case SH_FAULT:
         cpu_deliver_fault(v);
         return bt_continue(v);
@@ -424,15 +432,16 @@ static bool host_fault(struct vcpu *v)
         v->stats.window_faults++;
         switch (shadow_fill(v, lin, b->hf.write ? SH_WRITE : SH_READ, v->cpl == 3, NULL)) {
         case SH_FILLED:
-            if (shadow_window_map(v, lin)) {
+            if (shadow_window_map(v, lin) && b->hf.frag->valid && !v->events) {
                 v->bt[BT_LEFT]++; /* it starts again, in place */
                 v->bt[BT_RESUME] =
                     (u64)(uintptr_t)fragment_host(b->tc, b->hf.frag) + b->hf.frag->pcmap[b->hf.insn].host;
+                b->retry_eip = v->eip;
                 if (!v->fpu_live)
                     cpu_fpu_live(v);
-                return b->hf.frag->valid && !v->events;
+                return true;
             }
-            break;
+            break; /* A and D bits are set: the instruction must run before anything else happens */
         case SH_FAULT:
             window_expect(v, lin, b->hf.write);
             cpu_deliver_fault(v);
@@ -451,11 +460,17 @@ static bool host_fault(struct vcpu *v)
 void monitor_run_bt(struct vcpu *v)
 {
     while (bt_continue(v) == 0) {
+        bt_of(v)->retry_eip = ~0u;
         v->stats.exit_leave++;
         int why;
         do
             why = bt_enter(v);
         while (why == 2 && host_fault(v));
+        if (unlikely(why != 2 && v->eip == bt_of(v)->retry_eip)) {
+            /* A kick may have come between a miss and the new start of its instruction: see miss(). */
+            bt_of(v)->retry_eip = ~0u;
+            step(v, false);
+        }
         if (why != 2 && v->cpl == 3)
             window_tick(v);
     }
