@@ -51,6 +51,164 @@ HANDLER(set_nographic)
     return CLI_OK;
 }
 
+static struct drive_config *new_drive(struct cli *c, const struct option *o)
+{
+    if (c->cfg.ndrives == MAX_DRIVES) {
+        cli_fail(o, "at most %d drives", MAX_DRIVES);
+        return NULL;
+    }
+    return &c->cfg.drives[c->cfg.ndrives++];
+}
+
+/* -hda to -hdd, -cdrom, -fda, -fdb; a bare word on the command line comes here as -hda. */
+HANDLER(set_disk)
+{
+    if (!*val)
+        return cli_fail(o, "needs the name of an image file");
+    struct drive_config *d = new_drive(c, o);
+    if (!d)
+        return CLI_BAD;
+    d->path = val;
+    d->cdrom = !strcmp(o->name, "cdrom");
+    d->floppy = o->name[0] == 'f';
+    d->index = d->cdrom ? 2 : o->name[2] - 'a';
+    return CLI_OK;
+}
+
+static int on_off(const struct option *o, const char *v, bool *out)
+{
+    if (!strcmp(v, "on") || !*v)
+        *out = true;
+    else if (!strcmp(v, "off"))
+        *out = false;
+    else
+        return cli_fail(o, "'%s': give on or off", v);
+    return CLI_OK;
+}
+
+/* The first free slot: -drive without index=. */
+static int free_index(const struct cli *c, const struct drive_config *self)
+{
+    for (int i = self->cdrom ? 2 : 0;; i++) {
+        bool used = false;
+        for (int k = 0; k < c->cfg.ndrives; k++) {
+            const struct drive_config *d = &c->cfg.drives[k];
+            used |= d != self && d->floppy == self->floppy && d->index == i;
+        }
+        if (!used)
+            return i;
+    }
+}
+
+HANDLER(set_drive)
+{
+    static const char *const harmless[] = {"cache",  "aio",    "id",     "discard",     "detect-zeroes",
+                                           "serial", "rerror", "werror", "copy-on-read"};
+    struct drive_config *d = new_drive(c, o);
+    u64 index = 0, bus = 0, unit = 0;
+    bool given = false, by_unit = false;
+    if (!d)
+        return CLI_BAD;
+    for (char *item; (item = cli_item(c, &val));) {
+        const char *v;
+        bool ok = false;
+        for (size_t i = 0; i < ARRAY_SIZE(harmless); i++)
+            ok |= cli_key(item, harmless[i]) != NULL;
+        if (ok)
+            continue;
+        if ((v = cli_key(item, "file"))) {
+            d->path = v;
+        } else if ((v = cli_key(item, "format"))) {
+            if (strcmp(v, "raw"))
+                return cli_fail(o, "format '%s' is not supported by novt: use raw (qemu-img convert -O raw)",
+                                v);
+        } else if ((v = cli_key(item, "if"))) {
+            if (strcmp(v, "ide") && strcmp(v, "floppy") && strcmp(v, "none"))
+                return cli_fail(o, "if=%s is not supported by novt yet: ide or floppy", v);
+            d->floppy = !strcmp(v, "floppy");
+        } else if ((v = cli_key(item, "media"))) {
+            if (strcmp(v, "disk") && strcmp(v, "cdrom"))
+                return cli_fail(o, "media=%s: disk or cdrom", v);
+            d->cdrom = !strcmp(v, "cdrom");
+        } else if ((v = cli_key(item, "index"))) {
+            if (cli_number(o, v, 7, &index))
+                return CLI_BAD;
+            given = true;
+        } else if ((v = cli_key(item, "bus"))) {
+            if (cli_number(o, v, 1, &bus))
+                return CLI_BAD;
+            by_unit = true;
+        } else if ((v = cli_key(item, "unit"))) {
+            if (cli_number(o, v, 1, &unit))
+                return CLI_BAD;
+            by_unit = true;
+        } else if ((v = cli_key(item, "readonly")) || (v = cli_key(item, "read-only"))) {
+            if (on_off(o, v, &d->read_only))
+                return CLI_BAD;
+        } else if ((v = cli_key(item, "snapshot"))) {
+            if (on_off(o, v, &d->snapshot))
+                return CLI_BAD;
+        } else {
+            return cli_fail(o, "'%s' is not supported by novt yet", item);
+        }
+    }
+    if (!d->path && !d->cdrom && !d->floppy)
+        return cli_fail(o, "needs file=FILE");
+    d->index = given ? (int)index : by_unit ? (int)(bus * 2 + unit) : free_index(c, d);
+    return CLI_OK;
+}
+
+HANDLER(set_snapshot)
+{
+    c->cfg.snapshot = true;
+    return CLI_OK;
+}
+
+HANDLER(set_boot)
+{
+    bool first = true;
+    for (char *item; (item = cli_item(c, &val)); first = false) {
+        const char *v = cli_key(item, "order");
+        u64 ms;
+        if (!v)
+            v = cli_key(item, "once"); /* resets are rare: the same order holds after them */
+        if (!v && first && !strchr(item, '='))
+            v = item;
+        if (v) {
+            if (strspn(v, "abcdnop") != strlen(v))
+                return cli_fail(o, "order '%s': letters a (floppy), c (disk), d (CD-ROM)", v);
+            c->cfg.boot_order = v;
+        } else if ((v = cli_key(item, "menu"))) {
+            if (on_off(o, v, &c->cfg.boot_menu))
+                return CLI_BAD;
+        } else if ((v = cli_key(item, "splash-time"))) {
+            if (cli_number(o, v, 65535, &ms))
+                return CLI_BAD;
+            c->cfg.boot_menu_wait = (u32)ms;
+        } else if (!cli_key(item, "strict") && !cli_key(item, "reboot-timeout")) {
+            return cli_fail(o, "'%s' is not supported by novt yet", item);
+        }
+    }
+    return CLI_OK;
+}
+
+HANDLER(set_nodefaults)
+{
+    c->cfg.no_default_drives = true;
+    return CLI_OK;
+}
+
+HANDLER(set_global)
+{
+    u64 base;
+    if (strncmp(val, "isa-debugcon.iobase=", 20))
+        return cli_fail(o, "'%s' is not supported by novt yet: isa-debugcon.iobase=N", val);
+    if (cli_number(o, val + 20, 0xffff, &base))
+        return CLI_BAD;
+    c->cfg.debugcon_iobase = (u16)base;
+    return CLI_OK;
+}
+
 HANDLER(set_memory)
 {
     u64 size = 0;

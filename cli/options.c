@@ -20,6 +20,15 @@ const struct option cli_options[] = {
     {"kernel", G_IMAGE, ARG_VALUE, "FILE", set_kernel, "Linux bzImage (vmlinuz) or multiboot kernel to boot", NULL},
     {"initrd", G_IMAGE, ARG_VALUE, "FILE", set_initrd,
      "initial RAM disk; for multiboot the modules, \"FILE ARGS,FILE ARGS\"", "none"},
+    {"hda", G_IMAGE, ARG_VALUE, "FILE", set_disk, "raw image of the first IDE disk; also -hdb, -hdc, -hdd", NULL},
+    {"hdb", G_IMAGE, ARG_VALUE, "FILE", set_disk, "the second, on the first channel", NULL},
+    {"hdc", G_IMAGE, ARG_VALUE, "FILE", set_disk, "the third, in place of the CD-ROM drive", NULL},
+    {"hdd", G_IMAGE, ARG_VALUE, "FILE", set_disk, "the fourth", NULL},
+    {"cdrom", G_IMAGE, ARG_VALUE, "FILE", set_disk, "image of a CD-ROM", "empty drive"},
+    {"drive", G_IMAGE, ARG_VALUE, "SPEC", set_drive,
+     "file=FILE,format=raw,if=ide|floppy,index=N,media=disk|cdrom,readonly=on,snapshot=on", NULL},
+    {"snapshot", G_IMAGE, ARG_NONE, NULL, set_snapshot, "images stay as they are: writes are forgotten at the end", NULL},
+    {"boot", G_IMAGE, ARG_VALUE, "ORDER", set_boot, "a floppy, c disk, d CD-ROM: order=cda,menu=on", "order=cad"},
     {"bios", G_IMAGE, ARG_VALUE, "FILE", set_bios, "firmware that starts when no kernel is given", "SeaBIOS"},
     {"append", G_IMAGE, ARG_VALUE, "TEXT", set_append, "kernel command line", "empty"},
 
@@ -73,21 +82,23 @@ const struct option cli_options[] = {
     {"version", G_HELP, ARG_NONE, NULL, show_version, "version and licence", NULL},
 
 #define IGNORED_FLAG(n) {n, G_IGNORED, ARG_NONE, NULL, ignore, NULL, NULL}
-    IGNORED_FLAG("nodefaults"), IGNORED_FLAG("no-user-config"), IGNORED_FLAG("nodefconfig"), IGNORED_FLAG("no-acpi"),
+    {"nodefaults", G_IGNORED, ARG_NONE, NULL, set_nodefaults, NULL, NULL},
+    {"global", G_IGNORED, ARG_VALUE, "isa-debugcon.iobase=N", set_global, NULL, NULL},
+    IGNORED_FLAG("no-user-config"), IGNORED_FLAG("nodefconfig"), IGNORED_FLAG("no-acpi"),
     IGNORED_FLAG("no-hpet"), IGNORED_FLAG("no-fd-bootchk"), IGNORED_FLAG("enable-kvm"),
     {"nic", G_IGNORED, ARG_VALUE, "none", only_none, NULL, NULL},
     {"net", G_IGNORED, ARG_VALUE, "none", only_none, NULL, NULL},
     {"parallel", G_IGNORED, ARG_VALUE, "none", only_none, NULL, NULL},
 
 #define MISSING(n) {n, G_MISSING, ARG_VALUE, NULL, not_supported, NULL, NULL}
-    MISSING("hda"), MISSING("hdb"), MISSING("hdc"), MISSING("hdd"), MISSING("fda"), MISSING("fdb"), MISSING("cdrom"),
-    MISSING("drive"), MISSING("blockdev"), MISSING("mtdblock"), MISSING("sd"), MISSING("snapshot"), MISSING("boot"),
+    MISSING("fda"), MISSING("fdb"), 
+    MISSING("blockdev"), MISSING("mtdblock"), MISSING("sd"), 
     MISSING("pflash"), MISSING("L"), MISSING("option-rom"), MISSING("dtb"), MISSING("shim"),
     MISSING("netdev"), MISSING("usb"), MISSING("usbdevice"), MISSING("audio"), MISSING("audiodev"), MISSING("soundhw"),
     MISSING("g"), MISSING("full-screen"), MISSING("spice"), MISSING("vnc"), MISSING("k"), MISSING("curses"), MISSING("sdl"),
     MISSING("virtfs"), MISSING("fsdev"), MISSING("qmp"), MISSING("qmp-pretty"), MISSING("mon"), MISSING("gdb"), MISSING("s"),
     MISSING("S"), MISSING("loadvm"), MISSING("incoming"), MISSING("daemonize"), MISSING("pidfile"), MISSING("runas"),
-    MISSING("chroot"), MISSING("sandbox"), MISSING("object"), MISSING("global"), MISSING("set"), MISSING("readconfig"),
+    MISSING("chroot"), MISSING("sandbox"), MISSING("object"), MISSING("set"), MISSING("readconfig"),
     MISSING("icount"), MISSING("watchdog-action"), MISSING("echr"), MISSING("numa"), MISSING("mem-path"),
     MISSING("mem-prealloc"), MISSING("overcommit"), MISSING("add-fd"), MISSING("smbios"), MISSING("acpitable"),
     MISSING("fw_cfg"), MISSING("uuid"), MISSING("tpmdev"), MISSING("iscsi"), MISSING("semihosting"), MISSING("trace"),
@@ -132,12 +143,8 @@ static int unknown(const char *arg, const char *name, size_t len)
 static int parse_one(struct cli *c, int argc, char **argv, int *i)
 {
     const char *arg = argv[*i];
-    if (arg[0] != '-' || !arg[1]) {
-        error_report(
-            "'%s' is not an option: disk images are not supported by novt yet; for a kernel use -kernel %s",
-            arg, arg);
-        return CLI_BAD;
-    }
+    if (arg[0] != '-' || !arg[1]) /* a bare word is an image for the first disk */
+        return set_disk(c, find("hda", 3), arg);
     const char *name = arg + (arg[1] == '-' ? 2 : 1);
     size_t len = strcspn(name, "=");
     const char *val = name[len] == '=' ? name + len + 1 : NULL;

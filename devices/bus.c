@@ -47,6 +47,7 @@ struct bus *bus_create(const struct bus_host *host)
     pthread_mutex_init(&b->lock, &attr);
     pthread_mutexattr_destroy(&attr);
     b->host = *host;
+    pthread_mutex_init(&b->work_lock, NULL);
     b->work_tail = &b->work;
     b->clock_base = host_monotonic_ns();
     return b;
@@ -70,6 +71,7 @@ void bus_destroy(struct bus *b)
     free(b->ranges);
     free(b->devs);
     pthread_mutex_destroy(&b->lock);
+    pthread_mutex_destroy(&b->work_lock);
     free(b);
 }
 
@@ -276,45 +278,59 @@ void bus_mem_write(struct bus *b, u64 gpa, const void *buf, u64 len)
 
 void bus_defer(struct bus *b, struct bus_work *w)
 {
-    if (w->queued)
-        return;
-    w->queued = true;
-    w->next = NULL;
-    *b->work_tail = w;
-    b->work_tail = &w->next;
-    if (b->host.deferred)
+    pthread_mutex_lock(&b->work_lock);
+    bool first = !w->queued;
+    if (first) {
+        w->queued = true;
+        w->next = NULL;
+        *b->work_tail = w;
+        b->work_tail = &w->next;
+    }
+    pthread_mutex_unlock(&b->work_lock);
+    if (first && b->host.deferred)
         b->host.deferred(b->host.opaque);
 }
 
 void bus_cancel(struct bus *b, struct bus_work *w)
 {
-    if (!w->queued)
-        return;
-    struct bus_work **p = &b->work;
-    while (*p != w)
-        p = &(*p)->next;
-    *p = w->next;
-    if (!*p)
-        b->work_tail = p;
-    w->queued = false;
+    pthread_mutex_lock(&b->work_lock);
+    if (w->queued) {
+        struct bus_work **p = &b->work;
+        while (*p != w)
+            p = &(*p)->next;
+        *p = w->next;
+        if (!*p)
+            b->work_tail = p;
+        w->queued = false;
+    }
+    pthread_mutex_unlock(&b->work_lock);
+}
+
+static struct bus_work *next_work(struct bus *b)
+{
+    pthread_mutex_lock(&b->work_lock);
+    struct bus_work *w = b->work;
+    if (w) {
+        b->work = w->next;
+        if (!b->work)
+            b->work_tail = &b->work;
+        w->queued = false;
+    }
+    pthread_mutex_unlock(&b->work_lock);
+    return w;
 }
 
 void bus_run_deferred(struct bus *b)
 {
     bus_lock(b);
+    u32 n = 0;
+    pthread_mutex_lock(&b->work_lock);
+    for (struct bus_work *w = b->work; w; w = w->next)
+        n++;
+    pthread_mutex_unlock(&b->work_lock);
     /* What is queued meanwhile waits for the next call: one pass ends. */
-    struct bus_work **end = b->work_tail;
-    while (b->work) {
-        struct bus_work *w = b->work;
-        bool last = end == &w->next;
-        b->work = w->next;
-        if (!b->work)
-            b->work_tail = &b->work;
-        w->queued = false;
+    for (struct bus_work *w; n && (w = next_work(b)); n--)
         w->fn(w->opaque);
-        if (last)
-            break;
-    }
     if (b->work && b->host.deferred)
         b->host.deferred(b->host.opaque);
     bus_unlock(b);

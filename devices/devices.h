@@ -114,7 +114,7 @@ struct bus_work {
     struct bus_work *next;
     bool queued;
 };
-void bus_defer(struct bus *b, struct bus_work *w); /* lock held, any thread */
+void bus_defer(struct bus *b, struct bus_work *w); /* any thread, with or without the lock */
 void bus_cancel(struct bus *b, struct bus_work *w);
 void bus_run_deferred(struct bus *b); /* takes the lock; on the vCPU thread */
 

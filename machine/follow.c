@@ -2,9 +2,9 @@
 /*
  * The CPU that follows a queue of inputs.
  *
- * A follower interprets. It takes a port's value or a time stamp from the queue when its instruction asks for one, checks
- * that it is what was asked for, and takes an interrupt exactly at the recorded count. A rep instruction that was
- * interrupted half-way is brought to the recorded ECX first (v->rep_limit).
+ * A follower interprets. It takes a port's value or a time stamp from the queue when its instruction asks for
+ * one, checks that it is what was asked for, and takes an interrupt exactly at the recorded count. A rep
+ * instruction that was interrupted half-way is brought to the recorded ECX first (v->rep_limit).
  *
  * Light code (see cpu/cpu.h): the follower's FPU state is live between its instructions.
  */
@@ -45,8 +45,9 @@ static u64 take(struct follower *f, enum input_kind kind, u32 port, int size)
     const struct input *in = peek(f);
     u32 have = in && in->kind <= INPUT_END ? in->kind : 0;
     if (have != kind || in->port != port || in->size != size) {
-        snprintf(f->text, sizeof(f->text), "%s port %x size %d is due, but the log has %s port %x size %d (count %llu)",
-                 names[kind], port, size, names[have], in ? in->port : 0, in ? in->size : 0,
+        snprintf(f->text, sizeof(f->text),
+                 "%s port %x size %d is due, but the log has %s port %x size %d (count %llu)", names[kind],
+                 port, size, names[have], in ? in->port : 0, in ? in->size : 0,
                  in ? (unsigned long long)in->count : 0ull);
         f->trouble = f->text;
         f->v->events |= EV_QUIT;
@@ -164,7 +165,8 @@ bool follow_interrupt(struct follower *f)
     if (v->gpr[R_ECX] != e.ecx)
         return trouble(f, "an interrupt belongs at ecx %llx, but ecx is %llx", e.ecx, v->gpr[R_ECX]);
     if (!v->iflag || v->intr_shadow)
-        return trouble(f, "an interrupt was taken with interrupts off (IF %llu, shadow %llu)", v->iflag, v->intr_shadow);
+        return trouble(f, "an interrupt was taken with interrupts off (IF %llu, shadow %llu)", v->iflag,
+                       v->intr_shadow);
     inputs_pop(f->q);
     v->events &= ~EV_HALT;
     cpu_deliver_interrupt(v, (u8)e.val, false);

@@ -2,8 +2,9 @@
 /*
  * The queue of inputs and its file.
  *
- * The file is little-endian, fixed 32-byte records behind a 64-byte header that names the machine; it is trusted no
- * further than that a damaged one must not crash: every value is checked against what the CPU asks for.
+ * The file is little-endian, fixed 32-byte records behind a 64-byte header that names the machine; it is
+ * trusted no further than that a damaged one must not crash: every value is checked against what the CPU asks
+ * for.
  */
 #include "machine/input.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Input: everything that reaches the guest's CPU from outside and that a second run could not compute again. Each input
- * carries the exact count of guest instructions before it, so that another CPU can be fed the same at the same place.
+ * Input: everything that reaches the guest's CPU from outside and that a second run could not compute again.
+ * Each input carries the exact count of guest instructions before it, so that another CPU can be fed the same
+ * at the same place.
  */
 #ifndef NOVT_MACHINE_INPUT_H
 #define NOVT_MACHINE_INPUT_H
@@ -14,8 +15,8 @@ enum input_kind {
     INPUT_IN = 1, /* a port was read: val */
     INPUT_OUT,    /* a port was written: val as a check; bit 32: IGNNE# afterwards */
     INPUT_TSC,    /* the time stamp counter was read: val */
-    INPUT_INTR,   /* an interrupt was delivered: val is the vector; eip and ecx say where, even within a rep */
-    INPUT_END     /* the run ended: val is a checksum of the registers */
+    INPUT_INTR, /* an interrupt was delivered: val is the vector; eip and ecx say where, even within a rep */
+    INPUT_END   /* the run ended: val is a checksum of the registers */
 };
 
 struct input {
@@ -38,8 +39,8 @@ struct inputs {
 
 int inputs_init(struct inputs *q);
 void inputs_done(struct inputs *q);
-/* Log file: header, then struct input records. Each returns 0 or a negative errno (-EPROTO: not such a file, or made with
- * another machine; `what` names the machine). */
+/* Log file: header, then struct input records. Each returns 0 or a negative errno (-EPROTO: not such a file,
+ * or made with another machine; `what` names the machine). */
 int inputs_record(struct inputs *q, const char *path, const char *what);
 int inputs_replay(struct inputs *q, const char *path, const char *what);
 void inputs_put(struct inputs *q, const struct input *in);
@@ -59,14 +60,15 @@ static inline void inputs_pop(struct inputs *q)
     q->head++;
 }
 
-/* ---- a CPU that follows a queue ---------------------------------------------------------------------------------------- */
+/* ---- a CPU that follows a queue
+ * ---------------------------------------------------------------------------------------- */
 
 #define FOLLOW_TRACE 64
 
 struct follower {
     struct vcpu *v;
     struct inputs *q;
-    u64 count;          /* instructions so far */
+    u64 count;           /* instructions so far */
     const char *trouble; /* what went wrong, or NULL */
     char text[160];
     u32 trace[FOLLOW_TRACE]; /* eips of the last instructions */
@@ -77,8 +79,8 @@ struct follower {
 
 /* Operations of a CPU whose v->vm is a follower: ports and time come from the queue. */
 extern const struct cpu_ops follow_ops;
-/* Interprets until `count` instructions have run, taking inputs where they belong. False: f->trouble says why not. At the
- * end of a log, stops early and returns true. */
+/* Interprets until `count` instructions have run, taking inputs where they belong. False: f->trouble says why
+ * not. At the end of a log, stops early and returns true. */
 bool follow_run(struct follower *f, u64 count);
 /* Delivers the interrupt at the head of the queue, which must belong here. */
 bool follow_interrupt(struct follower *f);

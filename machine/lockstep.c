@@ -2,19 +2,20 @@
 /*
  * Lockstep: the interpreter beside the translator.
  *
- * The second CPU has its own memory and shadow and no devices: it follows the first one's inputs (machine/input.c).
- * Whenever the monitor has the first CPU's state at an instruction boundary, the second is run up to the same count of
- * instructions and everything architectural is compared: registers, flags, segments with their hidden parts, control and
- * debug registers, descriptor tables, x87/SSE state, and the memory that the second CPU wrote since the last comparison.
- * Memory that only the first CPU wrote shows in the comparison of all of RAM, every FULL_EVERY instructions and at the
- * end.
+ * The second CPU has its own memory and shadow and no devices: it follows the first one's inputs
+ * (machine/input.c). Whenever the monitor has the first CPU's state at an instruction boundary, the second is
+ * run up to the same count of instructions and everything architectural is compared: registers, flags,
+ * segments with their hidden parts, control and debug registers, descriptor tables, x87/SSE state, and the
+ * memory that the second CPU wrote since the last comparison. Memory that only the first CPU wrote shows in
+ * the comparison of all of RAM, every FULL_EVERY instructions and at the end.
  *
- * The second memory's pages all carry MEMW_DIRTY, so that no write takes a shortcut and each is reported with its
- * physical address.
+ * The second memory's pages all carry MEMW_DIRTY, so that no write takes a shortcut and each is reported with
+ * its physical address.
  *
- * Not compared: undefined things that the hardware leaves open too are compared all the same; only the time stamp offset
- * (host time), the interrupt shadow (the translator has it in the code's position) and host pointers in the x87 image are
- * not. In the middle of a rep the two may stand at different iterations: that boundary is left out.
+ * Not compared: undefined things that the hardware leaves open too are compared all the same; only the time
+ * stamp offset (host time), the interrupt shadow (the translator has it in the code's position) and host
+ * pointers in the x87 image are not. In the middle of a rep the two may stand at different iterations: that
+ * boundary is left out.
  */
 #include "machine/lockstep.h"
 
@@ -113,7 +114,9 @@ void lockstep_destroy(struct lockstep *ls)
     free(ls);
 }
 
-/* ---- reporting ------------------------------------------------------------------------------------------------------------ */
+/* ---- reporting
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static void show_code(struct lockstep *ls, u32 eip)
 {
@@ -163,7 +166,9 @@ static _Noreturn void differ(struct lockstep *ls, const char *what)
     _exit(EXIT_DIFFERS);
 }
 
-/* ---- comparing ------------------------------------------------------------------------------------------------------------ */
+/* ---- comparing
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static void differ_value(struct lockstep *ls, const char *name, u64 a, u64 b)
 {
@@ -209,7 +214,8 @@ static void compare_system(struct lockstep *ls, const struct vcpu *v, const stru
 static void compare_fpu(struct lockstep *ls, const struct vcpu *v, const struct vcpu *s)
 {
     /* FXSAVE64 image: FCW FSW FTW at 0-4, MXCSR at 24, registers at 32 (10 of 16 bytes), XMM0-7 at 160 */
-    if (!memcmp(v->fx, s->fx, 5) && !memcmp(v->fx + 24, s->fx + 24, 4) && !memcmp(v->fx + 160, s->fx + 160, 128)) {
+    if (!memcmp(v->fx, s->fx, 5) && !memcmp(v->fx + 24, s->fx + 24, 4) &&
+        !memcmp(v->fx + 160, s->fx + 160, 128)) {
         bool same = true;
         for (int i = 0; i < 8; i++)
             same &= !memcmp(v->fx + 32 + 16 * i, s->fx + 32 + 16 * i, 10);
@@ -237,7 +243,9 @@ static void compare_bytes(struct lockstep *ls, u64 gpa, u64 len)
     while (a[gpa] == b[gpa])
         gpa++;
     char text[160];
-    snprintf(text, sizeof(text), "memory at physical %" PRIx64 ": translator %02x %02x %02x %02x, interpreter %02x %02x %02x %02x",
+    snprintf(text, sizeof(text),
+             "memory at physical %" PRIx64
+             ": translator %02x %02x %02x %02x, interpreter %02x %02x %02x %02x",
              gpa, a[gpa], a[gpa + 1], a[gpa + 2], a[gpa + 3], b[gpa], b[gpa + 1], b[gpa + 2], b[gpa + 3]);
     differ(ls, text);
 }
@@ -312,6 +320,6 @@ void lockstep_finish(struct lockstep *ls)
 {
     lockstep_sync(ls->vm);
     compare_all_memory(ls);
-    fprintf(stderr, "novt: lockstep: %" PRIu64 " instructions, %" PRIu64 " comparisons, 0 differences\n", ls->f.count,
-            ls->compared);
+    fprintf(stderr, "novt: lockstep: %" PRIu64 " instructions, %" PRIu64 " comparisons, 0 differences\n",
+            ls->f.count, ls->compared);
 }

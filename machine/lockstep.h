@@ -8,7 +8,8 @@
 
 struct lockstep;
 
-/* --lockstep: builds the second CPU and its memory, booted as the first. Returns NULL after reporting a host failure. */
+/* --lockstep: builds the second CPU and its memory, booted as the first. Returns NULL after reporting a host
+ * failure. */
 struct lockstep *lockstep_create(struct vm *vm);
 void lockstep_destroy(struct lockstep *ls);
 /* For struct monitor_config's sync. Light. Ends the process with EXIT_DIFFERS at the first difference. */

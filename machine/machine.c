@@ -64,7 +64,9 @@ static int create_cpu(struct vm *vm)
         error_report("unknown CPU model '%s': -cpu help lists them", vm->cfg.cpu);
         return -EINVAL;
     }
-    const struct cpu_ops *ops = vm->follower ? &follow_ops : vm->inputs ? &wiring_recorded_ops : &wiring_cpu_ops;
+    const struct cpu_ops *ops = vm->follower ? &follow_ops
+                                : vm->inputs ? &wiring_recorded_ops
+                                             : &wiring_cpu_ops;
     vm->cpu = cpu_create(model, ops, vm->cfg.opts);
     vm->cpu->vm = vm;
     if (vm->follower) {
@@ -101,7 +103,8 @@ static int create_inputs(struct vm *vm)
     if (!cfg->lockstep && !cfg->record && !cfg->replay)
         return 0;
     if (!cfg->kernel) {
-        error_report("--lockstep, --record and --replay need -kernel: firmware and drives are not followed yet");
+        error_report(
+            "--lockstep, --record and --replay need -kernel: firmware and drives are not followed yet");
         return -EINVAL;
     }
     if (cfg->engine != ENGINE_BT && !cfg->replay) {
@@ -121,7 +124,8 @@ static int create_inputs(struct vm *vm)
         error_report("--record: cannot write '%s': %s", cfg->record, strerror(-err));
     if (cfg->replay && (err = inputs_replay(vm->inputs, cfg->replay, text)))
         error_report("--replay: '%s': %s", cfg->replay,
-                     err == -EPROTO ? "not a log of this machine (-cpu and -m must be as recorded)" : strerror(-err));
+                     err == -EPROTO ? "not a log of this machine (-cpu and -m must be as recorded)"
+                                    : strerror(-err));
     return err ? -EINVAL : 0;
 }
 

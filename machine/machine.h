@@ -13,6 +13,14 @@ enum engine { ENGINE_BT, ENGINE_INTERP };
 #define DUMP_EXITS  4u /* every exit from translated code */
 #define DUMP_SHADOW 8u /* shadow fills and traces */
 
+struct drive_config {
+    const char *path; /* NULL: no medium */
+    bool floppy, cdrom;
+    bool read_only, snapshot;
+    int index; /* IDE: 0-3; floppy: 0-1 */
+};
+#define MAX_DRIVES 8
+
 struct machine_config {
     u64 ram_bytes;
     const char *kernel, *initrd, *append;
@@ -31,13 +39,13 @@ struct machine_config {
     u32 dump;               /* DUMP_* */
     u32 dump_lo, dump_hi;   /* guest linear addresses that --dump is limited to */
     bool audit_shadow;
-    bool windows_always;    /* --windows=always */
-    u64 tcache_bytes;        /* 0: default */
-    u32 max_spaces;          /* 0: default */
-    const char *dump_symbol; /* instead of dump_lo, dump_hi: a function of the kernel; NULL: none */
-    u16 debugcon_iobase;     /* 0: E9h */
-    bool verify;             /* check every fragment before it may run */
-    bool lockstep;           /* run the interpreter beside the translator and compare */
+    bool windows_always;         /* --windows=always */
+    u64 tcache_bytes;            /* 0: default */
+    u32 max_spaces;              /* 0: default */
+    const char *dump_symbol;     /* instead of dump_lo, dump_hi: a function of the kernel; NULL: none */
+    u16 debugcon_iobase;         /* 0: E9h */
+    bool verify;                 /* check every fragment before it may run */
+    bool lockstep;               /* run the interpreter beside the translator and compare */
     const char *record, *replay; /* file of inputs, or NULL */
     /* -- the whole PC; used when there is no kernel to load directly, or when there are drives -- */
     const char *bios; /* firmware image, NULL: SeaBIOS where it is installed */
@@ -47,6 +55,10 @@ struct machine_config {
     u32 boot_menu_wait;     /* ms, 0: default */
     const char *boot_order; /* letters a, c, d, n as in -boot; NULL: default */
     bool no_fd_bootchk;
+    struct drive_config drives[MAX_DRIVES];
+    int ndrives;
+    bool snapshot;          /* no drive is written to */
+    bool no_default_drives; /* no empty CD-ROM and floppy drives */
 };
 
 struct vm;
@@ -62,10 +74,10 @@ void machine_destroy(struct vm *vm);
 /* Exit statuses of novt besides the guest's own. Even, because isa-debug-exit's (value << 1) | 1 is always
  * odd. */
 #define EXIT_OK           0
-#define EXIT_USAGE        2 /* bad command line or image */
-#define EXIT_HOST         4 /* host failure: out of memory, I/O error */
-#define EXIT_TRIPLE_FAULT 6 /* guest triple fault, unless it was the deliberate reboot with an empty IDT */
+#define EXIT_USAGE        2  /* bad command line or image */
+#define EXIT_HOST         4  /* host failure: out of memory, I/O error */
+#define EXIT_TRIPLE_FAULT 6  /* guest triple fault, unless it was the deliberate reboot with an empty IDT */
 #define EXIT_DIFFERS      10 /* lockstep or replay: the runs differ */
-#define EXIT_HALTED       8 /* guest halted for good: hlt with interrupts off (not with -no-shutdown) */
+#define EXIT_HALTED       8  /* guest halted for good: hlt with interrupts off (not with -no-shutdown) */
 
 #endif

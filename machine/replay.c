@@ -2,9 +2,10 @@
 /*
  * --record and --replay: a run's inputs in a file, and the run again from it.
  *
- * A replay has no devices and no time of its own: ports and the time stamp counter read what was recorded, and interrupts
- * come at the recorded instruction. So it is the same run instruction for instruction, by either engine, as often as
- * one likes; a run that goes another way stops where it does. What the guest sends to the first serial port is shown.
+ * A replay has no devices and no time of its own: ports and the time stamp counter read what was recorded,
+ * and interrupts come at the recorded instruction. So it is the same run instruction for instruction, by
+ * either engine, as often as one likes; a run that goes another way stops where it does. What the guest sends
+ * to the first serial port is shown.
  *
  * The translator is stopped at each interrupt's place by its exact count (monitor_set_stop).
  */
@@ -18,7 +19,8 @@
 void record_input(struct vm *vm, enum input_kind kind, u16 port, int size, u64 val)
 {
     struct vcpu *v = vm->cpu;
-    struct input in = {.kind = (u8)kind, .size = (u8)size, .port = port, .val = val, .count = monitor_count(v)};
+    struct input in = {
+        .kind = (u8)kind, .size = (u8)size, .port = port, .val = val, .count = monitor_count(v)};
     in.eip = v->eip;
     in.ecx = v->gpr[R_ECX];
     inputs_put(vm->inputs, &in);

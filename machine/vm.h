@@ -33,12 +33,14 @@ struct vm {
     pthread_cond_t wake;
     u32 sleeping;
     /* exact runs (machine/lockstep.h); NULL unless asked for */
-    struct inputs *inputs;     /* recorded, or to be replayed */
+    struct inputs *inputs; /* recorded, or to be replayed */
     struct lockstep *lockstep;
     struct follower *follower; /* replay: the CPU's source of input */
     struct firmware *firmware; /* NULL: the kernel is loaded directly */
     struct piix3 *piix3;
     struct piix4_pm *pm;
+    struct ide *ide;
+    u8 cmos_disks, cmos_translation;
 };
 
 /* machine/wiring.c: everything between the parts. */
@@ -51,6 +53,9 @@ void wiring_memory(struct vm *vm); /* I/O gate */
 /* machine/boot_cpu.c: loads the guest and puts the CPU at its entry. Returns 0, or -EINVAL after reporting
  * it. */
 int machine_boot(struct vm *vm);
+
+/* machine/drives.c: opens the images and connects them; after the controllers. The same. */
+int drives_create(struct vm *vm);
 
 /* machine/firmware.c: maps the BIOS and its shadow RAM, and creates fw_cfg; after all devices. Returns 0 or a
  * negative errno after reporting it. */

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "devices/ide.h"
 #include "devices/piix.h"
 #include "monitor/monitor.h"
 #include "shadowpt/shadowpt.h"
@@ -83,23 +84,14 @@ LIGHT static void cpu_ferr(struct vcpu *v, int level)
 }
 
 #define CPU_OPS                                                                                              \
-    .mem_read = shadow_mem_read,                                                                        \
-    .mem_write = shadow_mem_write,                                                                      \
-    .mem_probe_write = shadow_mem_probe_write,                                                          \
-    .fetch = shadow_fetch,                                                                              \
-    .code_page = shadow_code_page,                                                                      \
-    .cr3_loaded = shadow_cr3_loaded,                                                                    \
-    .paging_changed = shadow_paging_changed,                                                            \
-    .invlpg = shadow_invlpg,                                                                            \
-    .cpl_changed = shadow_cpl_changed,                                                                  \
-    .phys_read64 = shadow_phys_read64,                                                                  \
-    .io_in = cpu_io_in,                                                                                 \
-    .io_out = cpu_io_out,                                                                               \
-    .intr_ack = cpu_intr_ack,                                                                           \
+    .mem_read = shadow_mem_read, .mem_write = shadow_mem_write, .mem_probe_write = shadow_mem_probe_write,   \
+    .fetch = shadow_fetch, .code_page = shadow_code_page, .cr3_loaded = shadow_cr3_loaded,                   \
+    .paging_changed = shadow_paging_changed, .invlpg = shadow_invlpg, .cpl_changed = shadow_cpl_changed,     \
+    .phys_read64 = shadow_phys_read64, .io_in = cpu_io_in, .io_out = cpu_io_out, .intr_ack = cpu_intr_ack,   \
     .ferr = cpu_ferr,
 
 const struct cpu_ops wiring_cpu_ops = {CPU_OPS};
-const struct cpu_ops wiring_recorded_ops = {CPU_OPS .tsc = recorded_tsc};
+const struct cpu_ops wiring_recorded_ops = {CPU_OPS.tsc = recorded_tsc};
 #undef CPU_OPS
 
 /* ---- memory-mapped I/O ---- */
@@ -241,7 +233,9 @@ static int add_board(struct vm *vm)
 {
     struct bus *b = vm->bus;
     int err = piix3_create(b, &vm->piix3);
+    err = err ? err : ide_create(b, &vm->ide);
     err = err ? err : piix4_pm_create(b, vm->piix3, &vm->pm);
+    err = err ? err : drives_create(vm);
     if (!err && !vm->cfg.kernel)
         err = firmware_create(vm);
     return err;
@@ -279,7 +273,7 @@ int wiring_devices(struct vm *vm)
     err = err ? err : add_serial(vm, 0, 0x3f8, 4);
     err = err ? err : add_serial(vm, 1, 0x2f8, 3);
     err = err ? err : add_debug_ports(vm);
-    if (!err && !vm->cfg.kernel)
+    if (!err && (!vm->cfg.kernel || vm->cfg.ndrives))
         err = add_board(vm);
     if (err == -EEXIST) {
         error_report("a device's I/O ports are taken by another one: choose another iobase");
