@@ -53,6 +53,14 @@ struct bt {
     u64 stop; /* exact counting: what monitor_count() is when BT_LEFT reaches 0 */
 };
 
+/* Contexts start at different places in the branch cache. */
+#define CTX_SPREAD 0x9e5u
+
+static inline struct ibtc_entry *bt_branch_entry(struct bt *b, u32 eip, u32 spread)
+{
+    return &b->ibtc[(eip + spread) & (IBTC_ENTRIES - 1)];
+}
+
 static inline struct bt *bt_of(struct vcpu *v)
 {
     return v->tc;

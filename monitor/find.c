@@ -67,10 +67,13 @@ void bt_flush(struct vcpu *v)
 static void fragment_dropped(void *opaque, const struct fragment *f)
 {
     struct bt *b = opaque;
-    struct ibtc_entry *e = &b->ibtc[f->key.eip & (IBTC_ENTRIES - 1)];
+    u64 host = (u64)(uintptr_t)fragment_host(b->tc, f);
 
-    if (e->host == (u64)(uintptr_t)fragment_host(b->tc, f))
-        e->tag = 0;
+    for (u32 n = 0; n < CTX_CACHE; n++) { /* every context may have an entry for it, at a place of its own */
+        struct ibtc_entry *e = bt_branch_entry(b, f->key.eip, n * CTX_SPREAD);
+        if (e->host == host)
+            e->tag = 0;
+    }
     b->v->stats.tc_smc++;
 }
 

@@ -97,6 +97,7 @@ static void select_context(struct vcpu *v)
     }
     b->cur = c;
     v->bt[BT_SALT] = c->salt;
+    v->bt[BT_SPREAD] = (u32)(c - b->ctx) * CTX_SPREAD;
     v->bt[BT_RSP] = c->rsp;
 }
 
@@ -334,7 +335,7 @@ int co_lookup(struct vcpu *v, u64 eip)
     v->eip = (u32)eip;
     r = bt_continue(v);
     if (r == 0 && v->eip == (u32)eip && (v->opts & OPT(ibtc))) {
-        struct ibtc_entry *e = &b->ibtc[(u32)eip & (IBTC_ENTRIES - 1)];
+        struct ibtc_entry *e = bt_branch_entry(b, (u32)eip, (u32)v->bt[BT_SPREAD]);
         e->tag = -((u64)(u32)eip + v->bt[BT_SALT]);
         e->host = v->bt[BT_RESUME];
     }

@@ -141,7 +141,9 @@ th_underflow:
         leaq    -8(%rsp), %rsp
         /* Branch to guest eip r8d through the branch cache, flags untouched. */
 th_ibranch:
-        movzwl  %r8w, %r9d
+        movl    BT_OFF(BT_SPREAD)(%r15), %r9d
+        leal    (%r9, %r8), %r9d
+        movzwl  %r9w, %r9d
         leal    (%r9, %r9), %r9d
         movq    BT_OFF(BT_IBTC)(%r15), %r10
         leaq    (%r10, %r9, 8), %r10

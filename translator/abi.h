@@ -47,6 +47,7 @@
 #define BT_COUNT   6  /* retired guest instructions (only with counting on) */
 #define BT_RETRY   7  /* start of the instruction whose lookup missed */
 #define BT_THUNK0  8  /* first thunk address */
+#define BT_SPREAD  42 /* added to eip for the index, so that contexts do not evict each other */
 #define BT_RSP     41 /* rsp of the return stack while C code runs */
 #define BT_LEFT    40 /* exact counting: instructions that may still start before TH_INTR is called */
 
@@ -61,7 +62,7 @@
 #define TH_IBRANCH    7 /* r8d target eip: like TH_LOOKUP, but looks in the branch cache first */
 #define TH_COUNT_     8
 
-/* IBTC geometry: indexed by the low 16 bits of the target eip. */
+/* IBTC geometry: indexed by the low 16 bits of target eip + spread. */
 #define IBTC_ENTRIES 65536
 
 #endif

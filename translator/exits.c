@@ -245,10 +245,12 @@ void exit_indirect(struct xl *x, bool call)
         jmp_thunk(e, TH_LOOKUP);
         return;
     }
-    e_rex(e, 0, R9, 0, R8); /* movzx r9d, r8w */
+    e_rm(e, 0, 0x8b, R9, R15, -1, 1, BT_OFF(BT_SPREAD));
+    e_lea32(e, R9, R9, R8, 1, 0);
+    e_rex(e, 0, R9, 0, R9); /* movzx r9d, r9w */
     e8(e, 0x0f);
     e8(e, 0xb7);
-    e_modrm(e, 3, R9, R8);
+    e_modrm(e, 3, R9, R9);
     e_lea32(e, R9, R9, R9, 1, 0);
     e_rm(e, 1, 0x8b, R10, R15, -1, 1, BT_OFF(BT_IBTC));
     e_lea64(e, R10, R10, R9, 8, 0);
