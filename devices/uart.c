@@ -25,7 +25,7 @@
 #define FIFO_SIZE 16
 #define CREDIT    16
 #define CREDIT_NS NS_PER_MS
-#define POLLS     64 /* LSR reads in a row that make a polling guest */
+#define POLLS     24 /* LSR reads in a row that make a polling guest; firmware polls at timer ticks only */
 
 #define IER_RDI  0x01
 #define IER_THRI 0x02
