@@ -51,6 +51,28 @@ HANDLER(set_nographic)
     return CLI_OK;
 }
 
+HANDLER(set_vga)
+{
+    if (strcmp(val, "std") && strcmp(val, "none"))
+        return cli_fail(o, "'%s' is not supported by novt yet: std or none", val);
+    c->cfg.vga = !strcmp(val, "std");
+    return CLI_OK;
+}
+
+HANDLER(set_screen)
+{
+    if (!*val)
+        return cli_fail(o, "needs the name of a file");
+    c->cfg.screen = val;
+    return CLI_OK;
+}
+
+HANDLER(set_keyboard)
+{
+    c->cfg.keyboard = cli_backend(c, o, val);
+    return c->cfg.keyboard ? CLI_OK : CLI_BAD;
+}
+
 static struct drive_config *new_drive(struct cli *c, const struct option *o)
 {
     if (c->cfg.ndrives == MAX_DRIVES) {

@@ -47,8 +47,12 @@ const struct option cli_options[] = {
      "stdio, mon:stdio, null, none, file:PATH or chardev:ID; once for each port", "stdio, then none"},
     {"chardev", G_CONSOLE, ARG_VALUE, "BACKEND", set_chardev, "stdio,id=ID or null,id=ID or file,id=ID,path=PATH", NULL},
     {"debugcon", G_CONSOLE, ARG_VALUE, "WHERE", set_debugcon, "debug console at port E9h, as -serial", "none"},
+    {"global", G_CONSOLE, ARG_VALUE, "PROP=N", set_global, "isa-debugcon.iobase=N: the debug console's port", "0xe9"},
     {"display", G_CONSOLE, ARG_VALUE, "none", only_none, "no display, for now", "none"},
-    {"vga", G_CONSOLE, ARG_VALUE, "none", only_none, "no graphics adapter, for now", "none"},
+    {"vga", G_CONSOLE, ARG_VALUE, "std", set_vga, "graphics adapter: std (VGA with VBE) or none", "std"},
+    {"screen", G_CONSOLE, ARG_VALUE, "FILE", set_screen,
+     "keeps FILE showing the screen: its text, or a picture if the name ends in .png", "none"},
+    {"keyboard", G_CONSOLE, ARG_VALUE, "WHERE", set_keyboard, "typed keys come from there: stdio, or as -serial", "none"},
     {"monitor", G_CONSOLE, ARG_VALUE, "none", only_none, "no monitor console, for now", "none"},
 
     {"no-reboot", G_LIFE, ARG_NONE, NULL, set_no_reboot, "exit with status 0 instead of restarting when the guest resets", "restart"},
@@ -83,7 +87,6 @@ const struct option cli_options[] = {
 
 #define IGNORED_FLAG(n) {n, G_IGNORED, ARG_NONE, NULL, ignore, NULL, NULL}
     {"nodefaults", G_IGNORED, ARG_NONE, NULL, set_nodefaults, NULL, NULL},
-    {"global", G_IGNORED, ARG_VALUE, "isa-debugcon.iobase=N", set_global, NULL, NULL},
     IGNORED_FLAG("no-user-config"), IGNORED_FLAG("nodefconfig"), IGNORED_FLAG("no-acpi"),
     IGNORED_FLAG("no-hpet"), IGNORED_FLAG("no-fd-bootchk"), IGNORED_FLAG("enable-kvm"),
     {"nic", G_IGNORED, ARG_VALUE, "none", only_none, NULL, NULL},
@@ -175,7 +178,8 @@ static int finish(struct cli *c)
         if (!cfg->debugcon)
             return CLI_BAD;
     }
-    bool taken = cfg->debugcon && !strcmp(cfg->debugcon, "stdio");
+    bool taken = (cfg->debugcon && !strcmp(cfg->debugcon, "stdio")) ||
+                 (cfg->keyboard && !strcmp(cfg->keyboard, "stdio"));
     for (int i = 0; i < c->serials; i++) {
         if (strcmp(cfg->serial[i], "stdio"))
             continue;

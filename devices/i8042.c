@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * i8042 keyboard controller at 60h/64h with nothing plugged in.
+ * i8042 keyboard controller at 60h/64h, with or without keyboard and mouse (ps2.c).
  *
  * The controller itself is complete: command byte, RAM, self and interface tests, input and output port,
  * loop-back of both output buffers, A20 and the reset line. A byte sent to the keyboard or the auxiliary
  * device gets no clock from the other side; after TIMEOUT_NS the controller puts FEh into the output buffer
  * with the time-out bit set, as the PS/2 controller does.
+ *
+ * With a device, its bytes come into the output buffer one at a time, BYTE_NS after the last one was read, as
+ * a serial line's would, translated from set 2 to set 1 if the command byte says so.
  *
  * Invariants:
  *  - obf says that `out` waits to be read; the interrupt line of its source is up exactly then (if enabled)
@@ -14,9 +17,11 @@
 #include <stdlib.h>
 #include "base/log.h"
 #include "devices/internal.h"
+#include "devices/ps2.h"
 
 #define TIMEOUT_NS NS_PER_MS
 #define RETRY_NS   NS_PER_MS
+#define BYTE_NS    (200 * NS_PER_US)
 
 #define STAT_OBF     0x01
 #define STAT_SYS     0x04
@@ -46,6 +51,8 @@ struct i8042 {
     u8 sys;     /* self test passed */
     u8 sending; /* 0, or the source of the time-out to come: 1 keyboard, 2 auxiliary */
     struct bus_timer *timer;
+    struct ps2 *dev[2]; /* keyboard, auxiliary; NULL: nothing plugged in */
+    u8 release;         /* F0 seen: the next code is a key's release */
 };
 
 static void update_irq(struct i8042 *k)
@@ -66,10 +73,61 @@ static void put(struct i8042 *k, u8 val, u8 flags)
     update_irq(k);
 }
 
-static void send_to_device(struct i8042 *k, int which)
+static const u8 set1[128] = {
+    0xff, 0x43, 0x41, 0x3f, 0x3d, 0x3b, 0x3c, 0x58, 0x64, 0x44, 0x42, 0x40, 0x3e, 0x0f, 0x29, 0x59,
+    0x65, 0x38, 0x2a, 0x70, 0x1d, 0x10, 0x02, 0x5a, 0x66, 0x71, 0x2c, 0x1f, 0x1e, 0x11, 0x03, 0x5b,
+    0x67, 0x2e, 0x2d, 0x20, 0x12, 0x05, 0x04, 0x5c, 0x68, 0x39, 0x2f, 0x21, 0x14, 0x13, 0x06, 0x5d,
+    0x69, 0x31, 0x30, 0x23, 0x22, 0x15, 0x07, 0x5e, 0x6a, 0x72, 0x32, 0x24, 0x16, 0x08, 0x09, 0x5f,
+    0x6b, 0x33, 0x25, 0x17, 0x18, 0x0b, 0x0a, 0x60, 0x6c, 0x34, 0x35, 0x26, 0x27, 0x19, 0x0c, 0x61,
+    0x6d, 0x73, 0x28, 0x74, 0x1a, 0x0d, 0x62, 0x6e, 0x3a, 0x36, 0x1c, 0x1b, 0x75, 0x2b, 0x63, 0x76,
+    0x55, 0x56, 0x77, 0x78, 0x79, 0x7a, 0x0e, 0x7b, 0x7c, 0x4f, 0x7d, 0x4b, 0x47, 0x7e, 0x7f, 0x6f,
+    0x52, 0x53, 0x50, 0x4c, 0x4d, 0x48, 0x01, 0x45, 0x57, 0x4e, 0x51, 0x4a, 0x37, 0x49, 0x46, 0x54,
+};
+
+u8 i8042_translate(u8 code)
+{
+    return code < 0x80 ? set1[code] : code == 0x83 ? 0x41 : code == 0x84 ? 0x54 : code;
+}
+
+/* A device's next byte comes into the free output buffer. */
+static void pull(struct i8042 *k)
+{
+    u8 val;
+    if (k->obf || k->sending)
+        return;
+    if (k->dev[0] && !(k->ram[0] & CTR_KBD_DIS) && ps2_take(k->dev[0], &val)) {
+        if (!(k->ram[0] & CTR_XLATE)) {
+            put(k, val, 0);
+        } else if (val == 0xf0) {
+            k->release = 0x80;
+            pull(k);
+        } else {
+            put(k, i8042_translate(val) | k->release, 0);
+            k->release = 0;
+        }
+    } else if (k->dev[1] && !(k->ram[0] & CTR_AUX_DIS) && ps2_take(k->dev[1], &val)) {
+        put(k, val, STAT_AUX);
+    }
+}
+
+static void pull_later(struct i8042 *k)
+{
+    if (!k->obf && !k->sending &&
+        ((k->dev[0] && ps2_waiting(k->dev[0])) || (k->dev[1] && ps2_waiting(k->dev[1]))))
+        bus_timer_set(k->timer, bus_now(k->b) + BYTE_NS);
+}
+
+static void send_to_device(struct i8042 *k, int which, u8 val)
 {
     /* Sending enables the interface (and clears the disable bit) on the PS/2 controller. */
     k->ram[0] &= which == 2 ? ~CTR_AUX_DIS : ~CTR_KBD_DIS;
+    if (k->dev[which - 1]) {
+        if (which == 1)
+            k->release = 0;
+        ps2_send(k->dev[which - 1], val);
+        pull_later(k);
+        return;
+    }
     k->sending = which;
     bus_timer_set(k->timer, bus_now(k->b) + TIMEOUT_NS);
 }
@@ -77,8 +135,10 @@ static void send_to_device(struct i8042 *k, int which)
 static void timeout_fire(void *opaque, u64 now)
 {
     struct i8042 *k = opaque;
-    if (!k->sending)
+    if (!k->sending) {
+        pull(k);
         return;
+    }
     if (k->obf) {
         bus_timer_set(k->timer, now + RETRY_NS);
         return;
@@ -130,6 +190,7 @@ static void write_command(struct i8042 *k, u8 cmd)
         break;
     case 0xa8:
         k->ram[0] &= ~CTR_AUX_DIS;
+        pull_later(k);
         break;
     case 0xa9: /* interface tests: the lines are not stuck */
     case 0xab:
@@ -145,6 +206,7 @@ static void write_command(struct i8042 *k, u8 cmd)
         break;
     case 0xae:
         k->ram[0] &= ~CTR_KBD_DIS;
+        pull_later(k);
         break;
     case 0xc0: /* input port: not locked, colour display jumper */
         put(k, 0xb0, 0);
@@ -185,6 +247,7 @@ static void write_data(struct i8042 *k, u8 val)
         if (cmd == 0x60) {
             k->sys = !!(val & CTR_SYS);
             update_irq(k);
+            pull_later(k);
         }
         return;
     }
@@ -199,10 +262,10 @@ static void write_data(struct i8042 *k, u8 val)
         put(k, val, STAT_AUX);
         break;
     case 0xd4:
-        send_to_device(k, 2);
+        send_to_device(k, 2, val);
         break;
     default:
-        send_to_device(k, 1);
+        send_to_device(k, 1, val);
     }
 }
 
@@ -222,20 +285,18 @@ static u32 i8042_read(void *opaque, u16 port, int size)
     k->obf = 0;
     k->status &= STAT_CMD;
     update_irq(k);
+    pull_later(k);
     return k->out; /* stays in the buffer when nothing new came */
 }
 
 static const struct port_ops i8042_ops = {.read = i8042_read, .write = i8042_write};
 
-static const struct device_field i8042_fields[] = {DEV_FIELD(struct i8042, ram, 0),
-                                                   DEV_FIELD(struct i8042, out, 0),
-                                                   DEV_FIELD(struct i8042, obf, 0),
-                                                   DEV_FIELD(struct i8042, status, 0),
-                                                   DEV_FIELD(struct i8042, command, 0),
-                                                   DEV_FIELD(struct i8042, outport, 0xcf),
-                                                   DEV_FIELD(struct i8042, sys, 0),
-                                                   DEV_FIELD(struct i8042, sending, 0),
-                                                   DEV_END};
+static const struct device_field i8042_fields[] = {
+    DEV_FIELD(struct i8042, ram, 0),     DEV_FIELD(struct i8042, out, 0),
+    DEV_FIELD(struct i8042, obf, 0),     DEV_FIELD(struct i8042, status, 0),
+    DEV_FIELD(struct i8042, command, 0), DEV_FIELD(struct i8042, outport, 0xcf),
+    DEV_FIELD(struct i8042, sys, 0),     DEV_FIELD(struct i8042, sending, 0),
+    DEV_FIELD(struct i8042, release, 0), DEV_END};
 
 static void i8042_reset(void *dev)
 {
@@ -255,6 +316,26 @@ static void i8042_destroy(void *dev)
 
 static const struct device_desc i8042_desc = {
     .name = "i8042", .fields = i8042_fields, .reset = i8042_reset, .destroy = i8042_destroy};
+
+static struct i8042 *i8042_of(struct bus *b)
+{
+    for (u32 i = 0; i < b->n_devs; i++)
+        if (b->devs[i].desc == &i8042_desc)
+            return b->devs[i].dev;
+    return NULL;
+}
+
+void i8042_attach(struct bus *b, int port, struct ps2 *p)
+{
+    struct i8042 *k = i8042_of(b);
+    NOVT_ASSERT(k);
+    k->dev[port] = p;
+}
+
+void i8042_device_ready(struct bus *b)
+{
+    pull_later(i8042_of(b));
+}
 
 int i8042_create(struct bus *b)
 {

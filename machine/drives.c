@@ -98,6 +98,7 @@ int drives_create(struct vm *vm)
     }
     if (!vm->cfg.no_default_drives && !ide_has(vm->ide, 2)) /* an empty CD-ROM drive, as QEMU has */
         ide_attach(vm->ide, 2, NULL, true);
+    rtc_cmos_set(vm->bus, 0x14, 0x06); /* equipment: FPU, PS/2 mouse, VGA */
     rtc_cmos_set(vm->bus, 0x39, vm->cmos_translation);
     boot_order(vm);
     return 0;

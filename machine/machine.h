@@ -57,7 +57,9 @@ struct machine_config {
     bool no_fd_bootchk;
     struct drive_config drives[MAX_DRIVES];
     int ndrives;
-    bool snapshot;          /* no drive is written to */
+    bool snapshot;        /* no drive is written to */
+    const char *screen;   /* file that shows the screen: text, or a picture if it ends in .png; NULL: none */
+    const char *keyboard; /* where typed keys come from, a back end as for serial; NULL: nowhere */
     bool no_default_drives; /* no empty CD-ROM and floppy drives */
 };
 

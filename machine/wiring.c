@@ -16,6 +16,8 @@
 #include "base/log.h"
 #include "devices/ide.h"
 #include "devices/piix.h"
+#include "devices/ps2.h"
+#include "devices/screen.h"
 #include "monitor/monitor.h"
 #include "shadowpt/shadowpt.h"
 
@@ -232,9 +234,20 @@ static int add_debug_ports(struct vm *vm)
 static int add_board(struct vm *vm)
 {
     struct bus *b = vm->bus;
-    int err = piix3_create(b, &vm->piix3);
+    int err = ps2_create(b, &vm->keyboard, &vm->mouse);
+    err = err ? err : piix3_create(b, &vm->piix3);
     err = err ? err : ide_create(b, &vm->ide);
     err = err ? err : piix4_pm_create(b, vm->piix3, &vm->pm);
+    if (!err && vm->cfg.vga)
+        err = vga_create(b, vm->mem, &vm->vga);
+    if (!err && vm->vga && vm->cfg.screen)
+        err = screen_create(b, vm->vga, vm->cfg.screen);
+    if (!err && vm->cfg.keyboard) {
+        struct chardev *c = backend(vm, "keyboard", vm->cfg.keyboard);
+        if (!c)
+            return -EIO;
+        ps2_set_source(vm->keyboard, c);
+    }
     err = err ? err : drives_create(vm);
     if (!err && !vm->cfg.kernel)
         err = firmware_create(vm);

@@ -140,7 +140,7 @@ static void consoles(void **state)
     bad("-kernel k -chardev stdio", "needs an id");
     bad("-kernel k -chardev socket,id=x", "not supported");
     bad("-kernel k -chardev null,id=x -chardev null,id=x", "two with id=x");
-    bad("-kernel k -vga std", "not supported by novt yet");
+    bad("-kernel k -vga cirrus", "not supported by novt yet");
     bad("-kernel k -display gtk", "not supported by novt yet");
     ok("-kernel k -vga none -display none -monitor none -parallel none -nographic");
 }
