@@ -25,6 +25,8 @@ const struct option cli_options[] = {
     {"hdc", G_IMAGE, ARG_VALUE, "FILE", set_disk, "the third, in place of the CD-ROM drive", NULL},
     {"hdd", G_IMAGE, ARG_VALUE, "FILE", set_disk, "the fourth", NULL},
     {"cdrom", G_IMAGE, ARG_VALUE, "FILE", set_disk, "image of a CD-ROM", "empty drive"},
+    {"fda", G_IMAGE, ARG_VALUE, "FILE", set_disk, "image of a floppy disk; also -fdb", "empty drive"},
+    {"fdb", G_IMAGE, ARG_VALUE, "FILE", set_disk, "the second floppy drive", "none"},
     {"drive", G_IMAGE, ARG_VALUE, "SPEC", set_drive,
      "file=FILE,format=raw,if=ide|floppy,index=N,media=disk|cdrom,readonly=on,snapshot=on", NULL},
     {"snapshot", G_IMAGE, ARG_NONE, NULL, set_snapshot, "images stay as they are: writes are forgotten at the end", NULL},
@@ -94,7 +96,7 @@ const struct option cli_options[] = {
     {"parallel", G_IGNORED, ARG_VALUE, "none", only_none, NULL, NULL},
 
 #define MISSING(n) {n, G_MISSING, ARG_VALUE, NULL, not_supported, NULL, NULL}
-    MISSING("fda"), MISSING("fdb"), 
+    
     MISSING("blockdev"), MISSING("mtdblock"), MISSING("sd"), 
     MISSING("pflash"), MISSING("L"), MISSING("option-rom"), MISSING("dtb"), MISSING("shim"),
     MISSING("netdev"), MISSING("usb"), MISSING("usbdevice"), MISSING("audio"), MISSING("audiodev"), MISSING("soundhw"),

@@ -169,6 +169,6 @@ int pci_create(
 int debugcon_create(struct bus *b, u16 base,
                     struct chardev *c);                   /* port E9h: writes go to c, reads give E9h */
 int debug_exit_create(struct bus *b, u16 base, u16 size); /* isa-debug-exit: exit status (value << 1) | 1 */
-int postcode_create(struct bus *b);                       /* port 80h and DMA page scratch registers */
+int dma_create(struct bus *b);                            /* two 8237A with page registers; port 80h */
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "devices/block.h"
+#include "devices/fdc.h"
 #include "devices/ide.h"
 
 static struct block *open_drive(struct vm *vm, const struct drive_config *d)
@@ -77,6 +78,28 @@ static int add_ide(struct vm *vm, const struct drive_config *d)
     return 0;
 }
 
+static int add_floppy(struct vm *vm, const struct drive_config *d)
+{
+    if (d->index < 0 || d->index > 1 || fdc_has(vm->fdc, d->index)) {
+        error_report("floppy drive '%s': there is no free drive with index %d", d->path ? d->path : "",
+                     d->index);
+        return -EINVAL;
+    }
+    struct block *k = d->path ? open_drive(vm, d) : NULL;
+    if (d->path && !k)
+        return -EINVAL;
+    fdc_attach(vm->fdc, d->index, k);
+    return 0;
+}
+
+/* CMOS 10h and the equipment byte: FPU, PS/2 mouse, VGA, and how many floppy drives. */
+static void describe_floppies(struct vm *vm)
+{
+    int n = fdc_has(vm->fdc, 0) + fdc_has(vm->fdc, 1);
+    rtc_cmos_set(vm->bus, 0x10, fdc_drive_type(vm->fdc, 0) << 4 | fdc_drive_type(vm->fdc, 1));
+    rtc_cmos_set(vm->bus, 0x14, 0x06 | (n ? 1 | (n - 1) << 6 : 0));
+}
+
 static void boot_order(struct vm *vm)
 {
     const char *order = vm->cfg.boot_order ? vm->cfg.boot_order : "cad";
@@ -92,13 +115,15 @@ int drives_create(struct vm *vm)
 {
     for (int i = 0; i < vm->cfg.ndrives; i++) {
         const struct drive_config *d = &vm->cfg.drives[i];
-        int err = d->floppy ? 0 : add_ide(vm, d);
+        int err = d->floppy ? add_floppy(vm, d) : add_ide(vm, d);
         if (err)
             return err;
     }
     if (!vm->cfg.no_default_drives && !ide_has(vm->ide, 2)) /* an empty CD-ROM drive, as QEMU has */
         ide_attach(vm->ide, 2, NULL, true);
-    rtc_cmos_set(vm->bus, 0x14, 0x06); /* equipment: FPU, PS/2 mouse, VGA */
+    if (!vm->cfg.no_default_drives && !fdc_has(vm->fdc, 0))
+        fdc_attach(vm->fdc, 0, NULL);
+    describe_floppies(vm);
     rtc_cmos_set(vm->bus, 0x39, vm->cmos_translation);
     boot_order(vm);
     return 0;

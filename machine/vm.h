@@ -40,6 +40,7 @@ struct vm {
     struct piix3 *piix3;
     struct piix4_pm *pm;
     struct ide *ide;
+    struct fdc *fdc;
     struct vga *vga;
     struct ps2 *keyboard, *mouse;
     u8 cmos_disks, cmos_translation;

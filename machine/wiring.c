@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "devices/fdc.h"
 #include "devices/ide.h"
 #include "devices/piix.h"
 #include "devices/ps2.h"
@@ -237,6 +238,7 @@ static int add_board(struct vm *vm)
     int err = ps2_create(b, &vm->keyboard, &vm->mouse);
     err = err ? err : piix3_create(b, &vm->piix3);
     err = err ? err : ide_create(b, &vm->ide);
+    err = err ? err : fdc_create(b, &vm->fdc);
     err = err ? err : piix4_pm_create(b, vm->piix3, &vm->pm);
     if (!err && vm->cfg.vga)
         err = vga_create(b, vm->mem, &vm->vga);
@@ -281,7 +283,7 @@ int wiring_devices(struct vm *vm)
     err = err ? err : i8042_create(b);
     err = err ? err : port92_create(b);
     err = err ? err : pci_create(b);
-    err = err ? err : postcode_create(b);
+    err = err ? err : dma_create(b);
     err = err ? err : bus_add_ports(b, 0xf0, 2, 1, &coproc_ops, vm);
     err = err ? err : add_serial(vm, 0, 0x3f8, 4);
     err = err ? err : add_serial(vm, 1, 0x2f8, 3);

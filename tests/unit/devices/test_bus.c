@@ -293,9 +293,9 @@ static void test_hostile(void **st)
     assert_int_equal(pci_create(f->b), 0);
     assert_int_equal(debugcon_create(f->b, 0xe9, chardev_null(f->b)), 0);
     assert_int_equal(debug_exit_create(f->b, 0xf4, 4), 0);
-    assert_int_equal(postcode_create(f->b), 0);
+    assert_int_equal(dma_create(f->b), 0);
     assert_int_equal(pic_create(f->b), -EEXIST);
-    assert_int_equal(postcode_create(f->b), -EEXIST);
+    assert_int_equal(dma_create(f->b), -EEXIST);
     u32 x = 12345;
     static const u16 hot[] = {0x00, 0x20, 0x40,  0x60,  0x70,  0x80,  0xa0,
                               0xc0, 0x90, 0x2f8, 0x3f8, 0x4d0, 0xcf8, 0xcfc};

@@ -35,7 +35,7 @@ static void test_debug_exit(void **st)
 static void test_dma(void **st)
 {
     struct fix *f = fix_new();
-    assert_int_equal(postcode_create(f->b), 0);
+    assert_int_equal(dma_create(f->b), 0);
     for (int p = 0x80; p < 0x90; p++) {
         outb(f, p, p * 3);
         assert_int_equal(inb(f, p), (u8)(p * 3));
