@@ -101,6 +101,12 @@ static void follow_ferr(struct vcpu *v, int level)
 {
 }
 
+void follow_fpu_env(struct vcpu *v, u64 host_ip, u64 host_dp)
+{
+    v->fpu_ip = v->fpu_dp = 0;
+    v->fpu_cs = v->fpu_ds = v->fpu_op = 0;
+}
+
 const struct cpu_ops follow_ops = {
     .mem_read = shadow_mem_read,
     .mem_write = shadow_mem_write,
@@ -117,6 +123,7 @@ const struct cpu_ops follow_ops = {
     .intr_ack = follow_ack,
     .ferr = follow_ferr,
     .tsc = follow_tsc,
+    .fpu_env = follow_fpu_env,
 };
 
 u64 follow_checksum(const struct vcpu *v)

@@ -94,7 +94,7 @@ LIGHT static void cpu_ferr(struct vcpu *v, int level)
     .ferr = cpu_ferr,
 
 const struct cpu_ops wiring_cpu_ops = {CPU_OPS};
-const struct cpu_ops wiring_recorded_ops = {CPU_OPS.tsc = recorded_tsc};
+const struct cpu_ops wiring_recorded_ops = {CPU_OPS.tsc = recorded_tsc, .fpu_env = follow_fpu_env};
 #undef CPU_OPS
 
 /* ---- memory-mapped I/O ---- */

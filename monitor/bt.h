@@ -49,6 +49,9 @@ struct bt {
     bool pf_write;
     bool stepping;         /* the kick handler is single-stepping to a boundary */
     struct unit unit;
+    struct verifier *verifier;              /* NULL: off */
+    const struct insn *kept[UNIT_MAX_INSNS]; /* instructions that the unit's host code refers to */
+    u32 n_kept;
     u32 retry_eip; /* of the last instruction whose miss was filled, since translated code was entered */
     u64 stop; /* exact counting: what monitor_count() is when BT_LEFT reaches 0 */
 };
@@ -78,6 +81,8 @@ enum bt_found { BT_FOUND, BT_RETRY_EIP, BT_USE_INTERP };
 enum bt_found bt_find(struct vcpu *v, struct fragment **out); /* find.c */
 void bt_flush(struct vcpu *v);
 void bt_code_written(void *opaque, u64 gpa, u32 len);
+/* Checks the unit that was just translated; ends the process if it is not safe to run (dump.c). Heavy. */
+void bt_verify_unit(struct vcpu *v, const struct frag_key *k, const u8 *code, u32 first_link);
 /* Prints a unit and its host code (dump.c). Heavy: parks the FPU. */
 void bt_dump_unit(struct vcpu *v, const struct fragment *f, const struct unit *u);
 /* Installs signal handlers and the alternate stack for the calling thread (signals.c). */

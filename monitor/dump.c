@@ -3,7 +3,9 @@
 #include <capstone/capstone.h>
 #include <stdio.h>
 #include "machine/machine.h"
+#include "base/log.h"
 #include "monitor/bt.h"
+#include "tcache/verify.h"
 
 static void host_lines(csh cs, const struct bt *b, const struct fragment *f, u32 from, u32 to)
 {
@@ -75,4 +77,38 @@ void monitor_dump_at(struct vcpu *v, u32 eip)
         }
     }
     cs_close(&cs);
+}
+
+void bt_verify_unit(struct vcpu *v, const struct frag_key *k, const u8 *code, u32 first_link)
+{
+    struct bt *b = bt_of(v);
+    const struct unit *u = &b->unit;
+    struct verify_in in = {
+        .code = code,
+        .len = u->host_len,
+        .eip = k->eip,
+        .mode = k->mode,
+        .cs_base = k->cs_base,
+        .guest_len = u->guest_len,
+        .pcmap = u->pcmap,
+        .n_insns = u->n_insns,
+        .links = u->links,
+        .n_links = u->n_links,
+        .first_link = first_link,
+        .crosses = u->crosses,
+        .kept = b->kept,
+        .n_kept = b->n_kept,
+    };
+    u32 at;
+
+    v->stats.tc_verified++;
+    if (verify_fragment(b->verifier, &in, &at))
+        return;
+    for (u32 n = 0; n < u->n_insns; n++) {
+        char text[128];
+        insn_format(&u->insns[n], k->eip + u->pcmap[n].guest, k->mode & MODE_CS32, text, sizeof(text));
+        fprintf(stderr, "  %08x  %s\n", k->eip + u->pcmap[n].guest, text);
+    }
+    verify_print(b->verifier, &in, at);
+    NOVT_BUG("translation of %08x, mode %05x, at %05x: %s", k->eip, k->mode, at, verifier_why(b->verifier));
 }

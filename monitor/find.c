@@ -31,8 +31,11 @@ static struct insn *keep_insn(void *opaque, const struct insn *i)
     struct bt *b = opaque;
     struct insn *p = tcache_alloc(b->tc, sizeof(*p));
 
-    if (p)
+    if (p) {
         *p = *i;
+        if (b->n_kept < ARRAY_SIZE(b->kept))
+            b->kept[b->n_kept++] = p;
+    }
     return p;
 }
 
@@ -113,6 +116,7 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, struct 
         u8 *code;
         u32 cap;
 
+        b->n_kept = 0;
         shadow_code_page(v, k->gpa);
         env.bytes = memory_host(b->m, k->gpa);
         NOVT_ASSERT(env.bytes);
@@ -139,6 +143,7 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, struct 
                 cross[i] = env.bytes[i];
             for (u32 i = 0; i < INSN_MAX; i++)
                 cross[n + i] = h2[i];
+            b->n_kept = 0;
             env.cross = cross;
             env.cross_avail = n + INSN_MAX;
             env.cross_expect = x2;
@@ -150,6 +155,8 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, struct 
             bt_flush(v);
             continue;
         }
+        if (unlikely(b->verifier))
+            bt_verify_unit(v, k, code, env.first_link);
         *out = tcache_commit(b->tc, k, b->unit.crosses ? x2 : 0, &b->unit);
         if (!*out) {
             bt_flush(v);

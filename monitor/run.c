@@ -14,6 +14,7 @@
 #include "base/opts.h"
 #include "monitor/bt.h"
 #include "shadowpt/shadowpt.h"
+#include "tcache/verify.h"
 
 #ifndef HWCAP2_FSGSBASE
 #define HWCAP2_FSGSBASE (1 << 1)
@@ -521,6 +522,8 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
     b->v = v;
     b->m = m;
     b->cfg = *cfg;
+    if (cfg->verify && !(b->verifier = verifier_create()))
+        return -ENOMEM;
     b->stop = v->bt[BT_LEFT] = 1ull << 62;
     b->ibtc = mmap(NULL, IBTC_ENTRIES * sizeof(*b->ibtc), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (b->ibtc == MAP_FAILED)
@@ -557,6 +560,7 @@ void monitor_destroy(struct vcpu *v)
     shadow_set_exec_hook(v, NULL, NULL);
     v->tc = NULL;
     tcache_destroy(b->tc);
+    verifier_destroy(b->verifier);
     munmap(b->ret_stacks, (u64)CTX_CACHE * RET_STACK);
     munmap(b->ibtc, IBTC_ENTRIES * sizeof(*b->ibtc));
     munmap(b, sizeof(*b));

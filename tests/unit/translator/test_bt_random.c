@@ -72,7 +72,7 @@ static void side_init(struct side *s, bool bt, u32 opts)
     s->v = cpu_create(cpu_model_find("qemu32"), &ops, opts);
     assert_int_equal(shadow_create(s->v, s->m, 4), 0);
     if (bt) {
-        struct monitor_config cfg = {.tcache_bytes = 1 * MiB, .windows_always = windows};
+        struct monitor_config cfg = {.tcache_bytes = 1 * MiB, .windows_always = windows, .verify = true};
         assert_int_equal(monitor_create(s->v, s->m, &cfg), 0);
     }
 }
