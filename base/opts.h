@@ -5,18 +5,18 @@
 
 #include "base/types.h"
 
-#define OPT_LIST(X)                                                                                                \
-    X(chain, "chain fragments with direct jumps within a page")                                                    \
-    X(xpage, "chain fragments across pages with a checked jump")                                                   \
-    X(ibtc, "look indirect branch targets up in translated code")                                                  \
-    X(ras, "guest calls and returns as host calls and returns, for the host's return prediction")                      \
-    X(superblock, "continue a unit past conditional branches")                                                     \
-    X(flags, "skip saving flags that are dead or already saved")                                                   \
-    X(inline_sens, "inline sequences for cli, sti, pushf and friends")                                             \
-    X(string, "fast paths for repeated string instructions")                                                       \
-    X(icache, "cache decoded instructions in the interpreter")                                                     \
-    X(largefill, "fill runs of shadow entries for large guest pages at once")                                      \
-    X(window, "window-form memory operands for address spaces that run long")                                       \
+#define OPT_LIST(X)                                                                                          \
+    X(chain, "chain fragments with direct jumps within a page")                                              \
+    X(xpage, "chain fragments across pages with a checked jump")                                             \
+    X(ibtc, "look indirect branch targets up in translated code")                                            \
+    X(ras, "guest calls and returns as host calls and returns, for the host's return prediction")            \
+    X(superblock, "continue a unit past conditional branches")                                               \
+    X(flags, "skip saving flags that are dead or already saved")                                             \
+    X(inline_sens, "inline sequences for cli, sti, pushf and friends")                                       \
+    X(string, "fast paths for repeated string instructions")                                                 \
+    X(icache, "cache decoded instructions in the interpreter")                                               \
+    X(largefill, "fill runs of shadow entries for large guest pages at once")                                \
+    X(window, "window-form memory operands for address spaces that run long")                                \
     X(keepspaces, "keep shadow address spaces across CR3 switches")
 
 enum opt_bit {

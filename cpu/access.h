@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Guest memory access for instruction semantics: segment check, then a table lookup, then the slow path. Sizes are 1, 2,
- * 4 or 8 bytes here; larger operands go through mem_load/mem_store.
+ * Guest memory access for instruction semantics: segment check, then a table lookup, then the slow path.
+ * Sizes are 1, 2, 4 or 8 bytes here; larger operands go through mem_load/mem_store.
  */
 #ifndef NOVT_CPU_ACCESS_H
 #define NOVT_CPU_ACCESS_H
 
 #include "cpu/cpu.h"
 
-#define TRY(x)                                                                                                     \
-    do {                                                                                                           \
-        if (unlikely((x) != CPU_OK))                                                                               \
-            return CPU_FAULT;                                                                                      \
+#define TRY(x)                                                                                               \
+    do {                                                                                                     \
+        if (unlikely((x) != CPU_OK))                                                                         \
+            return CPU_FAULT;                                                                                \
     } while (0)
 
 static inline int mem_linear(struct vcpu *v, int seg, u32 off, u32 len, int acc, u32 *lin)
@@ -25,36 +25,36 @@ static inline int mem_linear(struct vcpu *v, int seg, u32 off, u32 len, int acc,
 }
 
 /* Linear accesses at the current privilege (user view iff CPL 3). */
-#define DEFINE_LIN(N, T)                                                                                           \
-    static inline int lin_read##N(struct vcpu *v, u32 lin, T *out)                                                 \
-    {                                                                                                              \
-        u64 e = v->rtab[lin >> PAGE_SHIFT];                                                                        \
-        if (likely(e && (lin & PAGE_MASK) <= PAGE_SIZE - sizeof(T))) {                                             \
-            __builtin_memcpy(out, (const void *)(e + lin), sizeof(T));                                             \
-            return CPU_OK;                                                                                         \
-        }                                                                                                          \
-        return v->ops->mem_read(v, lin, out, sizeof(T), v->cpl == 3);                                              \
-    }                                                                                                              \
-    static inline int lin_write##N(struct vcpu *v, u32 lin, T val)                                                 \
-    {                                                                                                              \
-        u64 e = v->wtab[lin >> PAGE_SHIFT];                                                                        \
-        if (likely(e && (lin & PAGE_MASK) <= PAGE_SIZE - sizeof(T))) {                                             \
-            __builtin_memcpy((void *)(e + lin), &val, sizeof(T));                                                  \
-            return CPU_OK;                                                                                         \
-        }                                                                                                          \
-        return v->ops->mem_write(v, lin, &val, sizeof(T), v->cpl == 3);                                            \
-    }                                                                                                              \
-    static inline int mem_read##N(struct vcpu *v, int seg, u32 off, T *out)                                        \
-    {                                                                                                              \
-        u32 lin;                                                                                                   \
-        TRY(mem_linear(v, seg, off, sizeof(T), SEGF_R, &lin));                                                     \
-        return lin_read##N(v, lin, out);                                                                           \
-    }                                                                                                              \
-    static inline int mem_write##N(struct vcpu *v, int seg, u32 off, T val)                                        \
-    {                                                                                                              \
-        u32 lin;                                                                                                   \
-        TRY(mem_linear(v, seg, off, sizeof(T), SEGF_W, &lin));                                                     \
-        return lin_write##N(v, lin, val);                                                                          \
+#define DEFINE_LIN(N, T)                                                                                     \
+    static inline int lin_read##N(struct vcpu *v, u32 lin, T *out)                                           \
+    {                                                                                                        \
+        u64 e = v->rtab[lin >> PAGE_SHIFT];                                                                  \
+        if (likely(e && (lin & PAGE_MASK) <= PAGE_SIZE - sizeof(T))) {                                       \
+            __builtin_memcpy(out, (const void *)(e + lin), sizeof(T));                                       \
+            return CPU_OK;                                                                                   \
+        }                                                                                                    \
+        return v->ops->mem_read(v, lin, out, sizeof(T), v->cpl == 3);                                        \
+    }                                                                                                        \
+    static inline int lin_write##N(struct vcpu *v, u32 lin, T val)                                           \
+    {                                                                                                        \
+        u64 e = v->wtab[lin >> PAGE_SHIFT];                                                                  \
+        if (likely(e && (lin & PAGE_MASK) <= PAGE_SIZE - sizeof(T))) {                                       \
+            __builtin_memcpy((void *)(e + lin), &val, sizeof(T));                                            \
+            return CPU_OK;                                                                                   \
+        }                                                                                                    \
+        return v->ops->mem_write(v, lin, &val, sizeof(T), v->cpl == 3);                                      \
+    }                                                                                                        \
+    static inline int mem_read##N(struct vcpu *v, int seg, u32 off, T *out)                                  \
+    {                                                                                                        \
+        u32 lin;                                                                                             \
+        TRY(mem_linear(v, seg, off, sizeof(T), SEGF_R, &lin));                                               \
+        return lin_read##N(v, lin, out);                                                                     \
+    }                                                                                                        \
+    static inline int mem_write##N(struct vcpu *v, int seg, u32 off, T val)                                  \
+    {                                                                                                        \
+        u32 lin;                                                                                             \
+        TRY(mem_linear(v, seg, off, sizeof(T), SEGF_W, &lin));                                               \
+        return lin_write##N(v, lin, val);                                                                    \
     }
 DEFINE_LIN(8, u8)
 DEFINE_LIN(16, u16)

@@ -7,12 +7,12 @@
 #include "monitor/monitor.h"
 #include "tcache/tcache.h"
 
-#define CTX_CACHE 128
-#define RET_STACK (64 * 1024u) /* host bytes of a return stack, its guard page at the low end included */
+#define CTX_CACHE  128
+#define RET_STACK  (64 * 1024u) /* host bytes of a return stack, its guard page at the low end included */
 #define VIEW_SLOTS 4096
 
 struct ibtc_entry {
-    u64 tag;  /* -(eip + salt) */
+    u64 tag; /* -(eip + salt) */
     u64 host;
 };
 
@@ -31,29 +31,31 @@ struct bt {
     struct monitor_config cfg;
     struct ibtc_entry *ibtc;
     struct ctx ctx[CTX_CACHE];
-    struct ctx *cur;       /* NULL: to be selected */
-    u8 *ret_stacks;        /* CTX_CACHE of them */
+    struct ctx *cur; /* NULL: to be selected */
+    u8 *ret_stacks;  /* CTX_CACHE of them */
     u64 next_salt;
     u32 epoch[VIEW_SLOTS]; /* per view: bumped when one of its exec-table entries goes away */
     pthread_t thread;
-    bool windows;          /* the host lets us set the GS base */
-    u64 gs;                /* GS base, as last set */
+    bool windows;     /* the host lets us set the GS base */
+    u64 gs;           /* GS base, as last set */
+    u64 *table_sites; /* guest-physical addresses of instructions that stay in table form, hashed */
     struct {
         const struct fragment *frag;
-        u32 insn;          /* of it */
-        u64 addr;          /* host address that faulted, if addr_valid */
+        u32 insn; /* of it */
+        u64 addr; /* host address that faulted, if addr_valid */
         bool addr_valid, write;
-    } hf;                  /* the last host fault in translated code */
-    u32 pf_lin;            /* a #PF was delivered from window code: map this page when its view runs again */
-    u64 pf_base;           /* 0: none */
+    } hf;        /* the last host fault in translated code */
+    u32 pf_lin;  /* a #PF was delivered from window code: map this page when its view runs again */
+    u64 pf_base; /* 0: none */
     bool pf_write;
-    bool stepping;         /* the kick handler is single-stepping to a boundary */
+    bool stepping; /* the kick handler is single-stepping to a boundary */
     struct unit unit;
-    struct verifier *verifier;              /* NULL: off */
+    struct verifier *verifier;               /* NULL: off */
     const struct insn *kept[UNIT_MAX_INSNS]; /* instructions that the unit's host code refers to */
     u32 n_kept;
+    u64 unit_gpa;  /* of the unit being translated */
     u32 retry_eip; /* of the last instruction whose miss was filled, since translated code was entered */
-    u64 stop; /* exact counting: what monitor_count() is when BT_LEFT reaches 0 */
+    u64 stop;      /* exact counting: what monitor_count() is when BT_LEFT reaches 0 */
 };
 
 /* Contexts start at different places in the branch cache. */
@@ -76,10 +78,19 @@ u32 bt_mode(const struct vcpu *v);
 int bt_enter(struct vcpu *v);
 extern const u8 bt_leave_async[], bt_leave_fault[], bt_thunks_start[], bt_thunks_end[];
 
+/* Instructions whose memory operands are no good for windows. */
+#define TABLE_SITES 4096u
+static inline u64 *bt_table_site(struct bt *b, u64 gpa)
+{
+    return &b->table_sites[(u32)(gpa * 0x9e3779b1u) >> 20];
+}
+
 /* Finds or makes the translation of v->eip. */
 enum bt_found { BT_FOUND, BT_RETRY_EIP, BT_USE_INTERP };
 enum bt_found bt_find(struct vcpu *v, struct fragment **out); /* find.c */
 void bt_flush(struct vcpu *v);
+/* Has the fragments that hold this instruction translated anew. */
+void bt_retranslate(struct vcpu *v, u64 gpa);
 void bt_code_written(void *opaque, u64 gpa, u32 len);
 /* Checks the unit that was just translated; ends the process if it is not safe to run (dump.c). Heavy. */
 void bt_verify_unit(struct vcpu *v, const struct frag_key *k, const u8 *code, u32 first_link);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* --dump: a unit's guest code and its host code, one under the other, instruction by instruction. Heavy: called while the FPU is parked. */
+/* --dump: a unit's guest code and its host code, one under the other, instruction by instruction. Heavy:
+ * called while the FPU is parked. */
 #include <capstone/capstone.h>
 #include <stdio.h>
 #include "machine/machine.h"
@@ -15,7 +16,8 @@ static void host_lines(csh cs, const struct bt *b, const struct fragment *f, u32
     cs_insn *i = cs_malloc(cs);
 
     while (i && size && cs_disasm_iter(cs, &code, &size, &addr, i))
-        fprintf(stderr, "        %05x  %s %s\n", (u32)((const u8 *)(uintptr_t)i->address - tcache_code(b->tc)), i->mnemonic, i->op_str);
+        fprintf(stderr, "        %05x  %s %s\n",
+                (u32)((const u8 *)(uintptr_t)i->address - tcache_code(b->tc)), i->mnemonic, i->op_str);
     cs_free(i, 1);
 }
 
@@ -32,8 +34,9 @@ void bt_dump_unit(struct vcpu *v, const struct fragment *f, const struct unit *u
         return;
     if (b->cfg.symbol)
         name = b->cfg.symbol(b->cfg.opaque, f->key.eip, &off);
-    fprintf(stderr, "unit %08x %s%s%x mode %05x: %u insns, %u bytes -> %u host bytes at %05x\n", f->key.eip, name ? name : "",
-            name ? "+" : "", off, f->key.mode, u->n_insns, u->guest_len, u->host_len, f->host);
+    fprintf(stderr, "unit %08x %s%s%x mode %05x: %u insns, %u bytes -> %u host bytes at %05x\n", f->key.eip,
+            name ? name : "", name ? "+" : "", off, f->key.mode, u->n_insns, u->guest_len, u->host_len,
+            f->host);
     if (b->cfg.dump & DUMP_HOST && cs_open(CS_ARCH_X86, CS_MODE_64, &cs) != CS_ERR_OK)
         cs = 0;
     for (u32 k = 0; k < u->n_insns; k++) {
@@ -61,8 +64,8 @@ void monitor_dump_at(struct vcpu *v, u32 eip)
         u32 off = eip - f->key.eip;
         if (!f->valid || off >= f->guest_len || f->key.mode != bt_mode(v) || shown++ == 4)
             continue;
-        fprintf(stderr, "fragment %u: unit %08x mode %05x, %u instructions, host code at %05x%s\n", n, f->key.eip,
-                f->key.mode, f->n_insns, f->host, f->page2 ? ", crosses a page" : "");
+        fprintf(stderr, "fragment %u: unit %08x mode %05x, %u instructions, host code at %05x%s\n", n,
+                f->key.eip, f->key.mode, f->n_insns, f->host, f->page2 ? ", crosses a page" : "");
         for (u32 k = 0; k < f->n_insns; k++) {
             u32 guest = f->pcmap[k].guest, at = (u32)(f->key.gpa & PAGE_MASK) + guest;
             const u8 *p = memory_host(b->m, f->key.gpa);

@@ -2,16 +2,17 @@
 /*
  * From a guest eip to a fragment: exec table, cache lookup, and translation where there is none.
  *
- * A fragment belongs to guest-physical bytes, an eip, a mode and (where CS is not flat) the code segment's base and limit; it may run
- * in any address space that maps those bytes at that address. The pages it was made from carry MEMW_CODE, so that any write
- * to them ends in bt_code_written().
+ * A fragment belongs to guest-physical bytes, an eip, a mode and (where CS is not flat) the code segment's
+ * base and limit; it may run in any address space that maps those bytes at that address. The pages it was
+ * made from carry MEMW_CODE, so that any write to them ends in bt_code_written().
  */
 #include "base/log.h"
 #include "base/opts.h"
 #include "monitor/bt.h"
 #include "shadowpt/shadowpt.h"
 
-/* Exec-table value of the page of lin, filling it: 0 if the page is not RAM or ROM. CPU_FAULT: v->fault is set. */
+/* Exec-table value of the page of lin, filling it: 0 if the page is not RAM or ROM. CPU_FAULT: v->fault is
+ * set. */
 static int exec_page(struct vcpu *v, u32 lin, u32 *x)
 {
     const u8 *host;
@@ -37,6 +38,12 @@ static struct insn *keep_insn(void *opaque, const struct insn *i)
             b->kept[b->n_kept++] = p;
     }
     return p;
+}
+
+static bool table_site(void *opaque, u32 off)
+{
+    struct bt *b = opaque;
+    return *bt_table_site(b, b->unit_gpa + off) == b->unit_gpa + off + 1;
 }
 
 static void forget_page(void *opaque, u64 gpa)
@@ -91,6 +98,12 @@ void bt_code_written(void *opaque, u64 gpa, u32 len)
         memory_unwatch(b->m, gpa, MEMW_CODE);
 }
 
+void bt_retranslate(struct vcpu *v, u64 gpa)
+{
+    if (tcache_invalidate(bt_of(v)->tc, gpa, 1, fragment_dropped, bt_of(v)))
+        v->events |= EV_SMC;
+}
+
 static enum bt_found translate(struct vcpu *v, const struct frag_key *k, struct fragment **out)
 {
     struct bt *b = bt_of(v);
@@ -107,10 +120,12 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, struct 
         .count = b->cfg.count,
         .exact = b->cfg.exact,
         .keep_insn = keep_insn,
+        .table_site = table_site,
         .opaque = b,
     };
 
     cpu_fpu_park(v);
+    b->unit_gpa = k->gpa;
     for (int attempt = 0; attempt < 4; attempt++) {
         enum xlate_status st;
         u8 *code;
@@ -204,7 +219,8 @@ enum bt_found bt_find(struct vcpu *v, struct fragment **out)
             return BT_RETRY_EIP;
         }
         if (x2 != (*out)->page2)
-            return BT_USE_INTERP; /* the same first page followed by another second one: rare, not worth a key */
+            return BT_USE_INTERP; /* the same first page followed by another second one: rare, not worth a key
+                                   */
     }
     return BT_FOUND;
 }

@@ -16,11 +16,11 @@ struct monitor_config {
     const char *(*symbol)(void *opaque, u32 eip, u32 *offset);
     void *opaque;
     bool windows_always; /* turn every view's window on at once (for tests) */
-    bool count; /* count retired guest instructions (costs a little) */
-    /* Exact counting (costs a lot): monitor_count() is exact whenever C code sees the guest. sync() is called with the
-     * guest's state at an instruction boundary, before anything else happens there; due() when the count of
-     * monitor_set_stop() is reached: it must deliver something, set another stop, or set events. sync may be NULL, and
-     * due if no stop is ever set. */
+    bool count;          /* count retired guest instructions (costs a little) */
+    /* Exact counting (costs a lot): monitor_count() is exact whenever C code sees the guest. sync() is called
+     * with the guest's state at an instruction boundary, before anything else happens there; due() when the
+     * count of monitor_set_stop() is reached: it must deliver something, set another stop, or set events.
+     * sync may be NULL, and due if no stop is ever set. */
     bool exact;
     void (*sync)(void *opaque);
     void (*due)(void *opaque);
@@ -28,23 +28,25 @@ struct monitor_config {
     bool verify; /* check every fragment before it may run (tcache/verify.h) */
 };
 
-/* Prepares binary translation for v: code cache, entry and exit code, signal handlers of the calling thread's process. Call on the
- * thread that will run v. Returns 0 or a negative errno. */
+/* Prepares binary translation for v: code cache, entry and exit code, signal handlers of the calling thread's
+ * process. Call on the thread that will run v. Returns 0 or a negative errno. */
 int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config *cfg);
 void monitor_destroy(struct vcpu *v);
-/* Runs guest code by binary translation until v->events has something for the caller (EV_HALT, EV_SHUTDOWN, EV_RESET, EV_QUIT, EV_STOP)
- * or v->kick asks it to look up. Delivers interrupts itself. */
+/* Runs guest code by binary translation until v->events has something for the caller (EV_HALT, EV_SHUTDOWN,
+ * EV_RESET, EV_QUIT, EV_STOP) or v->kick asks it to look up. Delivers interrupts itself. */
 void monitor_run_bt(struct vcpu *v);
 /* The same by the interpreter. */
 void monitor_run_interp(struct vcpu *v);
-/* From any thread: makes v leave guest code soon. v->kick is set and, if needed, a signal sent to its thread. */
+/* From any thread: makes v leave guest code soon. v->kick is set and, if needed, a signal sent to its thread.
+ */
 void monitor_kick(struct vcpu *v);
-/* Guest instructions so far, with monitor_config.exact: completed ones, and those that ended in a fault. An instruction that
- * has to be started again (rep, interrupted) counts once, when it is done. */
+/* Guest instructions so far, with monitor_config.exact: completed ones, and those that ended in a fault. An
+ * instruction that has to be started again (rep, interrupted) counts once, when it is done. */
 u64 monitor_count(const struct vcpu *v);
 /* Calls due() at the boundary where monitor_count() is `count` (which must lie ahead). */
 void monitor_set_stop(struct vcpu *v, u64 count);
-/* Whether the instruction at v->eip is one that may have been left unfinished with eip unmoved. Any engine. */
+/* Whether the instruction at v->eip is one that may have been left unfinished with eip unmoved. Any engine.
+ */
 bool monitor_unfinished(struct vcpu *v);
 /* Prints the translations that hold guest address eip, guest and host code. Heavy. */
 void monitor_dump_at(struct vcpu *v, u32 eip);

@@ -2,9 +2,10 @@
 /*
  * The run loop and the callouts.
  *
- * monitor_run_bt() enters translated code; translated code leaves through a thunk to one of the co_*() functions below, each of
- * which handles one exit reason and then either resumes in place or asks bt_continue() what is next. v->eip is
- * exact whenever a co_*() function returns, because a kick may make the thunk leave at that point.
+ * monitor_run_bt() enters translated code; translated code leaves through a thunk to one of the co_*()
+ * functions below, each of which handles one exit reason and then either resumes in place or asks
+ * bt_continue() what is next. v->eip is exact whenever a co_*() function returns, because a kick may make the
+ * thunk leave at that point.
  */
 #include <errno.h>
 #include <sys/auxv.h>
@@ -34,7 +35,8 @@ _Static_assert(offsetof(struct seg, base) == VO_SEG_BASE, "abi.h");
 _Static_assert(offsetof(struct seg, limit) == VO_SEG_LIMIT, "abi.h");
 _Static_assert(offsetof(struct vcpu, bt) == VO_BT, "abi.h");
 
-extern const u8 th_read_miss[], th_write_miss[], th_slow[], th_exec[], th_lookup[], th_link[], th_intr[], th_ibranch[], th_underflow[];
+extern const u8 th_read_miss[], th_write_miss[], th_slow[], th_exec[], th_lookup[], th_link[], th_intr[],
+    th_ibranch[], th_underflow[];
 
 static u64 view_base(const struct vcpu *v)
 {
@@ -49,7 +51,8 @@ u32 bt_mode(const struct vcpu *v)
     return (mode & (flat | MODE_VM)) == flat && shadow_window_on(v) ? mode | MODE_WIN : mode;
 }
 
-/* ---- contexts of the indirect-branch cache ---------------------------------------------------------------------------- */
+/* ---- contexts of the indirect-branch cache
+ * ---------------------------------------------------------------------------- */
 
 static u32 *view_epoch(struct bt *b, u64 base)
 {
@@ -79,13 +82,16 @@ static void select_context(struct vcpu *v)
     struct ctx *c;
 
     v->bt[BT_BASE] = base;
-    if ((k.mode & MODE_WIN) && b->gs != base) {
-        __asm__ volatile("wrgsbase %0" : : "r"(base)); /* unprivileged where HWCAP2_FSGSBASE says so */
-        b->gs = base;
+    if (k.mode & MODE_WIN) {
+        u64 window = shadow_window_base(v);
+        if (b->gs != window) {
+            __asm__ volatile("wrgsbase %0" : : "r"(window)); /* unprivileged where HWCAP2_FSGSBASE says so */
+            b->gs = window;
+        }
     }
     c = b->cur;
-    if (likely(c && c->base == k.base && c->mode == k.mode && c->epoch == k.epoch && c->cs_base == k.cs_base &&
-               c->cs_limit == k.cs_limit))
+    if (likely(c && c->base == k.base && c->mode == k.mode && c->epoch == k.epoch &&
+               c->cs_base == k.cs_base && c->cs_limit == k.cs_limit))
         return;
     if (c)
         c->rsp = v->bt[BT_RSP];
@@ -112,10 +118,11 @@ static void exec_removed(void *opaque, u64 base, u32 page)
         b->v->events |= EV_SMC;
 }
 
-/* ---- exact counting ------------------------------------------------------------------------------------------------------- */
+/* ---- exact counting
+ * ------------------------------------------------------------------------------------------------------- */
 
-/* An instruction that can end without a fault and with eip where it was, to be started again: rep, and x87 instructions that
- * wait for IRQ 13. A branch to itself is not one. */
+/* An instruction that can end without a fault and with eip where it was, to be started again: rep, and x87
+ * instructions that wait for IRQ 13. A branch to itself is not one. */
 static bool restartable(const struct insn *i)
 {
     return i->fpu || (i->map == 0 && (i->opcode == 0x9b || ((i->pfx & (PFX_REP | PFX_REPNE)) &&
@@ -161,7 +168,8 @@ static void step(struct vcpu *v, bool counted)
 
 static void window_prefill(struct vcpu *v);
 
-/* ---- what runs next ------------------------------------------------------------------------------------------------------ */
+/* ---- what runs next
+ * ------------------------------------------------------------------------------------------------------ */
 
 int bt_continue(struct vcpu *v)
 {
@@ -182,7 +190,8 @@ int bt_continue(struct vcpu *v)
             return 1;
         if (unlikely(cpu_interrupt_ready(v)) && cpu_poll_interrupts(v))
             continue;
-        /* RF (after iret from a fault handler) ends with the next instruction, which translated code would not do. */
+        /* RF (after iret from a fault handler) ends with the next instruction, which translated code would
+         * not do. */
         if (unlikely((v->mode & MODE_STEP) || v->intr_shadow || (v->sflags & FL_RF))) {
             step(v, false);
             continue;
@@ -214,16 +223,16 @@ int bt_continue(struct vcpu *v)
     }
 }
 
-/* An instruction at eip was executed by C code: go on behind it in the same fragment (BT_RESUME, 0 after branches) if nothing
- * else happened. */
+/* An instruction at eip was executed by C code: go on behind it in the same fragment (BT_RESUME, 0 after
+ * branches) if nothing else happened. */
 static int resume_after(struct vcpu *v, u32 next)
 {
     struct bt *b = bt_of(v);
 
     if (unlikely(b->cfg.sync))
         b->cfg.sync(b->cfg.exact_opaque);
-    if (likely(v->bt[BT_RESUME] && v->eip == next && !v->events && !v->intr_shadow && !cpu_interrupt_ready(v) &&
-               v->bt[BT_BASE] == view_base(v))) {
+    if (likely(v->bt[BT_RESUME] && v->eip == next && !v->events && !v->intr_shadow &&
+               !cpu_interrupt_ready(v) && v->bt[BT_BASE] == view_base(v))) {
         if (!v->fpu_live)
             cpu_fpu_live(v);
         return 0;
@@ -236,7 +245,8 @@ static u32 after(const struct vcpu *v, u32 eip, u32 len)
     return v->mode & MODE_CS32 ? eip + len : (eip + len) & 0xffff;
 }
 
-/* ---- callouts: called from thunks.S with the guest's registers in v ------------------------------------------------------ */
+/* ---- callouts: called from thunks.S with the guest's registers in v
+ * ------------------------------------------------------ */
 
 int co_slow(struct vcpu *v, u64 unused, u32 eip);
 int co_read_miss(struct vcpu *v, u32 lin, u32 eip);
@@ -281,8 +291,8 @@ static int miss(struct vcpu *v, u32 lin, u32 eip, enum shadow_access acc)
     switch (shadow_fill(v, lin, acc, v->cpl == 3, NULL)) {
     case SH_FILLED:
         v->bt[BT_RESUME] = v->bt[BT_RETRY];
-        /* A and D bits are set, so the instruction must run before anything else happens; and it may stand in the shadow
-         * of sti, where no interrupt may come. */
+        /* A and D bits are set, so the instruction must run before anything else happens; and it may stand in
+         * the shadow of sti, where no interrupt may come. */
         if (unlikely(v->events || cpu_interrupt_ready(v) || v->bt[BT_BASE] != view_base(v)))
             return interpret(v, eip);
         v->bt[BT_LEFT]++; /* it starts, and is counted, again */
@@ -373,12 +383,15 @@ int co_intr(struct vcpu *v, u64 unused, u32 eip)
     return bt_continue(v);
 }
 
-/* ---- windows --------------------------------------------------------------------------------------------------------------- */
+/* ---- windows
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 /*
- * A view's window is turned on once the view has been found running at WIN_TICKS kicks (guest timer interrupts, mostly), so short-
- * lived address spaces never pay for one; and off again if more than WIN_LOST of its pages were dropped between two kicks:
- * filling a large working set once is worth it, filling it again and again (mmap, touch, munmap; fork) is not.
+ * A view's window is turned on once the view has been found running at WIN_TICKS kicks (guest timer
+ * interrupts, mostly), so short- lived address spaces never pay for one; and off again if more than WIN_LOST
+ * of its pages were dropped between two kicks: filling a large working set once is worth it, filling it again
+ * and again (mmap, touch, munmap; fork) is not.
  */
 #define WIN_TICKS 3u
 #define WIN_LOST  50u
@@ -391,7 +404,7 @@ static void window_tick(struct vcpu *v)
     if (!b->windows || v->slow_access || b->cfg.windows_always)
         return;
     if (shadow_window_on(v)) {
-        if (clock->lost > WIN_LOST) {
+        if (clock->lost > WIN_LOST && v->cpl == 3) {
             shadow_window_disable(v);
             v->stats.windows_off++;
             clock->ticks = 0;
@@ -402,8 +415,8 @@ static void window_tick(struct vcpu *v)
     }
 }
 
-/* A page fault of the guest was delivered from window code. Its handler will map the page and come back: have it in the window by
- * then, and save a host fault. */
+/* A page fault of the guest was delivered from window code. Its handler will map the page and come back: have
+ * it in the window by then, and save a host fault. */
 static void window_expect(struct vcpu *v, u32 lin, bool write)
 {
     struct bt *b = bt_of(v);
@@ -422,19 +435,36 @@ static void window_prefill(struct vcpu *v)
         shadow_window_prefill(v, b->pf_lin, b->pf_write);
 }
 
-/* Translated code faulted on the host: a window page that is not mapped (yet), or an instruction that faults in the guest, too, which
- * the interpreter finds out. Returns whether to enter translated code again at BT_RESUME. */
+/* The faulting instruction works on pages that the window cannot hold (watched, MMIO, not global): table form
+ * serves it better. */
+static void window_give_up(struct vcpu *v)
+{
+    struct bt *b = bt_of(v);
+    const struct fragment *f = b->hf.frag;
+    u64 gpa = f->key.gpa + f->pcmap[b->hf.insn].guest;
+
+    *bt_table_site(b, gpa) = gpa + 1;
+    v->stats.window_table_sites++;
+    bt_retranslate(v, gpa);
+}
+
+/* Translated code faulted on the host: a window page that is not mapped (yet), or an instruction that faults
+ * in the guest, too, which the interpreter finds out. Returns whether to enter translated code again at
+ * BT_RESUME. */
 static bool host_fault(struct vcpu *v)
 {
     struct bt *b = bt_of(v);
-    u64 base = view_base(v);
+    u64 base = shadow_window_base(v);
     u32 lin = (u32)(b->hf.addr - base);
 
-    if (b->hf.addr_valid && b->hf.addr - base < 4 * GiB && shadow_window_on(v)) {
+    if (b->hf.addr_valid && base && b->hf.addr - base < 4 * GiB) {
         v->stats.window_faults++;
         switch (shadow_fill(v, lin, b->hf.write ? SH_WRITE : SH_READ, v->cpl == 3, NULL)) {
         case SH_FILLED:
-            if (shadow_window_map(v, lin) && b->hf.frag->valid && !v->events) {
+            bool fits = shadow_window_map(v, lin, b->hf.write);
+            if (!fits)
+                window_give_up(v);
+            if (fits && b->hf.frag->valid && !v->events) {
                 v->bt[BT_LEFT]++; /* it starts again, in place */
                 v->bt[BT_RESUME] =
                     (u64)(uintptr_t)fragment_host(b->tc, b->hf.frag) + b->hf.frag->pcmap[b->hf.insn].host;
@@ -449,6 +479,7 @@ static bool host_fault(struct vcpu *v)
             cpu_deliver_fault(v);
             return false;
         case SH_SLOW:
+            window_give_up(v);
             break;
         }
     }
@@ -457,7 +488,9 @@ static bool host_fault(struct vcpu *v)
     return false;
 }
 
-/* ---- public ---------------------------------------------------------------------------------------------------------------- */
+/* ---- public
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 void monitor_run_bt(struct vcpu *v)
 {
@@ -473,7 +506,7 @@ void monitor_run_bt(struct vcpu *v)
             bt_of(v)->retry_eip = ~0u;
             step(v, false);
         }
-        if (why != 2 && v->cpl == 3)
+        if (why != 2)
             window_tick(v);
     }
 }
@@ -509,9 +542,9 @@ void monitor_update_stats(struct vcpu *v)
 int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config *cfg)
 {
     static const u8 *const thunks[TH_COUNT_] = {
-        [TH_READ_MISS] = th_read_miss, [TH_WRITE_MISS] = th_write_miss, [TH_SLOW] = th_slow, [TH_EXEC] = th_exec,
-        [TH_LOOKUP] = th_lookup,       [TH_LINK] = th_link,             [TH_INTR] = th_intr,
-        [TH_IBRANCH] = th_ibranch,
+        [TH_READ_MISS] = th_read_miss, [TH_WRITE_MISS] = th_write_miss, [TH_SLOW] = th_slow,
+        [TH_EXEC] = th_exec,           [TH_LOOKUP] = th_lookup,         [TH_LINK] = th_link,
+        [TH_INTR] = th_intr,           [TH_IBRANCH] = th_ibranch,
     };
     struct mem_watcher w = {.written = bt_code_written, .flags = MEMW_CODE};
     struct bt *b = mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -525,8 +558,13 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
     if (cfg->verify && !(b->verifier = verifier_create()))
         return -ENOMEM;
     b->stop = v->bt[BT_LEFT] = 1ull << 62;
-    b->ibtc = mmap(NULL, IBTC_ENTRIES * sizeof(*b->ibtc), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    b->ibtc = mmap(NULL, IBTC_ENTRIES * sizeof(*b->ibtc), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                   -1, 0);
     if (b->ibtc == MAP_FAILED)
+        return -errno;
+    b->table_sites =
+        mmap(NULL, TABLE_SITES * sizeof(u64), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (b->table_sites == MAP_FAILED)
         return -errno;
     b->ret_stacks = mmap(NULL, (u64)CTX_CACHE * RET_STACK, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -561,6 +599,7 @@ void monitor_destroy(struct vcpu *v)
     v->tc = NULL;
     tcache_destroy(b->tc);
     verifier_destroy(b->verifier);
+    munmap(b->table_sites, TABLE_SITES * sizeof(u64));
     munmap(b->ret_stacks, (u64)CTX_CACHE * RET_STACK);
     munmap(b->ibtc, IBTC_ENTRIES * sizeof(*b->ibtc));
     munmap(b, sizeof(*b));

@@ -4,17 +4,18 @@
  *
  * Two kinds concern the guest:
  *
- *  kick (SIGUSR1)   someone set v->kick. In translated code, stop at a guest instruction boundary: if the interrupted
- *                   pc is one, save the guest's state and leave; otherwise single-step the host (TF) until it is. In the thunks, step
- *                   too: they lead either into translated code or to C code, which looks at v->kick before it resumes.
- *  fault            SIGFPE, SIGSEGV, SIGBUS, SIGILL at a pc in translated code: a guest instruction that faults on the
- *                   host as well (divide, misaligned SSE operand, unmasked FP exception). The pc map names the instruction; its state
- *                   is intact because sequences change nothing before their last faulting step; the interpreter then
- *                   finds out what the guest sees.
+ *  kick (SIGUSR1)   someone set v->kick. In translated code, stop at a guest instruction boundary: if the
+ * interrupted pc is one, save the guest's state and leave; otherwise single-step the host (TF) until it is.
+ * In the thunks, step too: they lead either into translated code or to C code, which looks at v->kick before
+ * it resumes. fault            SIGFPE, SIGSEGV, SIGBUS, SIGILL at a pc in translated code: a guest
+ * instruction that faults on the host as well (divide, misaligned SSE operand, unmasked FP exception). The pc
+ * map names the instruction; its state is intact because sequences change nothing before their last faulting
+ * step; the interpreter then finds out what the guest sees.
  *
  *                   A call at the end of the return stack starts it anew.
  *
- * Anything else is our own bug: default action. The handlers only read immutable parts of the cache, so they are async-signal-safe.
+ * Anything else is our own bug: default action. The handlers only read immutable parts of the cache, so they
+ * are async-signal-safe.
  */
 #include <errno.h>
 #include <signal.h>
@@ -79,7 +80,8 @@ static bool stop_here(struct vcpu *v, greg_t *g, const u8 *pc)
         return false;
     off = (u32)(pc - fragment_host(b->tc, f));
     k = find_insn(f, off);
-    while (k + 1 < f->n_insns && f->pcmap[k + 1].host == off) /* empty sequences (nop): the last one is next to run */
+    while (k + 1 < f->n_insns &&
+           f->pcmap[k + 1].host == off) /* empty sequences (nop): the last one is next to run */
         k++;
     if (f->pcmap[k].host != off || (f->pcmap[k].flags & PCM_INHIBIT))
         return false;

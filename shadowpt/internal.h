@@ -69,7 +69,7 @@ struct sh_view {
     u8 line[K_COUNT][SH_CHUNKS]; /* lines that may hold entries; all others are zero */
     u8 win_on;                   /* translated code uses the window */
     struct shadow_window_clock win_clock;
-    u64 *win;                    /* one bit a window page that is mapped; NULL until the window is first used */
+    u64 *win; /* one bit a window page that is mapped; NULL until the window is first used */
 };
 
 struct sh_space {
@@ -108,6 +108,13 @@ struct shadow {
     struct sh_space *cur;
     struct sh_space *spaces;
     u32 win_areas; /* memory areas that windows may have made since they were last emptied */
+    u64 kwin_base; /* the supervisor window, see kwindow.c */
+    u64 *kwin;     /* one bit a mapped page */
+    u64 *klarge;   /* one bit a page that was mapped by a large one */
+    u32 *kphys;    /* 1 + physical page where mapped writable */
+    struct shadow_window_clock kwin_clock;
+    u32 kwin_mode, kwin_pge; /* key bits and CR4.PGE that its mappings were made under */
+    bool kwin_on;
     u32 max_spaces;
     u32 used_spaces; /* slots ever taken */
     u64 clock;
@@ -204,6 +211,32 @@ void sh_clear_space(struct shadow *s, struct sh_space *sp);
 void sh_trim(struct shadow *s);
 int sh_map_tables(struct shadow *s, struct sh_space *sp);
 
+/* ---- kwindow.c ---- */
+
+#define KWIN_ID 4095u /* its view number in rmap keys */
+bool sh_kwin_enable(struct shadow *s);
+void sh_kwin_empty(struct shadow *s);
+bool sh_kwin_map(struct shadow *s, u32 lin, bool write);
+bool sh_kwin_maps(const struct shadow *s, u32 lp, u32 page);
+void sh_kwin_revoke(struct shadow *s, u32 lp, u32 page);
+void sh_kwin_paging_changed(struct shadow *s);
+void sh_kwin_drop_slow(struct shadow *s, u32 lp, u32 n);
+void sh_kwin_invlpg(struct shadow *s, u32 lp);
+static inline void sh_kwin_drop(struct shadow *s, u32 lp, u32 n)
+{
+    if (unlikely(s->kwin_on))
+        sh_kwin_drop_slow(s, lp, n);
+}
+
+/* ---- window.c ---- */
+
+#define SH_PROT_RW     3      /* PROT_READ | PROT_WRITE */
+#define SH_MAP_PRIVATE 0x4022 /* MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE */
+long sh_sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off);
+void sh_window_unmap(u64 base, u32 lp, u32 pages);
+bool sh_window_protect(u64 base, u32 lp);
+bool sh_window_map_run(struct shadow *s, u64 base, u32 lp, u32 n, u64 gpa, bool write);
+
 /* ---- window.c: called before a table entry goes away ---- */
 
 void sh_win_drop_slow(struct shadow *s, struct sh_view *vw, u32 lp);
@@ -243,6 +276,7 @@ void sh_pt_written(void *opaque, u64 gpa, u32 len);
 /* ---- rmap.c ---- */
 
 void sh_rmap_add(struct shadow *s, struct sh_view *vw, u32 lp, u32 page);
+void sh_rmap_add_key(struct shadow *s, u32 key, u32 page);
 void sh_big_link(struct shadow *s, struct sh_view *vw, u32 chunk, u32 region);
 void sh_big_unlink(struct shadow *s, struct sh_view *vw, u32 chunk);
 void sh_rmap_reset(struct shadow *s);

@@ -24,15 +24,28 @@ static inline bool maps(const struct shadow *s, const struct sh_view *vw, u32 lp
     return sh_entry(vw, K_W, lp) == host - ((u64)lp << PAGE_SHIFT);
 }
 
+/* Does the place that a node names still map the page for writing? */
+static inline bool node_maps(struct shadow *s, u32 key, u32 page)
+{
+    u32 lp = key & (SH_PAGES - 1);
+    if (unlikely(key >> 20 == KWIN_ID))
+        return sh_kwin_maps(s, lp, page);
+    return maps(s, view_of(s, key >> 20), lp, page);
+}
+
 void sh_rmap_add(struct shadow *s, struct sh_view *vw, u32 lp, u32 page)
 {
-    u32 key = (u32)vw->id << 20 | lp;
+    sh_rmap_add_key(s, (u32)vw->id << 20 | lp, page);
+}
+
+void sh_rmap_add_key(struct shadow *s, u32 key, u32 page)
+{
     u32 n = s->rmap_head[page];
     for (u32 tries = 0; n && tries < 4; tries++) {
         struct sh_node *node = &s->nodes[n - 1];
         if (node->key == key)
             return;
-        if (!maps(s, view_of(s, node->key >> 20), node->key & (SH_PAGES - 1), page)) {
+        if (!node_maps(s, node->key, page)) {
             node->key = key;
             return;
         }
@@ -116,7 +129,11 @@ void sh_revoke(void *opaque, u64 page64)
     while (n) {
         struct sh_node *node = &s->nodes[n - 1];
         u32 next = node->next;
-        revoke_entry(s, view_of(s, node->key >> 20), node->key & (SH_PAGES - 1), page);
+        u32 lp = node->key & (SH_PAGES - 1);
+        if (node->key >> 20 == KWIN_ID)
+            sh_kwin_revoke(s, lp, page);
+        else
+            revoke_entry(s, view_of(s, node->key >> 20), lp, page);
         node->next = s->node_free;
         s->node_free = n;
         s->node_left++;

@@ -75,9 +75,13 @@ void shadow_cpl_changed(
     struct vcpu *v); /* also called when v->slow_access changes: selects empty tables then */
 u64 shadow_phys_read64(struct vcpu *v, u64 gpa);
 
-/* Windows (see window.c): whether the current view's window is in use; turning it on and off. A view's window goes off by itself when
- * its space is cleared. */
-bool shadow_window_on(const struct vcpu *v);
+/* Windows (see window.c): whether the current view's window is in use; turning it on and off. A view's window
+ * goes off by itself when its space is cleared. */
+u64 shadow_window_base(const struct vcpu *v); /* 0: not in use. CPL 0-2 share one window (kwindow.c) */
+static inline bool shadow_window_on(const struct vcpu *v)
+{
+    return shadow_window_base(v) != 0;
+}
 bool shadow_window_enable(struct vcpu *v); /* false: no memory */
 void shadow_window_disable(struct vcpu *v);
 /* What decides about the current view's window; cleared with the space. */
@@ -86,8 +90,9 @@ struct shadow_window_clock {
     u32 lost;  /* mapped pages that were dropped again: counted here, reset by the caller */
 };
 struct shadow_window_clock *shadow_window_clock(struct vcpu *v);
-/* Maps the page of lin, whose read entry is set, with neighbours that need no further walk. False: cannot be mapped. */
-bool shadow_window_map(struct vcpu *v, u32 lin);
+/* Maps the page of lin, whose read entry is set, with neighbours that need no further walk. False: cannot be
+ * mapped. */
+bool shadow_window_map(struct vcpu *v, u32 lin, bool want_write);
 /* The same after a walk, if that needs no A or D bit to be set and no fault would result. */
 bool shadow_window_prefill(struct vcpu *v, u32 lin, bool write);
 

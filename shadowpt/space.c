@@ -191,11 +191,14 @@ void shadow_cr3_loaded(struct vcpu *v)
 void shadow_paging_changed(struct vcpu *v)
 {
     switch_space(sh_of(v));
+    sh_kwin_paging_changed(sh_of(v));
 }
 
 void shadow_invlpg(struct vcpu *v, u32 lin)
 {
     /* The traces already removed whatever the guest changed. */
+    if (sh_of(v)->kwin_on)
+        sh_kwin_invlpg(sh_of(v), lin >> PAGE_SHIFT);
     if (unlikely(!(v->opts & OPT(keepspaces))))
         sh_invalidate_page(sh_of(v), sh_of(v)->cur, lin >> PAGE_SHIFT);
 }
@@ -205,6 +208,7 @@ void shadow_flush_all(struct vcpu *v)
     struct shadow *s = sh_of(v);
     for (u32 i = 0; i < s->used_spaces; i++)
         sh_clear_space(s, &s->spaces[i]);
+    sh_kwin_empty(s);
     sh_rmap_reset(s);
     s->epoch++;
     v->fetch_page = ~0u;
@@ -262,7 +266,7 @@ static int reserve_all(struct shadow *s)
 {
     /* Address space may be limited (RLIMIT_AS): fewer spaces are slower, not wrong. */
     for (;;) {
-        s->area_bytes = (2ull * s->max_spaces + 1) * VIEW_STRIDE + 4 * GiB;
+        s->area_bytes = (2ull * s->max_spaces + 2) * VIEW_STRIDE + 4 * GiB;
         s->area = reserve(s->area_bytes, PROT_NONE);
         if (s->area)
             break;
@@ -290,6 +294,7 @@ static int reserve_all(struct shadow *s)
         }
     }
     s->empty_base = base;
+    s->kwin_base = base + VIEW_STRIDE;
     return sh_map_tables(s, NULL);
 }
 

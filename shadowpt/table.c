@@ -39,6 +39,7 @@ static void tw_forget(struct shadow *s, const struct sh_view *vw, u32 lp)
 void sh_invalidate_page(struct shadow *s, struct sh_space *sp, u32 lp)
 {
     u32 c = lp >> 9, bit = 1u << ((lp >> 6) & 7), n = 0;
+    sh_kwin_drop(s, lp, 1);
     for (int i = 0; i < 2; i++) {
         struct sh_view *vw = &sp->view[i];
         tw_forget(s, vw, lp);
@@ -106,6 +107,8 @@ void sh_clear_chunks(struct shadow *s, struct sh_space *sp, u32 c, u32 n)
 {
     u32 gone = 0, end = c + n;
     tw_clear(s);
+    if (n <= 2) /* a PDE changed; the end of a whole space says nothing about global pages */
+        sh_kwin_drop(s, c << 9, n << 9);
     for (int i = 0; i < 2; i++) {
         struct sh_view *vw = &sp->view[i];
         for (u32 word = c >> 6; word <= (end - 1) >> 6; word++) {

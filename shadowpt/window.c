@@ -2,14 +2,15 @@
 /*
  * Windows: a view's linear address space as host mappings.
  *
- * The window of a view is the 4 GiB behind its base, reserved PROT_NONE. While it is on, translated code accesses guest
- * memory there directly. It is a cache of the tables: a window page is mapped readable only while its read entry is
- * set and writable only while its write entry is set, to the same page of RAM. win[] says which pages are mapped; whoever clears a
- * table entry calls sh_win_drop() or sh_win_readonly() first, so a stale page cannot be reached.
+ * The window of a view is the 4 GiB behind its base, reserved PROT_NONE. While it is on, translated code
+ * accesses guest memory there directly. It is a cache of the tables: a window page is mapped readable only
+ * while its read entry is set and writable only while its write entry is set, to the same page of RAM. win[]
+ * says which pages are mapped; whoever clears a table entry calls sh_win_drop() or sh_win_readonly() first,
+ * so a stale page cannot be reached.
  *
- * Each mapping costs microseconds and up to two of the process's memory areas (vm.max_map_count), so runs that are contiguous in
- * guest-physical memory are mapped by one call, and all windows are emptied when WIN_AREAS is exceeded. The system calls are made
- * directly: this is light code.
+ * Each mapping costs microseconds and up to two of the process's memory areas (vm.max_map_count), so runs
+ * that are contiguous in guest-physical memory are mapped by one call, and all windows are emptied when
+ * WIN_AREAS is exceeded. The system calls are made directly: this is light code.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -32,16 +33,32 @@ static long sys6(long n, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
     return n;
 }
 
-static void unmap(const struct sh_view *vw, u32 lp, u32 pages)
+long sh_sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off)
 {
-    long r = sys6(SYS_mmap, vw->base + ((u64)lp << PAGE_SHIFT), (u64)pages << PAGE_SHIFT, PROT_NONE,
+    return sys6(SYS_mmap, addr, len, (u64)prot, (u64)flags, (u64)(i64)fd, off);
+}
+
+void sh_window_unmap(u64 base, u32 lp, u32 pages)
+{
+    long r = sys6(SYS_mmap, base + ((u64)lp << PAGE_SHIFT), (u64)pages << PAGE_SHIFT, PROT_NONE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, (u64)-1, 0);
     if (unlikely(r < 0)) {
-        /* Out of memory areas: the page must go, whatever it costs. Replacing the whole window frees areas. */
-        r = sys6(SYS_mmap, vw->base, SH_PAGES * (u64)PAGE_SIZE, PROT_NONE,
+        /* Out of memory areas: the page must go, whatever it costs. Replacing the whole window frees areas.
+         */
+        r = sys6(SYS_mmap, base, SH_PAGES * (u64)PAGE_SIZE, PROT_NONE,
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, (u64)-1, 0);
         NOVT_ASSERT(r >= 0);
     }
+}
+
+bool sh_window_protect(u64 base, u32 lp)
+{
+    return sys6(SYS_mprotect, base + ((u64)lp << PAGE_SHIFT), PAGE_SIZE, PROT_READ, 0, 0, 0) >= 0;
+}
+
+static void unmap(const struct sh_view *vw, u32 lp, u32 pages)
+{
+    sh_window_unmap(vw->base, lp, pages);
 }
 
 static inline bool mapped(const struct sh_view *vw, u32 lp)
@@ -66,7 +83,7 @@ void sh_win_readonly_slow(struct shadow *s, struct sh_view *vw, u32 lp)
         return;
     s->win_areas += 2;
     s->v->stats.window_protects++;
-    if (unlikely(sys6(SYS_mprotect, vw->base + ((u64)lp << PAGE_SHIFT), PAGE_SIZE, PROT_READ, 0, 0, 0) < 0)) {
+    if (unlikely(!sh_window_protect(vw->base, lp))) {
         vw->win[lp >> 6] &= ~(1ull << (lp & 63));
         unmap(vw, lp, 1);
     }
@@ -113,18 +130,28 @@ static struct sh_view *current(struct shadow *s)
     return &s->cur->view[s->v->cpl == 3];
 }
 
-bool shadow_window_on(const struct vcpu *v)
+u64 shadow_window_base(const struct vcpu *v)
 {
-    return current(sh_of(v))->win_on && !v->slow_access;
+    const struct shadow *s = sh_of(v);
+    const struct sh_view *vw = &s->cur->view[v->cpl == 3];
+    if (v->slow_access)
+        return 0;
+    if (v->cpl != 3)
+        return s->kwin_on ? s->kwin_base : 0;
+    return vw->win_on ? vw->base : 0;
 }
 
 bool shadow_window_enable(struct vcpu *v)
 {
     struct shadow *s = sh_of(v);
     struct sh_view *vw = current(s);
+    if (v->cpl != 3) {
+        v->stats.windows_on++;
+        return sh_kwin_enable(s);
+    }
     if (!vw->win) {
-        long r = sys6(SYS_mmap, 0, SH_PAGES / 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                      (u64)-1, 0);
+        long r = sys6(SYS_mmap, 0, SH_PAGES / 8, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, (u64)-1, 0);
         if (r < 0)
             return false;
         vw->win = (u64 *)r;
@@ -136,32 +163,61 @@ bool shadow_window_enable(struct vcpu *v)
 
 void shadow_window_disable(struct vcpu *v)
 {
-    sh_win_off(sh_of(v), current(sh_of(v)));
+    struct shadow *s = sh_of(v);
+    if (v->cpl != 3) {
+        sh_kwin_empty(s);
+        s->kwin_on = false;
+    } else {
+        sh_win_off(s, current(s));
+    }
 }
 
 struct shadow_window_clock *shadow_window_clock(struct vcpu *v)
 {
-    return &current(sh_of(v))->win_clock;
+    return v->cpl == 3 ? &current(sh_of(v))->win_clock : &sh_of(v)->kwin_clock;
 }
 
-/* Maps [lp, lp+n), which have the same addend and rights. */
-static bool map_run(struct shadow *s, struct sh_view *vw, u32 lp, u32 n, u64 addend, bool write)
+/* Maps pages [lp, lp+n) of the window at base to RAM from gpa on. */
+bool sh_window_map_run(struct shadow *s, u64 base, u32 lp, u32 n, u64 gpa, bool write)
 {
-    u64 lin = (u64)lp << PAGE_SHIFT;
-    u64 offset = addend + lin - (u64)s->map.base;
-    long r = sys6(SYS_mmap, vw->base + lin, (u64)n << PAGE_SHIFT, PROT_READ | (write ? PROT_WRITE : 0),
-                  MAP_SHARED | MAP_FIXED | MAP_POPULATE, (u64)memory_fd(s->m), offset);
+    long r = sys6(SYS_mmap, base + ((u64)lp << PAGE_SHIFT), (u64)n << PAGE_SHIFT,
+                  PROT_READ | (write ? PROT_WRITE : 0), MAP_SHARED | MAP_FIXED | MAP_POPULATE,
+                  (u64)memory_fd(s->m), gpa);
     if (r < 0)
         return false;
-    for (u32 i = lp; i < lp + n; i++)
-        vw->win[i >> 6] |= 1ull << (i & 63);
     s->win_areas += 2;
     s->v->stats.window_maps++;
     s->v->stats.window_pages += n;
     return true;
 }
 
-bool shadow_window_map(struct vcpu *v, u32 lin)
+static bool map_run(struct shadow *s, struct sh_view *vw, u32 lp, u32 n, u64 addend, bool write)
+{
+    if (!sh_window_map_run(s, vw->base, lp, n, addend + ((u64)lp << PAGE_SHIFT) - (u64)s->map.base, write))
+        return false;
+    for (u32 i = lp; i < lp + n; i++)
+        vw->win[i >> 6] |= 1ull << (i & 63);
+    return true;
+}
+
+/* Memory areas of the process: lines of /proc/self/maps. */
+static u32 count_areas(void)
+{
+    u64 buf[512];
+    const u8 *p = (const u8 *)buf;
+    u32 lines = 0;
+    long n, fd = sys6(SYS_open, (u64) "/proc/self/maps", 0, 0, 0, 0, 0);
+
+    if (fd < 0)
+        return WIN_AREAS; /* cannot tell: assume the worst */
+    while ((n = sys6(SYS_read, (u64)fd, (u64)buf, sizeof(buf), 0, 0, 0)) > 0)
+        for (long i = 0; i < n; i++)
+            lines += p[i] == '\n';
+    sys6(SYS_close, (u64)fd, 0, 0, 0, 0, 0);
+    return lines;
+}
+
+bool shadow_window_map(struct vcpu *v, u32 lin, bool want_write)
 {
     struct shadow *s = sh_of(v);
     struct sh_view *vw = current(s);
@@ -169,9 +225,13 @@ bool shadow_window_map(struct vcpu *v, u32 lin)
     u64 addend = sh_entry(vw, K_R, lp);
     bool write = sh_entry(vw, K_W, lp) != 0;
 
-    if (!addend || addend + ((u64)lp << PAGE_SHIFT) - (u64)s->map.base >= memory_ram_size(s->m))
+    if (v->cpl == 3 &&
+        (!addend || addend + ((u64)lp << PAGE_SHIFT) - (u64)s->map.base >= memory_ram_size(s->m)))
         return false; /* ROM */
-    if (unlikely(s->win_areas > WIN_AREAS)) {
+    if (unlikely(s->win_areas > WIN_AREAS))
+        s->win_areas = count_areas(); /* it only ever grew; neighbours merge */
+    if (unlikely(s->win_areas > WIN_AREAS - WIN_AREAS / 8)) {
+        sh_kwin_empty(s);
         for (u32 i = 0; i < s->used_spaces; i++)
             for (int k = 0; k < 2; k++)
                 if (s->spaces[i].view[k].win_on)
@@ -179,9 +239,11 @@ bool shadow_window_map(struct vcpu *v, u32 lin)
         s->win_areas = 0;
         v->stats.window_evictions++;
     }
+    if (v->cpl != 3)
+        return sh_kwin_map(s, lin, want_write);
     /* Neighbours that the tables know already, with the same contiguous physical run and the same rights. */
-    while (first > (lp & ~(WIN_RUN - 1)) && !mapped(vw, first - 1) && sh_entry(vw, K_R, first - 1) == addend &&
-           (sh_entry(vw, K_W, first - 1) != 0) == write)
+    while (first > (lp & ~(WIN_RUN - 1)) && !mapped(vw, first - 1) &&
+           sh_entry(vw, K_R, first - 1) == addend && (sh_entry(vw, K_W, first - 1) != 0) == write)
         first--;
     while (end < (lp | (WIN_RUN - 1)) + 1 && !mapped(vw, end) && sh_entry(vw, K_R, end) == addend &&
            (sh_entry(vw, K_W, end) != 0) == write)
@@ -199,5 +261,5 @@ bool shadow_window_prefill(struct vcpu *v, u32 lin, bool write)
         return false;
     if (shadow_fill(v, lin, write ? SH_WRITE : SH_READ, v->cpl == 3, NULL) != SH_FILLED)
         return false;
-    return mapped(current(s), lin >> PAGE_SHIFT) || shadow_window_map(v, lin);
+    return v->cpl != 3 || mapped(current(s), lin >> PAGE_SHIFT) || shadow_window_map(v, lin, write);
 }

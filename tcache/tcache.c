@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Implementation of tcache.h: flat arrays indexed by number (0 is "none" in every list, so numbers are stored plus one),
- * all of them sparse anonymous memory, so that an idle cache costs nothing.
+ * Implementation of tcache.h: flat arrays indexed by number (0 is "none" in every list, so numbers are stored
+ * plus one), all of them sparse anonymous memory, so that an idle cache costs nothing.
  */
 #include <errno.h>
 #include <string.h>
@@ -16,9 +16,9 @@
 #define SIDE_BYTES (48u * 1024 * 1024)
 
 struct link {
-    u32 owner; /* fragment number */
+    u32 owner;               /* fragment number */
     u32 patch, stub, expect; /* absolute offsets in the code area; expect 0: same page */
-    u32 next; /* in the target's incoming list, 1 + number */
+    u32 next;                /* in the target's incoming list, 1 + number */
 };
 
 struct tcache {
@@ -65,7 +65,8 @@ struct tcache *tcache_create(u64 bytes, u64 phys_pages, int *err)
     tc->links = map((u64)LINKS_MAX * sizeof(*tc->links));
     tc->side = map(SIDE_BYTES);
     tc->page_head = map(phys_pages * sizeof(*tc->page_head));
-    if (tc->rw == MAP_FAILED || tc->rx == MAP_FAILED || !tc->frags || !tc->links || !tc->side || !tc->page_head)
+    if (tc->rw == MAP_FAILED || tc->rx == MAP_FAILED || !tc->frags || !tc->links || !tc->side ||
+        !tc->page_head)
         goto fail;
     close(fd);
     tc->used = 16; /* offset 0 means "none" */

@@ -2,13 +2,15 @@
 /*
  * The translation cache: host code and what is known of it.
  *
- * Code lives in one memfd mapped twice, writable at one address and executable at another (W^X). Fragments are allocated
- * in address order and never move; when code, fragments, links or side storage run out, everything is flushed at once,
- * which bounds the cache whatever the guest does. An invalidated fragment is unlinked and unfindable, but its
- * code stays in place until the flush, so that a callout made from it can still return into the monitor.
+ * Code lives in one memfd mapped twice, writable at one address and executable at another (W^X). Fragments
+ * are allocated in address order and never move; when code, fragments, links or side storage run out,
+ * everything is flushed at once, which bounds the cache whatever the guest does. An invalidated fragment is
+ * unlinked and unfindable, but its code stays in place until the flush, so that a callout made from it can
+ * still return into the monitor.
  *
- * Invariants: lookup returns only valid fragments; a chained jump leads to a valid fragment or to its own stub; every valid fragment
- * is on the list of each physical page whose bytes it was made from. Light code (see cpu/cpu.h).
+ * Invariants: lookup returns only valid fragments; a chained jump leads to a valid fragment or to its own
+ * stub; every valid fragment is on the list of each physical page whose bytes it was made from. Light code
+ * (see cpu/cpu.h).
  */
 #ifndef NOVT_TCACHE_TCACHE_H
 #define NOVT_TCACHE_TCACHE_H
@@ -20,7 +22,7 @@ struct tcache;
 
 /* What a fragment was made from, and where it may run. */
 struct frag_key {
-    u64 gpa;  /* of the first byte */
+    u64 gpa; /* of the first byte */
     u32 eip;
     u32 mode; /* MODE_* */
     u32 cs_base, cs_limit;
@@ -28,8 +30,8 @@ struct frag_key {
 
 struct fragment {
     struct frag_key key;
-    u32 page2;     /* 1 + physical page number of the second page, 0: does not cross */
-    u32 host;      /* offset of its first byte in the code area */
+    u32 page2; /* 1 + physical page number of the second page, 0: does not cross */
+    u32 host;  /* offset of its first byte in the code area */
     u32 host_len;
     u16 guest_len;
     u16 n_insns;
@@ -63,7 +65,8 @@ const struct fragment *tcache_find_host(const struct tcache *tc, const u8 *pc);
 const struct fragment *tcache_fragment(const struct tcache *tc, u32 n);
 struct fragment *tcache_link_owner(struct tcache *tc, u32 link);
 
-/* Reserves space for one unit: where to write its code, and the number of its first link. False: full, flush and retry. */
+/* Reserves space for one unit: where to write its code, and the number of its first link. False: full, flush
+ * and retry. */
 bool tcache_reserve(struct tcache *tc, u8 **code, u32 *cap, u32 *first_link);
 /* Storage that lives until the next flush, or NULL. */
 void *tcache_alloc(struct tcache *tc, u32 size);
@@ -73,9 +76,10 @@ struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 
 /* Chains link number `link` to f. expect: exec-table value of the target's page, for cross-page links. */
 void tcache_link(struct tcache *tc, u32 link, struct fragment *f, u32 expect);
 
-/* Invalidates the fragments made from bytes [gpa, gpa+len) (within one page); dropped() is called for each. Returns how
- * many. */
-u32 tcache_invalidate(struct tcache *tc, u64 gpa, u32 len, void (*dropped)(void *, const struct fragment *), void *opaque);
+/* Invalidates the fragments made from bytes [gpa, gpa+len) (within one page); dropped() is called for each.
+ * Returns how many. */
+u32 tcache_invalidate(struct tcache *tc, u64 gpa, u32 len, void (*dropped)(void *, const struct fragment *),
+                      void *opaque);
 /* Whether any valid fragment was made from this physical page. */
 bool tcache_page_used(const struct tcache *tc, u64 gpa);
 /* Drops everything. forget(page) is called for each physical page that held code. */

@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The contract between translated code and the monitor: who holds what in which host register, and the vcpu slots that
- * translated code uses.
+ * The contract between translated code and the monitor: who holds what in which host register, and the vcpu
+ * slots that translated code uses.
  *
  *   eax ecx edx ebx ebp esi edi   the guest's, upper halves zero
  *   r12                           guest esp, upper half zero
- *   r13                           saved flags while the flags state is SAVED: AH-layout in bits 8-15, OF in bit 0
- *   r14                           base of the current address-space view (tables below it, window above it)
- *   r15                           struct vcpu
- *   r8-r11                        scratch within one guest instruction
- *   rsp                           the return stack: one host return address a guest call, so that the CPU predicts guest
- *                                 returns. It belongs to the current context (view, mode, code segment); its bottom entry leads
- *                                 to th_underflow. Thunks switch to the C stack.
- *   EFLAGS                        guest arithmetic flags and DF (flags state HOST)
- *   x87/MMX/SSE                   the guest's
+ *   r13                           saved flags while the flags state is SAVED: AH-layout in bits 8-15, OF in
+ * bit 0 r14                           base of the current address-space view (tables below it, window above
+ * it) r15                           struct vcpu r8-r11                        scratch within one guest
+ * instruction rsp                           the return stack: one host return address a guest call, so that
+ * the CPU predicts guest returns. It belongs to the current context (view, mode, code segment); its bottom
+ * entry leads to th_underflow. Thunks switch to the C stack. EFLAGS                        guest arithmetic
+ * flags and DF (flags state HOST) x87/MMX/SSE                   the guest's
  *
  * This header is also included by monitor/thunks.S, so it holds only macros.
  */
@@ -21,21 +19,21 @@
 #define NOVT_TRANSLATOR_ABI_H
 
 /* Offsets into struct vcpu (checked by static assertions in monitor/run.c). */
-#define VO_GPR     0
-#define VO_ESP     16
-#define VO_EIP     32
-#define VO_AFLAGS  36
-#define VO_IFLAG   44
-#define VO_KICK    56
-#define VO_INTR    60
-#define VO_SEG     96
-#define VO_SEG_SIZE 16
-#define VO_SEG_FAST 2
-#define VO_SEG_BASE 4
+#define VO_GPR       0
+#define VO_ESP       16
+#define VO_EIP       32
+#define VO_AFLAGS    36
+#define VO_IFLAG     44
+#define VO_KICK      56
+#define VO_INTR      60
+#define VO_SEG       96
+#define VO_SEG_SIZE  16
+#define VO_SEG_FAST  2
+#define VO_SEG_BASE  4
 #define VO_SEG_LIMIT 8
-#define VO_BT      232
+#define VO_BT        232
 
-#define BT_OFF(n)  (VO_BT + 8 * (n))
+#define BT_OFF(n) (VO_BT + 8 * (n))
 
 /* v->bt[] slots. */
 #define BT_BASE    0  /* r14 */

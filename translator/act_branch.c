@@ -2,7 +2,8 @@
 /* Near control transfers: jmp, jcc, call, ret, loop, jcxz, direct and indirect. */
 #include "translator/xl.h"
 
-/* Where CS is not flat, a target beyond its limit must fault at the branch: only the interpreter's handler checks that. */
+/* Where CS is not flat, a target beyond its limit must fault at the branch: only the interpreter's handler
+ * checks that. */
 static bool target_ok(const struct xl *x, u32 target)
 {
     return (x->env->mode & MODE_FLATCS) || target <= x->env->cs_limit;

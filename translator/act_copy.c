@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Instructions that long mode still has: the same instruction again, with registers and memory operand mapped.
+ * Instructions that long mode still has: the same instruction again, with registers and memory operand
+ * mapped.
  *
- * Two encodings need care. A REX prefix turns ah/ch/dh/bh into spl/bpl/sil/dil, and every memory operand needs one
- * (r8, r9): the high byte is then swapped with the low one around the instruction. And prefixes that mean nothing to the
- * guest's CPU may mean something to a newer host (rep bsf = tzcnt), so only prefixes that the opcode defines are kept.
- * LOCK is dropped: the guest has one CPU, and devices write memory only under its nose.
+ * Two encodings need care. A REX prefix turns ah/ch/dh/bh into spl/bpl/sil/dil, and every memory operand
+ * needs one (r8, r9): the high byte is then swapped with the low one around the instruction. And prefixes
+ * that mean nothing to the guest's CPU may mean something to a newer host (rep bsf = tzcnt), so only prefixes
+ * that the opcode defines are kept. LOCK is dropped: the guest has one CPU, and devices write memory only
+ * under its nose.
  */
 #include "translator/xl.h"
 
@@ -23,7 +25,8 @@ static int map_reg(u8 kind, u8 reg)
 static u32 prefixes(const struct insn *i, struct cls c)
 {
     if (i->fpu >= 2)
-        return (i->pfx & PFX_66 ? OP_66 : 0) | (i->pfx & PFX_REP ? OP_F3 : 0) | (i->pfx & PFX_REPNE ? OP_F2 : 0);
+        return (i->pfx & PFX_66 ? OP_66 : 0) | (i->pfx & PFX_REP ? OP_F3 : 0) |
+               (i->pfx & PFX_REPNE ? OP_F2 : 0);
     if (i->opsize != 2 || i->fpu)
         return 0;
     if (i->map == 1 && (i->opcode == 0xb6 || i->opcode == 0xbe)) /* movzx, movsx r16, r/m8 */
@@ -96,7 +99,7 @@ void act_copy(struct xl *x, const struct insn *i, struct cls c)
         exit_exec(x, i);
         return;
     }
-    x->table_only = high; /* a fault must not find the halves swapped */
+    x->table_only |= high; /* a fault must not find the halves swapped */
     mem_operand(x, i, i->memsize, write, 0);
     fl_before_op(x, i);
     if (high) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Everything else that has an action of its own: the encodings that long mode dropped, simple string instructions, and the
- * sensitive instructions that are cheap enough to inline (cli, sti, pushf, reads of segment registers: they only touch
- * the virtual state in struct vcpu). The rest of the sensitive ones are callouts. emit_insn() routes by action.
+ * Everything else that has an action of its own: the encodings that long mode dropped, simple string
+ * instructions, and the sensitive instructions that are cheap enough to inline (cli, sti, pushf, reads of
+ * segment registers: they only touch the virtual state in struct vcpu). The rest of the sensitive ones are
+ * callouts. emit_insn() routes by action.
  */
 #include "translator/xl.h"
 
@@ -18,8 +19,9 @@ static bool flat_seg(const struct xl *x, int seg)
            (seg == S_SS && (x->env->mode & MODE_FLATSS)) || (seg == S_CS && (x->env->mode & MODE_FLATCS));
 }
 
-/* The host's own string instruction on host addresses: it honours DF, which is live in EFLAGS. Afterwards the guest
- * pointer is the host one minus the page's offset, which the lookup left in r9 (segments are flat: linear = offset). */
+/* The host's own string instruction on host addresses: it honours DF, which is live in EFLAGS. Afterwards the
+ * guest pointer is the host one minus the page's offset, which the lookup left in r9 (segments are flat:
+ * linear = offset). */
 static bool string_op(struct xl *x, const struct insn *i)
 {
     struct emit *e = &x->e;
@@ -267,16 +269,28 @@ void emit_insn(struct xl *x, const struct insn *i)
 {
     struct cls c = x->cls[x->k];
 
-    x->table_only = false;
+    x->table_only = (x->env->mode & MODE_WIN) && x->env->table_site &&
+                    x->env->table_site(x->env->opaque, x->u->pcmap[x->k].guest);
     switch (c.act) {
     case ACT_COPY:
         act_copy(x, i, c);
         break;
-    case ACT_PUSH_R: case ACT_POP_R: case ACT_PUSH_I: case ACT_PUSH_M: case ACT_POP_M: case ACT_PUSH_SREG:
+    case ACT_PUSH_R:
+    case ACT_POP_R:
+    case ACT_PUSH_I:
+    case ACT_PUSH_M:
+    case ACT_POP_M:
+    case ACT_PUSH_SREG:
     case ACT_LEAVE:
         act_stack(x, i, c);
         break;
-    case ACT_JCC: case ACT_JMP: case ACT_CALL: case ACT_JMP_IND: case ACT_CALL_IND: case ACT_RET: case ACT_LOOP:
+    case ACT_JCC:
+    case ACT_JMP:
+    case ACT_CALL:
+    case ACT_JMP_IND:
+    case ACT_CALL_IND:
+    case ACT_RET:
+    case ACT_LOOP:
     case ACT_JCXZ:
         act_branch(x, i, c);
         break;

@@ -2,8 +2,8 @@
 /*
  * Stack instructions: pushes and pops of registers, immediates, memory and segment selectors, leave.
  *
- * Order within each: every lookup first, then the store or the register, then esp; so a miss or fault on any operand
- * finds nothing changed.
+ * Order within each: every lookup first, then the store or the register, then esp; so a miss or fault on any
+ * operand finds nothing changed.
  */
 #include "translator/xl.h"
 

@@ -2,13 +2,13 @@
 /*
  * The instruction table: opcode -> what the translator does with it.
  *
- * Three properties matter: the action, what happens to a memory operand (so that the right table is consulted and rights
- * are checked before anything changes), and which ModRM fields name general registers (because guest esp lives in r12
- * and because ah/ch/dh/bh cannot be named together with a REX prefix).
+ * Three properties matter: the action, what happens to a memory operand (so that the right table is consulted
+ * and rights are checked before anything changes), and which ModRM fields name general registers (because
+ * guest esp lives in r12 and because ah/ch/dh/bh cannot be named together with a REX prefix).
  *
- * The default is ACT_EXEC: anything not listed is executed by the interpreter through a callout, so a missing line costs
- * speed, never exactness. Every sensitive instruction (Robin and Irvine's list and the privileged ones) is either
- * ACT_EXEC or has an action of its own; none is copied.
+ * The default is ACT_EXEC: anything not listed is executed by the interpreter through a callout, so a missing
+ * line costs speed, never exactness. Every sensitive instruction (Robin and Irvine's list and the privileged
+ * ones) is either ACT_EXEC or has an action of its own; none is copied.
  */
 #include "translator/xl.h"
 
@@ -39,7 +39,8 @@ static struct cls x87(const struct insn *i)
     /* Per opcode D8..DF and /reg: access of the memory form. N: not copied (environment images, reserved). */
     static const char acc[8][9] = {"RRRRRRRR", "R.WWNRNW", "RRRRRRRR", "R.WW.R.W",
                                    "RRRRRRRR", "R.WWN.NW", "RRRRRRRR", "R.WWRRWW"};
-    if (!i->has_mem) /* fnclex and fninit also change the virtual FERR# and the guest's instruction pointers */
+    if (!i->has_mem) /* fnclex and fninit also change the virtual FERR# and the guest's instruction pointers
+                      */
         return i->opcode == 0xdb && i->reg == 4 ? ACT(EXEC) : COPY(NONE, NONE, OTHER);
     switch (acc[i->opcode - 0xd8][i->reg]) {
     case 'R':
@@ -70,15 +71,22 @@ static struct cls one_byte(const struct insn *i, u32 mode, u32 opts)
     if (op >= 0xd8 && op <= 0xdf)
         return x87(i);
     switch (op) {
-    case 0x06: case 0x0e: case 0x16: case 0x1e:
+    case 0x06:
+    case 0x0e:
+    case 0x16:
+    case 0x1e:
         return opts & OPT(inline_sens) ? ACT(PUSH_SREG) : ACT(EXEC);
-    case 0x68: case 0x6a:
+    case 0x68:
+    case 0x6a:
         return ACT(PUSH_I);
-    case 0x69: case 0x6b:
+    case 0x69:
+    case 0x6b:
         return COPY(R, G, G);
-    case 0x80: case 0x82:
+    case 0x80:
+    case 0x82:
         return i->reg == 7 ? COPY(R, NONE, GB) : COPY(RW, NONE, GB);
-    case 0x81: case 0x83:
+    case 0x81:
+    case 0x83:
         return i->reg == 7 ? COPY(R, NONE, G) : COPY(RW, NONE, G);
     case 0x84:
         return COPY(R, GB, GB);
@@ -104,26 +112,53 @@ static struct cls one_byte(const struct insn *i, u32 mode, u32 opts)
         return ACTM(POP_M, W);
     case 0x90:
         return ACT(NOP);
-    case 0x91: case 0x92: case 0x93: case 0x94: case 0x95: case 0x96: case 0x97:
+    case 0x91:
+    case 0x92:
+    case 0x93:
+    case 0x94:
+    case 0x95:
+    case 0x96:
+    case 0x97:
         return ACT(XCHG_A);
-    case 0x98: case 0x99: case 0x9e: case 0x9f: case 0xa8: case 0xa9:
-    case 0xf5: case 0xf8: case 0xf9: case 0xfc: case 0xfd:
+    case 0x98:
+    case 0x99:
+    case 0x9e:
+    case 0x9f:
+    case 0xa8:
+    case 0xa9:
+    case 0xf5:
+    case 0xf8:
+    case 0xf9:
+    case 0xfc:
+    case 0xfd:
         return COPY(NONE, NONE, NONE);
     case 0x9b:
         return COPY(NONE, NONE, NONE);
     case 0x9c:
         return opts & OPT(inline_sens) ? ACT(PUSHF) : ACT(EXEC);
-    case 0xa0: case 0xa1:
+    case 0xa0:
+    case 0xa1:
         return (struct cls){ACT_MOFFS, MA_R, OK_NONE, OK_NONE};
-    case 0xa2: case 0xa3:
+    case 0xa2:
+    case 0xa3:
         return (struct cls){ACT_MOFFS, MA_W, OK_NONE, OK_NONE};
-    case 0xa4: case 0xa5: case 0xaa: case 0xab: case 0xac: case 0xad:
+    case 0xa4:
+    case 0xa5:
+    case 0xaa:
+    case 0xab:
+    case 0xac:
+    case 0xad:
         return (i->pfx & (PFX_REP | PFX_REPNE)) || !(opts & OPT(string)) ? ACT(EXEC) : ACT(STRING);
-    case 0xc0: case 0xd0: case 0xd2:
+    case 0xc0:
+    case 0xd0:
+    case 0xd2:
         return COPY(RW, NONE, GB);
-    case 0xc1: case 0xd1: case 0xd3:
+    case 0xc1:
+    case 0xd1:
+    case 0xd3:
         return COPY(RW, NONE, G);
-    case 0xc2: case 0xc3:
+    case 0xc2:
+    case 0xc3:
         return ACT(RET);
     case 0xc6:
         return COPY(W, NONE, GB);
@@ -131,7 +166,8 @@ static struct cls one_byte(const struct insn *i, u32 mode, u32 opts)
         return COPY(W, NONE, G);
     case 0xc9:
         return ACT(LEAVE);
-    case 0xe0: case 0xe1: /* loopne, loope: rare */
+    case 0xe0:
+    case 0xe1: /* loopne, loope: rare */
         return ACT(EXEC);
     case 0xe2:
         return ACT(LOOP);
@@ -139,9 +175,18 @@ static struct cls one_byte(const struct insn *i, u32 mode, u32 opts)
         return ACT(JCXZ);
     case 0xe8:
         return ACT(CALL);
-    case 0xe9: case 0xeb:
+    case 0xe9:
+    case 0xeb:
         return ACT(JMP);
-    case 0x9a: case 0xea: case 0xca: case 0xcb: case 0xcc: case 0xcd: case 0xcf: case 0xf1: case 0xf4:
+    case 0x9a:
+    case 0xea:
+    case 0xca:
+    case 0xcb:
+    case 0xcc:
+    case 0xcd:
+    case 0xcf:
+    case 0xf1:
+    case 0xf4:
         return ACT(EXEC_END);
     case 0xf6:
         return i->reg < 2 || i->reg >= 4 ? COPY(R, NONE, GB) : COPY(RW, NONE, GB);
@@ -155,7 +200,8 @@ static struct cls one_byte(const struct insn *i, u32 mode, u32 opts)
         return COPY(RW, NONE, GB);
     case 0xff:
         switch (i->reg) {
-        case 0: case 1:
+        case 0:
+        case 1:
             return COPY(RW, NONE, G);
         case 2:
             return ACTM(CALL_IND, R);
@@ -177,13 +223,23 @@ static struct cls simd(const struct insn *i)
     bool scalar = i->pfx & (PFX_REP | PFX_REPNE);
 
     switch (op) {
-    case 0x11: case 0x13: case 0x17: case 0x29: case 0x2b: case 0x7f: case 0xd6: case 0xe7:
+    case 0x11:
+    case 0x13:
+    case 0x17:
+    case 0x29:
+    case 0x2b:
+    case 0x7f:
+    case 0xd6:
+    case 0xe7:
         return COPY(W, OTHER, OTHER);
     case 0x2a:
         return scalar ? COPY(R, OTHER, G32) : COPY(R, OTHER, OTHER);
-    case 0x2c: case 0x2d:
+    case 0x2c:
+    case 0x2d:
         return scalar ? COPY(R, G32, OTHER) : COPY(R, OTHER, OTHER);
-    case 0x50: case 0xc5: case 0xd7:
+    case 0x50:
+    case 0xc5:
+    case 0xd7:
         return COPY(NONE, G32, OTHER);
     case 0x6e:
         return COPY(R, OTHER, G32);
@@ -215,23 +271,45 @@ static struct cls two_byte(const struct insn *i)
     if (op >= 0xc8 && op <= 0xcf)
         return i->opsize == 4 ? ACT(BSWAP) : ACT(EXEC);
     switch (op) {
-    case 0x0d: case 0x18: case 0x19: case 0x1a: case 0x1b: case 0x1c: case 0x1d: case 0x1e: case 0x1f:
+    case 0x0d:
+    case 0x18:
+    case 0x19:
+    case 0x1a:
+    case 0x1b:
+    case 0x1c:
+    case 0x1d:
+    case 0x1e:
+    case 0x1f:
         return ACT(NOP);
-    case 0xa0: case 0xa8:
+    case 0xa0:
+    case 0xa8:
         return ACT(PUSH_SREG);
-    case 0xa3: case 0xab: case 0xb3: case 0xbb:
+    case 0xa3:
+    case 0xab:
+    case 0xb3:
+    case 0xbb:
         return (struct cls){ACT_BITS, op == 0xa3 ? MA_R : MA_RW, OK_G, OK_G};
     case 0xba:
         return i->reg == 4 ? COPY(R, NONE, G) : COPY(RW, NONE, G);
-    case 0xa4: case 0xa5: case 0xac: case 0xad: case 0xb1: case 0xc1:
+    case 0xa4:
+    case 0xa5:
+    case 0xac:
+    case 0xad:
+    case 0xb1:
+    case 0xc1:
         return COPY(RW, G, G);
-    case 0xb0: case 0xc0:
+    case 0xb0:
+    case 0xc0:
         return COPY(RW, GB, GB);
-    case 0xaf: case 0xbc: case 0xbd:
+    case 0xaf:
+    case 0xbc:
+    case 0xbd:
         return COPY(R, G, G);
-    case 0xb6: case 0xbe:
+    case 0xb6:
+    case 0xbe:
         return COPY(R, G, GB);
-    case 0xb7: case 0xbf:
+    case 0xb7:
+    case 0xbf:
         return COPY(R, G, G32);
     case 0xc7:
         return i->reg == 1 && i->has_mem ? COPY(RW, NONE, NONE) : ACT(EXEC);
@@ -240,9 +318,12 @@ static struct cls two_byte(const struct insn *i)
         if (!i->has_mem)
             return COPY(NONE, NONE, NONE);
         return i->reg == 3 ? COPY(W, NONE, NONE) : ACT(EXEC);
-    case 0x34: case 0x35:
+    case 0x34:
+    case 0x35:
         return ACT(EXEC_END);
-    case 0x0b: case 0xb9: case 0xff:
+    case 0x0b:
+    case 0xb9:
+    case 0xff:
         return ACT(EXEC_END);
     }
     if (i->fpu)

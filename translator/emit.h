@@ -2,8 +2,9 @@
 /*
  * Host code emitter: appends x86-64 instructions to a buffer.
  *
- * Overflow is sticky: once the buffer is full nothing more is written and e->overflow is set, so that emitters need no
- * checks and the caller looks once at the end. Positions are offsets from the buffer's start.
+ * Overflow is sticky: once the buffer is full nothing more is written and e->overflow is set, so that
+ * emitters need no checks and the caller looks once at the end. Positions are offsets from the buffer's
+ * start.
  */
 #ifndef NOVT_TRANSLATOR_EMIT_H
 #define NOVT_TRANSLATOR_EMIT_H
@@ -60,7 +61,8 @@ static inline void e_rr(struct emit *e, int w, u8 op, int reg, int rm)
     e8(e, op);
     e_modrm(e, 3, reg, rm);
 }
-/* ModRM, SIB and displacement of [base + index * scale + disp]; index < 0: none. The REX bits are the caller's. */
+/* ModRM, SIB and displacement of [base + index * scale + disp]; index < 0: none. The REX bits are the
+ * caller's. */
 static inline void e_mem(struct emit *e, int reg, int base, int index, int scale, i32 disp)
 {
     int mod = disp == 0 && (base & 7) != 5 ? 0 : disp >= -128 && disp <= 127 ? 1 : 2;

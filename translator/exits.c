@@ -2,9 +2,9 @@
 /*
  * Ways out of a unit: chained direct exits, indirect branches, callouts, and the out-of-line stubs.
  *
- * A direct exit within the page is `jmp rel32` (or jcc rel32) to its stub until it is chained to its target. An exit to
- * another page may be chained too, but every passage checks that this address space still maps the target page to the
- * physical page it was chained for:
+ * A direct exit within the page is `jmp rel32` (or jcc rel32) to its stub until it is chained to its target.
+ * An exit to another page may be chained too, but every passage checks that this address space still maps the
+ * target page to the physical page it was chained for:
  *
  *      mov  r11, rcx
  *      mov  ecx, [r14 + exec table entry of the target page]
@@ -15,12 +15,12 @@
  *  same: mov rcx, r11
  *      jmp  target
  *
- * That is what makes chains safe across address spaces and demand paging without flushing anything on CR3 loads. Flags
- * survive it, so exits need no knowledge of the target's liveness.
+ * That is what makes chains safe across address spaces and demand paging without flushing anything on CR3
+ * loads. Flags survive it, so exits need no knowledge of the target's liveness.
  *
- * Calls are host calls, so that the host predicts their returns. A guest ret pops the guest's return address into r8d and does a
- * host ret, which lands behind the host call of some call site; the landing goes on only if r8d is the address that its own call
- * pushed, and otherwise looks r8d up like any indirect branch:
+ * Calls are host calls, so that the host predicts their returns. A guest ret pops the guest's return address
+ * into r8d and does a host ret, which lands behind the host call of some call site; the landing goes on only
+ * if r8d is the address that its own call pushed, and otherwise looks r8d up like any indirect branch:
  *
  *      call target
  *      mov  r11, rcx
@@ -31,8 +31,8 @@
  *  same: mov rcx, r11
  *      (direct exit to the return address)
  *
- * The host's return stack belongs to one context (address-space view, mode, code segment; monitor/run.c), so a landing never runs
- * with other rights or another address space than its call did.
+ * The host's return stack belongs to one context (address-space view, mode, code segment; monitor/run.c), so
+ * a landing never runs with other rights or another address space than its call did.
  */
 #include "shadowpt/shadowpt.h"
 #include "translator/xl.h"
@@ -256,8 +256,8 @@ void exit_indirect(struct xl *x, bool call)
     e_lea64(e, R10, R10, R9, 8, 0);
     e_rm(e, 1, 0x8b, R9, R15, -1, 1, BT_OFF(BT_SALT));
     if (x->fs == FS_SAVED) {
-        e_rr(e, 1, 0x03, R9, R8);               /* add r9, r8 */
-        e_rm(e, 1, 0x03, R9, R10, -1, 1, 0);    /* add r9, [r10]: the tag is -(eip + salt) */
+        e_rr(e, 1, 0x03, R9, R8);            /* add r9, r8 */
+        e_rm(e, 1, 0x03, R9, R10, -1, 1, 0); /* add r9, [r10]: the tag is -(eip + salt) */
         miss = e_jcc(e, 5);
         fl_emit_restore(e);
     } else {
@@ -325,7 +325,9 @@ static void stub_args(struct xl *x, const struct stub *s)
         fl_emit_restore(e);
     e_mov_ri32(e, R9, insn_eip(x, s->insn));
     if (x->done && s->insn + 1u == x->u->n_insns)
-        e_mov_ri32(e, R10, 0); /* nothing follows a branch, even where its target happens to be the next instruction */
+        e_mov_ri32(
+            e, R10,
+            0); /* nothing follows a branch, even where its target happens to be the next instruction */
     else
         jump_insn(x, e_lea_rip(e, R10), s->insn + 1u);
 }

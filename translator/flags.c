@@ -2,12 +2,13 @@
 /*
  * Where the guest's arithmetic flags are.
  *
- * The table lookup of a memory operand needs shr and test, which destroy flags. Where no later instruction can see the
- * flags (liveness over the unit) that is free. Elsewhere they are put aside in r13 once (lahf + seto) and stay there
- * over any number of memory operands, until an instruction reads or partly changes them, or control leaves the unit.
+ * The table lookup of a memory operand needs shr and test, which destroy flags. Where no later instruction
+ * can see the flags (liveness over the unit) that is free. Elsewhere they are put aside in r13 once (lahf +
+ * seto) and stay there over any number of memory operands, until an instruction reads or partly changes them,
+ * or control leaves the unit.
  *
- * With --no-opt=flags every flag counts as live everywhere, so that the flags image pushed by a fault or an interrupt is
- * exact even where the guest overwrites those flags before it could read them.
+ * With --no-opt=flags every flag counts as live everywhere, so that the flags image pushed by a fault or an
+ * interrupt is exact even where the guest overwrites those flags before it could read them.
  */
 #include "translator/xl.h"
 

@@ -7,20 +7,21 @@
  *      shr  r9d, 12
  *      mov  r9, [r14 + r9*8 - table]      host address minus linear address
  *      test r9, r9
- *      jz   miss                          -> monitor fills the entry and comes back, or interprets the instruction
- *      test r8b, size - 1
- *      jnz  misaligned                    -> out of line: only a page crossing leaves
- *      op   [r8 + r9]
+ *      jz   miss                          -> monitor fills the entry and comes back, or interprets the
+ * instruction test r8b, size - 1 jnz  misaligned                    -> out of line: only a page crossing
+ * leaves op   [r8 + r9]
  *
- * No guest state changes before the last lookup of an instruction, so a miss simply starts the instruction again.
+ * No guest state changes before the last lookup of an instruction, so a miss simply starts the instruction
+ * again.
  *
  * Memory operands, window form (MODE_WIN: the view's window is in use):
  *
- *      op   gs:[guest operand]            with a 67 prefix, so that it wraps at 4 GiB and cannot leave the window
+ *      op   gs:[guest operand]            with a 67 prefix, so that it wraps at 4 GiB and cannot leave the
+ * window
  *
- * The host's own page protection does the checking: a page that is not in the window faults (signals.c), and the monitor maps it or
- * delivers the guest's fault. It costs nothing else, but requires that the sequence around it may fault: table_only marks those
- * that may not.
+ * The host's own page protection does the checking: a page that is not in the window faults (signals.c), and
+ * the monitor maps it or delivers the guest's fault. It costs nothing else, but requires that the sequence
+ * around it may fault: table_only marks those that may not.
  */
 #include "translator/xl.h"
 #include "shadowpt/shadowpt.h"
@@ -105,7 +106,12 @@ void ea_offset(struct xl *x, const struct insn *i, int dst, i32 sp_adj)
         e_rex(e, 0, dst, index, 0);
         e8(e, 0x8d);
         e_modrm(e, 0, dst, 4);
-        e8(e, (u8)((i->scale == 8 ? 3 : i->scale == 4 ? 2 : i->scale == 2 ? 1 : 0) << 6 | (index & 7) << 3 | 5));
+        e8(e, (u8)((i->scale == 8   ? 3
+                    : i->scale == 4 ? 2
+                    : i->scale == 2 ? 1
+                                    : 0)
+                       << 6 |
+                   (index & 7) << 3 | 5));
         e32(e, (u32)disp);
     } else if (index < 0 && disp == 0) {
         e_mov_rr32(e, dst, base);
@@ -180,8 +186,8 @@ void op_mem(struct xl *x, u32 pfx, int map, u8 op, int reg)
 
     if (h->win) {
         x->op_saved |= x->fs == FS_SAVED; /* it may fault here */
-        e8(e, 0x65); /* gs: the window's base */
-        e8(e, 0x67); /* 32-bit addressing: wraps at 4 GiB as the guest's does */
+        e8(e, 0x65);                      /* gs: the window's base */
+        e8(e, 0x67);                      /* 32-bit addressing: wraps at 4 GiB as the guest's does */
     }
     if (pfx & OP_66)
         e8(e, 0x66);

@@ -3,8 +3,9 @@
  * Turns one unit of guest code into host code.
  *
  * A unit is a straight run of guest instructions within one page (or a single instruction that crosses a page
- * boundary), with side exits at conditional branches. The translator sees bytes, an address and a mode, and writes
- * position-independent host code; it knows nothing of guest memory, the cache or the monitor. Heavy code.
+ * boundary), with side exits at conditional branches. The translator sees bytes, an address and a mode, and
+ * writes position-independent host code; it knows nothing of guest memory, the cache or the monitor. Heavy
+ * code.
  */
 #ifndef NOVT_TRANSLATOR_TRANSLATOR_H
 #define NOVT_TRANSLATOR_TRANSLATOR_H
@@ -29,37 +30,40 @@ struct pcmap {
 
 /* A direct exit that can be chained. */
 struct unit_link {
-    u32 target;    /* guest eip */
-    u32 patch;     /* offset of the rel32 to patch */
-    u32 stub;      /* offset of the stub that the rel32 goes to while unlinked */
-    u32 expect;    /* cross-page: offset of the disp32 holding -(expected exec-table value); 0: same page */
+    u32 target; /* guest eip */
+    u32 patch;  /* offset of the rel32 to patch */
+    u32 stub;   /* offset of the stub that the rel32 goes to while unlinked */
+    u32 expect; /* cross-page: offset of the disp32 holding -(expected exec-table value); 0: same page */
 };
 
 struct unit_env {
     const struct cpu_model *model;
     u32 opts;
-    u32 mode;         /* MODE_* */
-    u32 eip;          /* of the first instruction */
+    u32 mode; /* MODE_* */
+    u32 eip;  /* of the first instruction */
     u32 cs_base, cs_limit;
-    const u8 *bytes;  /* guest code at eip */
-    u32 avail;        /* bytes up to the end of the page */
-    const u8 *cross;  /* up to 30 bytes from eip on, running into the next page; NULL if that page is not available */
+    const u8 *bytes; /* guest code at eip */
+    u32 avail;       /* bytes up to the end of the page */
+    const u8 *cross; /* up to 30 bytes from eip on, running into the next page; NULL if that page is not
+                        available */
     u32 cross_avail;
     u32 cross_expect; /* exec-table value of the second page */
     u32 first_link;   /* number of the unit's first link */
     bool count;       /* emit instruction counting */
-    /* Count each instruction down in BT_LEFT where it starts, and leave through TH_INTR before one when nothing is left.
-     * Every input (rdtsc, in) must then go through a callout. */
+    /* Count each instruction down in BT_LEFT where it starts, and leave through TH_INTR before one when
+     * nothing is left. Every input (rdtsc, in) must then go through a callout. */
     bool exact;
     /* Storage for decoded instructions that the host code refers to; returns NULL when full. */
     struct insn *(*keep_insn)(void *opaque, const struct insn *i);
+    /* Whether the instruction at this offset of the unit must use table form; may be NULL. */
+    bool (*table_site)(void *opaque, u32 off);
     void *opaque;
 };
 
 struct unit {
-    u32 guest_len;   /* bytes of guest code covered */
+    u32 guest_len; /* bytes of guest code covered */
     u32 n_insns;
-    bool crosses;    /* depends on the next page too */
+    bool crosses; /* depends on the next page too */
     u32 host_len;
     u32 n_links;
     struct pcmap pcmap[UNIT_MAX_INSNS];
@@ -71,7 +75,8 @@ enum xlate_status {
     XLATE_OK,
     XLATE_NEED_CROSS, /* the first instruction runs into the next page: call again with env->cross */
     XLATE_FULL,       /* code buffer or instruction storage full */
-    XLATE_INTERP,     /* the first instruction cannot be fetched here (too long, beyond the CS limit): interpret it */
+    XLATE_INTERP, /* the first instruction cannot be fetched here (too long, beyond the CS limit): interpret
+                     it */
 };
 
 /* Translates into code[0..cap). */

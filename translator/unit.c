@@ -2,8 +2,8 @@
 /*
  * One unit, from bytes to host code: decode, classify, liveness, emit. Read this file first.
  *
- *  1. decode up to UNIT_MAX_INSNS instructions, ending at the page's end, at an unconditional transfer, or before an
- *     instruction that needs the next page;
+ *  1. decode up to UNIT_MAX_INSNS instructions, ending at the page's end, at an unconditional transfer, or
+ * before an instruction that needs the next page;
  *  2. classify each (classify.c) and find jumps that stay inside the unit;
  *  3. compute which arithmetic flags are live before each instruction;
  *  4. emit each instruction's action, recording where its host code starts (the pc map);
@@ -96,9 +96,24 @@ static void liveness(struct xl *x)
     for (u32 k = n; k-- > 0;) {
         const struct insn *i = &x->u->insns[k];
         switch (x->cls[k].act) {
-        case ACT_COPY: case ACT_INCDEC: case ACT_PUSH_R: case ACT_POP_R: case ACT_PUSH_I: case ACT_PUSH_M:
-        case ACT_POP_M: case ACT_XCHG_A: case ACT_MOFFS: case ACT_LEA: case ACT_MOV_RI: case ACT_BSWAP:
-        case ACT_LEAVE: case ACT_NOP: case ACT_BITS: case ACT_CLI: case ACT_MOV_FROM_SREG: case ACT_PUSH_SREG:
+        case ACT_COPY:
+        case ACT_INCDEC:
+        case ACT_PUSH_R:
+        case ACT_POP_R:
+        case ACT_PUSH_I:
+        case ACT_PUSH_M:
+        case ACT_POP_M:
+        case ACT_XCHG_A:
+        case ACT_MOFFS:
+        case ACT_LEA:
+        case ACT_MOV_RI:
+        case ACT_BSWAP:
+        case ACT_LEAVE:
+        case ACT_NOP:
+        case ACT_BITS:
+        case ACT_CLI:
+        case ACT_MOV_FROM_SREG:
+        case ACT_PUSH_SREG:
         case ACT_STRING:
             x->live[k] = (x->live[k + 1] & ~i->fl_write) | (i->fl_read & FL_ARITH);
             break;
@@ -157,7 +172,8 @@ static void emit_unit(struct xl *x)
 
 enum xlate_status translate_unit(const struct unit_env *env, u8 *code, u32 cap, struct unit *out)
 {
-    struct xl x = {.env = env, .u = out, .e = {.buf = code, .cap = cap < UNIT_MAX_CODE ? cap : UNIT_MAX_CODE}};
+    struct xl x = {
+        .env = env, .u = out, .e = {.buf = code, .cap = cap < UNIT_MAX_CODE ? cap : UNIT_MAX_CODE}};
     enum xlate_status st;
 
     out->n_insns = out->n_links = out->guest_len = out->host_len = 0;

@@ -36,7 +36,7 @@ enum action {
     ACT_BSWAP,
     ACT_LEAVE,
     ACT_NOP,
-    ACT_BITS,   /* bt/bts/btr/btc Ev, Gv */
+    ACT_BITS, /* bt/bts/btr/btc Ev, Gv */
     ACT_JCC,
     ACT_JMP,
     ACT_CALL,
@@ -50,13 +50,13 @@ enum action {
     ACT_PUSHF,
     ACT_MOV_FROM_SREG,
     ACT_PUSH_SREG,
-    ACT_STRING, /* one movs/stos/lods without a repeat prefix */
+    ACT_STRING,   /* one movs/stos/lods without a repeat prefix */
     ACT_EXEC_END, /* callout after which control never falls through */
 };
 
 struct cls {
     u8 act;
-    u8 acc;  /* enum memacc, of the ModRM memory operand */
+    u8 acc;     /* enum memacc, of the ModRM memory operand */
     u8 reg, rm; /* enum opkind */
 };
 
@@ -66,8 +66,8 @@ struct cls classify(const struct insn *i, u32 mode, u32 opts);
 enum flstate { FS_HOST, FS_SAVED };
 
 struct fixup {
-    u32 at;    /* rel32 position */
-    u8 insn;   /* target: start of this instruction's code (n_insns: the end of the unit) */
+    u32 at;  /* rel32 position */
+    u8 insn; /* target: start of this instruction's code (n_insns: the end of the unit) */
 };
 
 enum stub_kind {
@@ -83,16 +83,16 @@ enum stub_kind {
 struct stub {
     u8 kind;
     u8 insn;
-    u8 saved;  /* flags state when it is entered */
+    u8 saved; /* flags state when it is entered */
     u8 size;
-    u32 from;  /* the rel32 that jumps here */
-    u32 back;  /* MISALIGNED: where to go on when the access does not cross a page */
-    u32 link;  /* LINK, XPAGE: index into unit->links */
+    u32 from; /* the rel32 that jumps here */
+    u32 back; /* MISALIGNED: where to go on when the access does not cross a page */
+    u32 link; /* LINK, XPAGE: index into unit->links */
 };
 
 /* How the host names the operand that was prepared last. */
 struct hostmem {
-    bool win; /* window form: gs: and 32-bit addressing; else [r8 + r9] */
+    bool win;        /* window form: gs: and 32-bit addressing; else [r8 + r9] */
     int base, index; /* host registers, -1: none */
     u8 scale;
     i32 disp;
@@ -106,17 +106,17 @@ struct xl {
     struct unit *u;
     struct emit e;
     struct cls cls[UNIT_MAX_INSNS];
-    u32 host[UNIT_MAX_INSNS + 1]; /* host offset of each instruction */
-    u16 live[UNIT_MAX_INSNS + 1]; /* arithmetic flags live at the start of each instruction */
+    u32 host[UNIT_MAX_INSNS + 1];    /* host offset of each instruction */
+    u16 live[UNIT_MAX_INSNS + 1];    /* arithmetic flags live at the start of each instruction */
     bool target[UNIT_MAX_INSNS + 1]; /* jumped to from within the unit */
-    u32 k;             /* the instruction being emitted */
-    struct hostmem hm; /* the operand prepared by memop.c */
-    bool table_only;   /* this instruction's sequence cannot take a host fault: no window form */
+    u32 k;                           /* the instruction being emitted */
+    struct hostmem hm;               /* the operand prepared by memop.c */
+    bool table_only; /* this instruction's sequence cannot take a host fault: no window form */
     enum flstate fs;
-    u32 uncounted;     /* guest instructions since the last count */
-    bool op_saved;     /* while the main host instruction runs, the guest's flags are in r13 */
-    bool inhibit;      /* the previous instruction was sti: check for interrupts after this one */
-    bool done;         /* control does not fall through */
+    u32 uncounted; /* guest instructions since the last count */
+    bool op_saved; /* while the main host instruction runs, the guest's flags are in r13 */
+    bool inhibit;  /* the previous instruction was sti: check for interrupts after this one */
+    bool done;     /* control does not fall through */
     struct stub stubs[MAX_STUBS];
     u32 n_stubs;
     struct fixup fixups[MAX_FIXUPS];
@@ -142,7 +142,8 @@ static inline u32 next_eip(const struct xl *x, const struct insn *i)
 void fl_clobber(struct xl *x);
 /* Brings the guest's flags into host EFLAGS. */
 void fl_host(struct xl *x);
-/* Before the main host instruction of i: restores flags if it needs them; afterwards the state is HOST if it wrote any. */
+/* Before the main host instruction of i: restores flags if it needs them; afterwards the state is HOST if it
+ * wrote any. */
 void fl_before_op(struct xl *x, const struct insn *i);
 /* Puts the flags aside even if they are dead. */
 void fl_force_saved(struct xl *x);
@@ -154,43 +155,46 @@ void fl_emit_restore(struct emit *e); /* r13 -> EFLAGS; uses r11 */
 #define OP_F2 4u
 /* Whether accesses through this segment can be emitted inline. */
 bool seg_inline(const struct xl *x, int seg, bool write);
-/* Prepares the ModRM operand of i: afterwards op_mem() accesses it. sp_adj is added where esp is the base (pop [esp+n]). Scratch
- * registers used: r8-r10 (r11 for flags). */
+/* Prepares the ModRM operand of i: afterwards op_mem() accesses it. sp_adj is added where esp is the base
+ * (pop [esp+n]). Scratch registers used: r8-r10 (r11 for flags). */
 void mem_operand(struct xl *x, const struct insn *i, u32 size, bool write, i32 sp_adj);
 /* The same for the stack slot at esp + delta, and for linear address r8d. */
 void mem_stack(struct xl *x, i32 delta, u32 size, bool write);
 void mem_linear_r8(struct xl *x, u32 size, bool write);
-/* One host instruction on the prepared operand: prefixes (OP_*), opcode map (0, 1), opcode, ModRM reg field. */
+/* One host instruction on the prepared operand: prefixes (OP_*), opcode map (0, 1), opcode, ModRM reg field.
+ */
 void op_mem(struct xl *x, u32 pfx, int map, u8 op, int reg);
 /* r8d = offset only (lea). */
 void ea_offset(struct xl *x, const struct insn *i, int dst, i32 sp_adj);
-/* r8d = linear -> r9 = table entry, with checks: afterwards [r8 + r9] is the operand's host address. Table form whatever the mode. */
+/* r8d = linear -> r9 = table entry, with checks: afterwards [r8 + r9] is the operand's host address. Table
+ * form whatever the mode. */
 void mem_lookup(struct xl *x, u32 size, bool write);
 /* Adds the segment's base to r8d (and checks its limit). */
 void seg_apply(struct xl *x, int seg, u32 size, bool write);
 
 /* ---- exits (exits.c) ---- */
-void exit_direct(struct xl *x, u32 target);          /* jmp to a guest eip */
-void exit_cond(struct xl *x, int cc, u32 target);    /* jcc to a guest eip */
-void exit_indirect(struct xl *x, bool call);         /* r8d = guest eip; call: of a call, which returns behind it */
-void exit_call(struct xl *x, u32 target);            /* direct call: the return address is on the guest's stack already */
-void exit_return(struct xl *x);                      /* r8d = guest eip that was popped */
-void exit_exec(struct xl *x, const struct insn *i);  /* callout; falls through in flags state HOST */
-void exit_intr_check(struct xl *x);                  /* after sti and one more instruction */
-void jump_insn(struct xl *x, u32 at, u32 insn);      /* rel32 at `at` goes to an instruction of the unit */
-int unit_insn_at(const struct xl *x, u32 target);    /* index of the unit's instruction at eip, or -1 */
+void exit_direct(struct xl *x, u32 target);       /* jmp to a guest eip */
+void exit_cond(struct xl *x, int cc, u32 target); /* jcc to a guest eip */
+void exit_indirect(struct xl *x, bool call); /* r8d = guest eip; call: of a call, which returns behind it */
+void exit_call(struct xl *x,
+               u32 target);     /* direct call: the return address is on the guest's stack already */
+void exit_return(struct xl *x); /* r8d = guest eip that was popped */
+void exit_exec(struct xl *x, const struct insn *i); /* callout; falls through in flags state HOST */
+void exit_intr_check(struct xl *x);                 /* after sti and one more instruction */
+void jump_insn(struct xl *x, u32 at, u32 insn);     /* rel32 at `at` goes to an instruction of the unit */
+int unit_insn_at(const struct xl *x, u32 target);   /* index of the unit's instruction at eip, or -1 */
 void stub_add(struct xl *x, enum stub_kind kind, u32 from, u32 size, u32 back, u32 link);
 void stubs_emit(struct xl *x);
 void count_flush(struct xl *x);
-void count_exact(struct xl *x);                      /* at the start of an instruction */
+void count_exact(struct xl *x); /* at the start of an instruction */
 
 /* ---- pieces of stack operations (act_stack.c) ---- */
-void sp_add(struct xl *x, i32 delta);               /* esp += delta */
-void store_op(struct xl *x, int reg, u32 n);        /* [r8 + r9] = reg, n bytes */
-void load_op(struct xl *x, int reg, u32 n);         /* reg = [r8 + r9], zero-extended */
-void set_reg(struct xl *x, u8 g, int reg, u32 n);   /* guest register g = host register, n bytes */
-bool push_const(struct xl *x, u32 imm, u32 n);      /* false: the stack segment needs the interpreter */
-bool pop_value(struct xl *x, u32 n);                /* r8d = [esp]; esp unchanged */
+void sp_add(struct xl *x, i32 delta);             /* esp += delta */
+void store_op(struct xl *x, int reg, u32 n);      /* [r8 + r9] = reg, n bytes */
+void load_op(struct xl *x, int reg, u32 n);       /* reg = [r8 + r9], zero-extended */
+void set_reg(struct xl *x, u8 g, int reg, u32 n); /* guest register g = host register, n bytes */
+bool push_const(struct xl *x, u32 imm, u32 n);    /* false: the stack segment needs the interpreter */
+bool pop_value(struct xl *x, u32 n);              /* r8d = [esp]; esp unchanged */
 
 /* ---- actions (act_*.c) ---- */
 void emit_insn(struct xl *x, const struct insn *i);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Translator against interpreter: random straight-line programs over every copied instruction form, run by both
- * engines from the same state in flat protected mode without paging, and compared in registers, flags and memory.
+ * Translator against interpreter: random straight-line programs over every copied instruction form, run by
+ * both engines from the same state in flat protected mode without paging, and compared in registers, flags
+ * and memory.
  *
- * A mismatch is shrunk to the shortest failing prefix and printed with its bytes, so that it can become a case of its
- * own. NOVT_SEED and NOVT_PROGRAMS choose other and longer runs.
+ * A mismatch is shrunk to the shortest failing prefix and printed with its bytes, so that it can become a
+ * case of its own. NOVT_SEED and NOVT_PROGRAMS choose other and longer runs.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -105,75 +106,118 @@ static u32 below(u32 n)
 struct form {
     const char *op;
     u8 n;
-    char modrm;   /* 'v' general registers, 'b' byte registers, 'd' reg field is a digit, 'x' XMM, 'm' MMX, 'M' memory
-                     only, 'f' x87 memory, 0 none */
-    u8 digits;    /* for 'd'/'f': which /digits are allowed (bit mask) */
-    u8 imm;       /* bytes; 0xff: operand size */
-    u8 word;      /* a 66 prefix is allowed */
-    u8 nomem;     /* registers only */
+    char modrm; /* 'v' general registers, 'b' byte registers, 'd' reg field is a digit, 'x' XMM, 'm' MMX, 'M'
+                   memory only, 'f' x87 memory, 0 none */
+    u8 digits;  /* for 'd'/'f': which /digits are allowed (bit mask) */
+    u8 imm;     /* bytes; 0xff: operand size */
+    u8 word;    /* a 66 prefix is allowed */
+    u8 nomem;   /* registers only */
 };
-#define F(op, ...) {op, sizeof(op) - 1, __VA_ARGS__}
+#define F(op, ...)                                                                                           \
+    {                                                                                                        \
+        op, sizeof(op) - 1, __VA_ARGS__                                                                      \
+    }
 static const struct form forms[] = {
-    F("\x00", 'b', 0, 0, 0, 0), F("\x01", 'v', 0, 0, 1, 0), F("\x02", 'b', 0, 0, 0, 0), F("\x03", 'v', 0, 0, 1, 0),
-    F("\x04", 0, 0, 1, 0, 0), F("\x05", 0, 0, 0xff, 1, 0), F("\x08", 'b', 0, 0, 0, 0), F("\x09", 'v', 0, 0, 1, 0),
-    F("\x10", 'b', 0, 0, 0, 0), F("\x11", 'v', 0, 0, 1, 0), F("\x13", 'v', 0, 0, 1, 0), F("\x18", 'b', 0, 0, 0, 0),
-    F("\x19", 'v', 0, 0, 1, 0), F("\x1a", 'b', 0, 0, 0, 0), F("\x1b", 'v', 0, 0, 1, 0), F("\x21", 'v', 0, 0, 1, 0),
-    F("\x28", 'b', 0, 0, 0, 0), F("\x29", 'v', 0, 0, 1, 0), F("\x2b", 'v', 0, 0, 1, 0), F("\x31", 'v', 0, 0, 1, 0),
-    F("\x32", 'b', 0, 0, 0, 0), F("\x38", 'b', 0, 0, 0, 0), F("\x39", 'v', 0, 0, 1, 0), F("\x3b", 'v', 0, 0, 1, 0),
-    F("\x3c", 0, 0, 1, 0, 0), F("\x3d", 0, 0, 0xff, 1, 0), F("\x27", 0, 0, 0, 0, 0), F("\x2f", 0, 0, 0, 0, 0),
-    F("\x37", 0, 0, 0, 0, 0), F("\x3f", 0, 0, 0, 0, 0), F("\x40", 0, 0, 0, 1, 0), F("\x41", 0, 0, 0, 1, 0),
-    F("\x4a", 0, 0, 0, 1, 0), F("\x48", 0, 0, 0, 1, 0), F("\x50", 0, 0, 0, 1, 0), F("\x51", 0, 0, 0, 1, 0),
-    F("\x54", 0, 0, 0, 1, 0), F("\x58", 0, 0, 0, 1, 0), F("\x5a", 0, 0, 0, 1, 0), F("\x68", 0, 0, 0xff, 1, 0),
-    F("\x6a", 0, 0, 1, 1, 0), F("\x69", 'v', 0, 0xff, 1, 0), F("\x6b", 'v', 0, 1, 1, 0),
-    F("\x80", 'b', 0xff, 1, 0, 0), F("\x81", 'd', 0xff, 0xff, 1, 0), F("\x83", 'd', 0xff, 1, 1, 0),
-    F("\x84", 'b', 0, 0, 0, 0), F("\x85", 'v', 0, 0, 1, 0), F("\x86", 'b', 0, 0, 0, 0), F("\x87", 'v', 0, 0, 1, 0),
-    F("\x88", 'b', 0, 0, 0, 0), F("\x89", 'v', 0, 0, 1, 0), F("\x8a", 'b', 0, 0, 0, 0), F("\x8b", 'v', 0, 0, 1, 0),
-    F("\x8c", 'd', 0x0f, 0, 1, 0), F("\x8d", 'M', 0, 0, 1, 0), F("\x90", 0, 0, 0, 0, 0), F("\x91", 0, 0, 0, 1, 0),
-    F("\x92", 0, 0, 0, 1, 0), F("\x98", 0, 0, 0, 1, 0), F("\x99", 0, 0, 0, 1, 0), F("\x9c", 0, 0, 0, 1, 0),
-    F("\x9d", 0, 0, 0, 0, 0), F("\x9e", 0, 0, 0, 0, 0), F("\x9f", 0, 0, 0, 0, 0), F("\xa8", 0, 0, 1, 0, 0),
-    F("\xa9", 0, 0, 0xff, 1, 0), F("\xb0", 0, 0, 1, 0, 0), F("\xb4", 0, 0, 1, 0, 0), F("\xb5", 0, 0, 1, 0, 0),
-    F("\xb8", 0, 0, 0xff, 1, 0), F("\xb9", 0, 0, 0xff, 1, 0), F("\xc0", 'b', 0xff, 1, 0, 0),
-    F("\xc1", 'd', 0xff, 1, 1, 0), F("\xd0", 'b', 0xff, 0, 0, 0), F("\xd1", 'd', 0xff, 0, 1, 0),
-    F("\xd2", 'b', 0xff, 0, 0, 0), F("\xd3", 'd', 0xff, 0, 1, 0), F("\xc6", 'b', 1, 1, 0, 0),
-    F("\xc7", 'd', 1, 0xff, 1, 0), F("\xd6", 0, 0, 0, 0, 0), F("\xf5", 0, 0, 0, 0, 0), F("\xf8", 0, 0, 0, 0, 0),
-    F("\xf9", 0, 0, 0, 0, 0), F("\xfc", 0, 0, 0, 0, 0), F("\xf6", 'b', 0x3c, 0, 0, 0), F("\xf7", 'd', 0x3c, 0, 1, 0),
-    F("\xfe", 'b', 3, 0, 0, 0), F("\xff", 'd', 0x43, 0, 1, 0), F("\x8f", 'd', 1, 0, 1, 0),
-    F("\xa4", 0, 0, 0, 0, 0), F("\xa5", 0, 0, 0, 1, 0), F("\xa6", 0, 0, 0, 0, 0), F("\xa7", 0, 0, 0, 1, 0),
-    F("\xaa", 0, 0, 0, 0, 0), F("\xab", 0, 0, 0, 1, 0), F("\xac", 0, 0, 0, 0, 0), F("\xad", 0, 0, 0, 1, 0),
-    F("\xae", 0, 0, 0, 0, 0), F("\xfa", 0, 0, 0, 0, 0), F("\xfb\x90", 0, 0, 0, 0, 0), F("\xc9\x55", 0, 0, 0, 0, 0),
-    F("\x0f\x40", 'v', 0, 0, 1, 0), F("\x0f\x42", 'v', 0, 0, 1, 0), F("\x0f\x4d", 'v', 0, 0, 1, 0),
-    F("\x0f\x4e", 'v', 0, 0, 1, 0), F("\x0f\x90", 'b', 1, 0, 0, 0), F("\x0f\x94", 'b', 1, 0, 0, 0),
-    F("\x0f\x9c", 'b', 1, 0, 0, 0), F("\x0f\x9a", 'b', 1, 0, 0, 0), F("\x0f\xa3", 'v', 0, 0, 1, 0),
-    F("\x0f\xab", 'v', 0, 0, 1, 0), F("\x0f\xb3", 'v', 0, 0, 1, 0), F("\x0f\xbb", 'v', 0, 0, 1, 0),
-    F("\x0f\xba", 'd', 0xf0, 1, 1, 0), F("\x0f\xa4", 'v', 0, 1, 0, 0), F("\x0f\xac", 'v', 0, 1, 0, 0),
-    F("\x0f\xa5", 'v', 0, 0, 0, 0), F("\x0f\xad", 'v', 0, 0, 0, 0), F("\x0f\xaf", 'v', 0, 0, 1, 0),
-    F("\x0f\xb0", 'b', 0, 0, 0, 0), F("\x0f\xb1", 'v', 0, 0, 1, 0), F("\x0f\xc0", 'b', 0, 0, 0, 0),
-    F("\x0f\xc1", 'v', 0, 0, 1, 0), F("\x0f\xb6", 'v', 0, 0, 1, 0), F("\x0f\xb7", 'v', 0, 0, 0, 0),
-    F("\x0f\xbe", 'v', 0, 0, 1, 0), F("\x0f\xbf", 'v', 0, 0, 0, 0), F("\x0f\xbc", 'v', 0, 0, 1, 0),
-    F("\x0f\xbd", 'v', 0, 0, 1, 0), F("\xf3\x0f\xbc", 'v', 0, 0, 0, 0), F("\x0f\xc8", 0, 0, 0, 0, 0),
-    F("\x0f\xc9", 0, 0, 0, 0, 0), F("\x0f\xc7", 'd', 2, 0, 0, 2), F("\x0f\x1f", 'd', 1, 0, 1, 0),
-    F("\xd8", 'f', 0xff, 0, 0, 0), F("\xd9", 'f', 0x0d, 0, 0, 0), F("\xda", 'f', 0xff, 0, 0, 0),
-    F("\xdb", 'f', 0x0d, 0, 0, 0), F("\xdc", 'f', 0xff, 0, 0, 0), F("\xdd", 'f', 0x0d, 0, 0, 0),
-    F("\xde", 'f', 0xff, 0, 0, 0), F("\xdf", 'f', 0x2d, 0, 0, 0), F("\xd8", 'f', 0xff, 0, 0, 1),
-    F("\xdc", 'f', 0xf3, 0, 0, 1), F("\xde", 'f', 0xf3, 0, 0, 1), F("\xd9\xe8", 0, 0, 0, 0, 0),
-    F("\xd9\xc9", 0, 0, 0, 0, 0), F("\xd9\xe0", 0, 0, 0, 0, 0), F("\xd9\xfa", 0, 0, 0, 0, 0),
-    F("\xdf\xe0", 0, 0, 0, 0, 0), F("\xdb\xf0", 0, 0, 0, 0, 0), F("\xda\xc1", 0, 0, 0, 0, 0),
-    F("\x0f\x58", 'x', 0, 0, 0, 0), F("\xf3\x0f\x58", 'x', 0, 0, 0, 0), F("\xf2\x0f\x59", 'x', 0, 0, 0, 0),
-    F("\x66\x0f\x5e", 'x', 0, 0, 0, 0), F("\x0f\x10", 'x', 0, 0, 0, 0), F("\x0f\x11", 'x', 0, 0, 0, 0),
-    F("\xf2\x0f\x10", 'x', 0, 0, 0, 0), F("\xf2\x0f\x11", 'x', 0, 0, 0, 0), F("\x66\x0f\x6f", 'x', 0, 0, 0, 0),
-    F("\x66\x0f\xef", 'x', 0, 0, 0, 0), F("\x66\x0f\xfe", 'x', 0, 0, 0, 0), F("\x66\x0f\x70", 'x', 0, 1, 0, 0),
-    F("\x0f\xc6", 'x', 0, 1, 0, 0), F("\x66\x0f\x2f", 'x', 0, 0, 0, 0), F("\x0f\x2e", 'x', 0, 0, 0, 0),
-    F("\xf2\x0f\x2a", 'v', 0, 0, 0, 0), F("\xf2\x0f\x2c", 'v', 0, 0, 0, 0), F("\xf3\x0f\x2d", 'v', 0, 0, 0, 0),
-    F("\x66\x0f\x6e", 'v', 0, 0, 0, 0), F("\x66\x0f\x7e", 'v', 0, 0, 0, 0), F("\xf3\x0f\x7e", 'x', 0, 0, 0, 0),
-    F("\x66\x0f\xd6", 'x', 0, 0, 0, 0), F("\x0f\x50", 'v', 0, 0, 0, 1), F("\x66\x0f\xd7", 'v', 0, 0, 0, 1),
-    F("\x66\x0f\xc5", 'v', 0, 1, 0, 1), F("\x66\x0f\xc4", 'v', 0, 1, 0, 0), F("\xf2\x0f\xc2", 'x', 0, 1, 0, 0),
-    F("\x0f\xae\x1b", 0, 0, 0, 0, 0), F("\x0f\x6f", 'm', 0, 0, 0, 0), F("\x0f\x7f", 'm', 0, 0, 0, 0),
-    F("\x0f\xfc", 'm', 0, 0, 0, 0), F("\x0f\x73", 'd', 0x44, 1, 0, 1), F("\x0f\x6e", 'v', 0, 0, 0, 0),
-    F("\x0f\xc3", 'M', 0, 0, 0, 0), F("\x0f\x18", 'd', 2, 0, 0, 2), F("\x0f\xae\xf0", 0, 0, 0, 0, 0),
-    F("\x74\x00", 0, 0, 0, 0, 0), F("\x7c\x01\x40", 0, 0, 0, 0, 0), F("\x72\x02\x40\x41", 0, 0, 0, 0, 0),
-    F("\xeb\x01\x90", 0, 0, 0, 0, 0), F("\xe8\x00\x00\x00\x00\x58", 0, 0, 0, 0, 0),
-    F("\xe3\x01\x42", 0, 0, 0, 0, 0), F("\xe2\x01\x42", 0, 0, 0, 0, 0), F("\x06", 0, 0, 0, 0, 0),
-    F("\x1e\x5a", 0, 0, 0, 0, 0), F("\x60\x61", 0, 0, 0, 0, 0), F("\xf3\x90", 0, 0, 0, 0, 0),
+    F("\x00", 'b', 0, 0, 0, 0),         F("\x01", 'v', 0, 0, 1, 0),
+    F("\x02", 'b', 0, 0, 0, 0),         F("\x03", 'v', 0, 0, 1, 0),
+    F("\x04", 0, 0, 1, 0, 0),           F("\x05", 0, 0, 0xff, 1, 0),
+    F("\x08", 'b', 0, 0, 0, 0),         F("\x09", 'v', 0, 0, 1, 0),
+    F("\x10", 'b', 0, 0, 0, 0),         F("\x11", 'v', 0, 0, 1, 0),
+    F("\x13", 'v', 0, 0, 1, 0),         F("\x18", 'b', 0, 0, 0, 0),
+    F("\x19", 'v', 0, 0, 1, 0),         F("\x1a", 'b', 0, 0, 0, 0),
+    F("\x1b", 'v', 0, 0, 1, 0),         F("\x21", 'v', 0, 0, 1, 0),
+    F("\x28", 'b', 0, 0, 0, 0),         F("\x29", 'v', 0, 0, 1, 0),
+    F("\x2b", 'v', 0, 0, 1, 0),         F("\x31", 'v', 0, 0, 1, 0),
+    F("\x32", 'b', 0, 0, 0, 0),         F("\x38", 'b', 0, 0, 0, 0),
+    F("\x39", 'v', 0, 0, 1, 0),         F("\x3b", 'v', 0, 0, 1, 0),
+    F("\x3c", 0, 0, 1, 0, 0),           F("\x3d", 0, 0, 0xff, 1, 0),
+    F("\x27", 0, 0, 0, 0, 0),           F("\x2f", 0, 0, 0, 0, 0),
+    F("\x37", 0, 0, 0, 0, 0),           F("\x3f", 0, 0, 0, 0, 0),
+    F("\x40", 0, 0, 0, 1, 0),           F("\x41", 0, 0, 0, 1, 0),
+    F("\x4a", 0, 0, 0, 1, 0),           F("\x48", 0, 0, 0, 1, 0),
+    F("\x50", 0, 0, 0, 1, 0),           F("\x51", 0, 0, 0, 1, 0),
+    F("\x54", 0, 0, 0, 1, 0),           F("\x58", 0, 0, 0, 1, 0),
+    F("\x5a", 0, 0, 0, 1, 0),           F("\x68", 0, 0, 0xff, 1, 0),
+    F("\x6a", 0, 0, 1, 1, 0),           F("\x69", 'v', 0, 0xff, 1, 0),
+    F("\x6b", 'v', 0, 1, 1, 0),         F("\x80", 'b', 0xff, 1, 0, 0),
+    F("\x81", 'd', 0xff, 0xff, 1, 0),   F("\x83", 'd', 0xff, 1, 1, 0),
+    F("\x84", 'b', 0, 0, 0, 0),         F("\x85", 'v', 0, 0, 1, 0),
+    F("\x86", 'b', 0, 0, 0, 0),         F("\x87", 'v', 0, 0, 1, 0),
+    F("\x88", 'b', 0, 0, 0, 0),         F("\x89", 'v', 0, 0, 1, 0),
+    F("\x8a", 'b', 0, 0, 0, 0),         F("\x8b", 'v', 0, 0, 1, 0),
+    F("\x8c", 'd', 0x0f, 0, 1, 0),      F("\x8d", 'M', 0, 0, 1, 0),
+    F("\x90", 0, 0, 0, 0, 0),           F("\x91", 0, 0, 0, 1, 0),
+    F("\x92", 0, 0, 0, 1, 0),           F("\x98", 0, 0, 0, 1, 0),
+    F("\x99", 0, 0, 0, 1, 0),           F("\x9c", 0, 0, 0, 1, 0),
+    F("\x9d", 0, 0, 0, 0, 0),           F("\x9e", 0, 0, 0, 0, 0),
+    F("\x9f", 0, 0, 0, 0, 0),           F("\xa8", 0, 0, 1, 0, 0),
+    F("\xa9", 0, 0, 0xff, 1, 0),        F("\xb0", 0, 0, 1, 0, 0),
+    F("\xb4", 0, 0, 1, 0, 0),           F("\xb5", 0, 0, 1, 0, 0),
+    F("\xb8", 0, 0, 0xff, 1, 0),        F("\xb9", 0, 0, 0xff, 1, 0),
+    F("\xc0", 'b', 0xff, 1, 0, 0),      F("\xc1", 'd', 0xff, 1, 1, 0),
+    F("\xd0", 'b', 0xff, 0, 0, 0),      F("\xd1", 'd', 0xff, 0, 1, 0),
+    F("\xd2", 'b', 0xff, 0, 0, 0),      F("\xd3", 'd', 0xff, 0, 1, 0),
+    F("\xc6", 'b', 1, 1, 0, 0),         F("\xc7", 'd', 1, 0xff, 1, 0),
+    F("\xd6", 0, 0, 0, 0, 0),           F("\xf5", 0, 0, 0, 0, 0),
+    F("\xf8", 0, 0, 0, 0, 0),           F("\xf9", 0, 0, 0, 0, 0),
+    F("\xfc", 0, 0, 0, 0, 0),           F("\xf6", 'b', 0x3c, 0, 0, 0),
+    F("\xf7", 'd', 0x3c, 0, 1, 0),      F("\xfe", 'b', 3, 0, 0, 0),
+    F("\xff", 'd', 0x43, 0, 1, 0),      F("\x8f", 'd', 1, 0, 1, 0),
+    F("\xa4", 0, 0, 0, 0, 0),           F("\xa5", 0, 0, 0, 1, 0),
+    F("\xa6", 0, 0, 0, 0, 0),           F("\xa7", 0, 0, 0, 1, 0),
+    F("\xaa", 0, 0, 0, 0, 0),           F("\xab", 0, 0, 0, 1, 0),
+    F("\xac", 0, 0, 0, 0, 0),           F("\xad", 0, 0, 0, 1, 0),
+    F("\xae", 0, 0, 0, 0, 0),           F("\xfa", 0, 0, 0, 0, 0),
+    F("\xfb\x90", 0, 0, 0, 0, 0),       F("\xc9\x55", 0, 0, 0, 0, 0),
+    F("\x0f\x40", 'v', 0, 0, 1, 0),     F("\x0f\x42", 'v', 0, 0, 1, 0),
+    F("\x0f\x4d", 'v', 0, 0, 1, 0),     F("\x0f\x4e", 'v', 0, 0, 1, 0),
+    F("\x0f\x90", 'b', 1, 0, 0, 0),     F("\x0f\x94", 'b', 1, 0, 0, 0),
+    F("\x0f\x9c", 'b', 1, 0, 0, 0),     F("\x0f\x9a", 'b', 1, 0, 0, 0),
+    F("\x0f\xa3", 'v', 0, 0, 1, 0),     F("\x0f\xab", 'v', 0, 0, 1, 0),
+    F("\x0f\xb3", 'v', 0, 0, 1, 0),     F("\x0f\xbb", 'v', 0, 0, 1, 0),
+    F("\x0f\xba", 'd', 0xf0, 1, 1, 0),  F("\x0f\xa4", 'v', 0, 1, 0, 0),
+    F("\x0f\xac", 'v', 0, 1, 0, 0),     F("\x0f\xa5", 'v', 0, 0, 0, 0),
+    F("\x0f\xad", 'v', 0, 0, 0, 0),     F("\x0f\xaf", 'v', 0, 0, 1, 0),
+    F("\x0f\xb0", 'b', 0, 0, 0, 0),     F("\x0f\xb1", 'v', 0, 0, 1, 0),
+    F("\x0f\xc0", 'b', 0, 0, 0, 0),     F("\x0f\xc1", 'v', 0, 0, 1, 0),
+    F("\x0f\xb6", 'v', 0, 0, 1, 0),     F("\x0f\xb7", 'v', 0, 0, 0, 0),
+    F("\x0f\xbe", 'v', 0, 0, 1, 0),     F("\x0f\xbf", 'v', 0, 0, 0, 0),
+    F("\x0f\xbc", 'v', 0, 0, 1, 0),     F("\x0f\xbd", 'v', 0, 0, 1, 0),
+    F("\xf3\x0f\xbc", 'v', 0, 0, 0, 0), F("\x0f\xc8", 0, 0, 0, 0, 0),
+    F("\x0f\xc9", 0, 0, 0, 0, 0),       F("\x0f\xc7", 'd', 2, 0, 0, 2),
+    F("\x0f\x1f", 'd', 1, 0, 1, 0),     F("\xd8", 'f', 0xff, 0, 0, 0),
+    F("\xd9", 'f', 0x0d, 0, 0, 0),      F("\xda", 'f', 0xff, 0, 0, 0),
+    F("\xdb", 'f', 0x0d, 0, 0, 0),      F("\xdc", 'f', 0xff, 0, 0, 0),
+    F("\xdd", 'f', 0x0d, 0, 0, 0),      F("\xde", 'f', 0xff, 0, 0, 0),
+    F("\xdf", 'f', 0x2d, 0, 0, 0),      F("\xd8", 'f', 0xff, 0, 0, 1),
+    F("\xdc", 'f', 0xf3, 0, 0, 1),      F("\xde", 'f', 0xf3, 0, 0, 1),
+    F("\xd9\xe8", 0, 0, 0, 0, 0),       F("\xd9\xc9", 0, 0, 0, 0, 0),
+    F("\xd9\xe0", 0, 0, 0, 0, 0),       F("\xd9\xfa", 0, 0, 0, 0, 0),
+    F("\xdf\xe0", 0, 0, 0, 0, 0),       F("\xdb\xf0", 0, 0, 0, 0, 0),
+    F("\xda\xc1", 0, 0, 0, 0, 0),       F("\x0f\x58", 'x', 0, 0, 0, 0),
+    F("\xf3\x0f\x58", 'x', 0, 0, 0, 0), F("\xf2\x0f\x59", 'x', 0, 0, 0, 0),
+    F("\x66\x0f\x5e", 'x', 0, 0, 0, 0), F("\x0f\x10", 'x', 0, 0, 0, 0),
+    F("\x0f\x11", 'x', 0, 0, 0, 0),     F("\xf2\x0f\x10", 'x', 0, 0, 0, 0),
+    F("\xf2\x0f\x11", 'x', 0, 0, 0, 0), F("\x66\x0f\x6f", 'x', 0, 0, 0, 0),
+    F("\x66\x0f\xef", 'x', 0, 0, 0, 0), F("\x66\x0f\xfe", 'x', 0, 0, 0, 0),
+    F("\x66\x0f\x70", 'x', 0, 1, 0, 0), F("\x0f\xc6", 'x', 0, 1, 0, 0),
+    F("\x66\x0f\x2f", 'x', 0, 0, 0, 0), F("\x0f\x2e", 'x', 0, 0, 0, 0),
+    F("\xf2\x0f\x2a", 'v', 0, 0, 0, 0), F("\xf2\x0f\x2c", 'v', 0, 0, 0, 0),
+    F("\xf3\x0f\x2d", 'v', 0, 0, 0, 0), F("\x66\x0f\x6e", 'v', 0, 0, 0, 0),
+    F("\x66\x0f\x7e", 'v', 0, 0, 0, 0), F("\xf3\x0f\x7e", 'x', 0, 0, 0, 0),
+    F("\x66\x0f\xd6", 'x', 0, 0, 0, 0), F("\x0f\x50", 'v', 0, 0, 0, 1),
+    F("\x66\x0f\xd7", 'v', 0, 0, 0, 1), F("\x66\x0f\xc5", 'v', 0, 1, 0, 1),
+    F("\x66\x0f\xc4", 'v', 0, 1, 0, 0), F("\xf2\x0f\xc2", 'x', 0, 1, 0, 0),
+    F("\x0f\xae\x1b", 0, 0, 0, 0, 0),   F("\x0f\x6f", 'm', 0, 0, 0, 0),
+    F("\x0f\x7f", 'm', 0, 0, 0, 0),     F("\x0f\xfc", 'm', 0, 0, 0, 0),
+    F("\x0f\x73", 'd', 0x44, 1, 0, 1),  F("\x0f\x6e", 'v', 0, 0, 0, 0),
+    F("\x0f\xc3", 'M', 0, 0, 0, 0),     F("\x0f\x18", 'd', 2, 0, 0, 2),
+    F("\x0f\xae\xf0", 0, 0, 0, 0, 0),   F("\x74\x00", 0, 0, 0, 0, 0),
+    F("\x7c\x01\x40", 0, 0, 0, 0, 0),   F("\x72\x02\x40\x41", 0, 0, 0, 0, 0),
+    F("\xeb\x01\x90", 0, 0, 0, 0, 0),   F("\xe8\x00\x00\x00\x00\x58", 0, 0, 0, 0, 0),
+    F("\xe3\x01\x42", 0, 0, 0, 0, 0),   F("\xe2\x01\x42", 0, 0, 0, 0, 0),
+    F("\x06", 0, 0, 0, 0, 0),           F("\x1e\x5a", 0, 0, 0, 0, 0),
+    F("\x60\x61", 0, 0, 0, 0, 0),       F("\xf3\x90", 0, 0, 0, 0, 0),
 };
 
 static u32 modrm_mem(u8 *p, u32 reg)
@@ -211,17 +255,16 @@ static u32 modrm_mem(u8 *p, u32 reg)
     }
 }
 
-
-/* Flags that the architecture leaves undefined keep their old value on some CPUs; the translator does not bring dead flags back
- * for them unless --no-opt=flags. */
+/* Flags that the architecture leaves undefined keep their old value on some CPUs; the translator does not
+ * bring dead flags back for them unless --no-opt=flags. */
 static bool leaves_undefined(const u8 *p, u32 n)
 {
     u32 k = p[0] == 0x66 || p[0] == 0xf3 ? 1 : 0;
 
     (void)n;
     if (p[k] == 0x0f)
-        return p[k + 1] == 0xaf || p[k + 1] == 0xbc || p[k + 1] == 0xbd || p[k + 1] == 0xa3 || p[k + 1] == 0xab ||
-               p[k + 1] == 0xb3 || p[k + 1] == 0xbb || p[k + 1] == 0xba;
+        return p[k + 1] == 0xaf || p[k + 1] == 0xbc || p[k + 1] == 0xbd || p[k + 1] == 0xa3 ||
+               p[k + 1] == 0xab || p[k + 1] == 0xb3 || p[k + 1] == 0xbb || p[k + 1] == 0xba;
     return p[k] == 0x69 || p[k] == 0x6b || ((p[k] == 0xf6 || p[k] == 0xf7) && (p[k + 1] & 0x20));
 }
 
@@ -246,7 +289,9 @@ static u32 gen_one(u8 *p)
             reg = gregs[below(3)];
         if (!f->digits && f->modrm == 'b')
             reg = bregs[below(6)];
-        rm = f->modrm == 'b' ? bregs[below(6)] : f->modrm == 'x' || f->modrm == 'm' || f->modrm == 'f' ? below(8) : gregs[below(3)];
+        rm = f->modrm == 'b'                                         ? bregs[below(6)]
+             : f->modrm == 'x' || f->modrm == 'm' || f->modrm == 'f' ? below(8)
+                                                                     : gregs[below(3)];
         if (mem)
             n += modrm_mem(p + n, reg);
         else
@@ -320,8 +365,11 @@ static const char *compare(struct side *a, struct side *b, char *why, size_t siz
             snprintf(why, size, "reg %d: interp %08x bt %08x", r, x->gpr[r], y->gpr[r]);
             return why;
         }
-    if (!undefined_ok && x->events == EV_SHUTDOWN) /* flags that die in the unit are not exact at a fault: see flags.c */
+    if (!undefined_ok &&
+        x->events == EV_SHUTDOWN) /* flags that die in the unit are not exact at a fault: see flags.c */
         x->aflags = y->aflags;
+    y->events &= ~(EV_MODE | EV_SMC); /* the monitor's own */
+    x->events &= ~(EV_MODE | EV_SMC);
     if (x->eip != y->eip || cpu_eflags(x) != cpu_eflags(y) || x->events != y->events) {
         snprintf(why, size, "eip %08x/%08x eflags %08x/%08x events %x/%x", x->eip, y->eip, cpu_eflags(x),
                  cpu_eflags(y), x->events, y->events);
@@ -351,8 +399,8 @@ static const char *compare(struct side *a, struct side *b, char *why, size_t siz
     return NULL;
 }
 
-static const char *run_both(struct side *a, struct side *b, const u8 *code, u32 len, const u8 *data, const u32 *regs,
-                            u32 flags, char *why, size_t size)
+static const char *run_both(struct side *a, struct side *b, const u8 *code, u32 len, const u8 *data,
+                            const u32 *regs, u32 flags, char *why, size_t size)
 {
     u8 prog[1024];
 

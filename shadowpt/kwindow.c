@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The supervisor window: one window for all address spaces, holding what the guest itself declared to be the
+ * same in all of them: pages mapped global (PTE.G with CR4.PGE; without paging, all of RAM). Kernels map
+ * themselves so, and a window a process would cost each of them tens of thousands of mappings.
+ *
+ * It is a TLB for global pages and may keep what a TLB may keep (SDM vol. 3, 4.10.2.4 and 4.10.4.1): CR3
+ * loads leave it alone; invlpg removes a page; a change of CR4.PGE, PSE or PAE or of CR0.PG removes all, and
+ * so does CR0.WP, whose effect is baked into the mappings. Beyond that, whatever a trace removes from any
+ * space's tables is removed here as well.
+ *
+ * The watch flags of physical pages are not the guest's business and are coherent at all times: a writable
+ * page has an rmap node with the view number KWIN_ID, so that watching the page takes the right to write
+ * away. kphys[] says what is mapped writable.
+ */
+#include "shadowpt/internal.h"
+
+#define KWIN_RUN 1024u /* pages mapped by one call at most: a 4 MiB page */
+#define PTE_G    0x100u
+
+static inline bool mapped(const struct shadow *s, u32 lp)
+{
+    return s->kwin[lp >> 6] >> (lp & 63) & 1;
+}
+
+static u64 *sparse_array(u64 bytes)
+{
+    long r = sh_sys_mmap(0, bytes, SH_PROT_RW, SH_MAP_PRIVATE, -1, 0);
+    return r < 0 ? NULL : (u64 *)r;
+}
+
+bool sh_kwin_enable(struct shadow *s)
+{
+    if (!s->kwin) {
+        s->kwin = sparse_array(SH_PAGES / 8);
+        s->klarge = sparse_array(SH_PAGES / 8);
+        s->kphys = (u32 *)sparse_array(SH_PAGES * sizeof(u32));
+        if (!s->kwin || !s->klarge || !s->kphys)
+            return false;
+    }
+    s->kwin_on = true;
+    s->kwin_mode = s->cur->key & 31;
+    return true;
+}
+
+void sh_kwin_empty(struct shadow *s)
+{
+    bool any = false;
+    if (!s->kwin)
+        return;
+    for (u32 i = 0; i < SH_PAGES / 64; i++) {
+        if (!s->kwin[i])
+            continue;
+        any = true;
+        s->kwin[i] = s->klarge[i] = 0;
+        for (u32 k = 0; k < 64; k++)
+            s->kphys[i * 64 + k] = 0;
+    }
+    if (any) {
+        sh_window_unmap(s->kwin_base, 0, SH_PAGES);
+        s->v->stats.kwindow_flushes++;
+    }
+}
+
+void sh_kwin_drop_slow(struct shadow *s, u32 lp, u32 n)
+{
+    bool any = false;
+    for (u32 i = lp; i < lp + n; i++) {
+        if (!s->kwin[i >> 6]) {
+            i |= 63;
+            continue;
+        }
+        if (mapped(s, i)) {
+            any = true;
+            s->kwin[i >> 6] &= ~(1ull << (i & 63));
+            s->klarge[i >> 6] &= ~(1ull << (i & 63));
+            s->kphys[i] = 0;
+        }
+    }
+    if (!any)
+        return;
+    sh_window_unmap(s->kwin_base, lp, n);
+    s->win_areas += 2;
+    s->v->stats.window_drops++;
+}
+
+void sh_kwin_invlpg(struct shadow *s, u32 lp)
+{
+    if (!mapped(s, lp))
+        return;
+    if (s->klarge[lp >> 6] >> (lp & 63) & 1) { /* one TLB entry, however many pages */
+        u32 mask = (s->cur->key & KEY_PAE ? 512u : 1024u) - 1;
+        sh_kwin_drop_slow(s, lp & ~mask, mask + 1);
+    } else {
+        sh_kwin_drop_slow(s, lp, 1);
+    }
+}
+
+bool sh_kwin_maps(const struct shadow *s, u32 lp, u32 page)
+{
+    return s->kphys && s->kphys[lp] == page + 1;
+}
+
+void sh_kwin_revoke(struct shadow *s, u32 lp, u32 page)
+{
+    if (!sh_kwin_maps(s, lp, page))
+        return;
+    s->kphys[lp] = 0;
+    s->win_areas += 2;
+    s->v->stats.window_protects++;
+    if (!sh_window_protect(s->kwin_base, lp)) {
+        s->kwin[lp >> 6] &= ~(1ull << (lp & 63));
+        sh_window_unmap(s->kwin_base, lp, 1);
+    }
+}
+
+void sh_kwin_paging_changed(struct shadow *s)
+{
+    u32 mode = s->cur->key & 31;
+    if (mode == s->kwin_mode && (s->v->cr4 & CR4_PGE) == s->kwin_pge)
+        return;
+    s->kwin_mode = mode;
+    s->kwin_pge = s->v->cr4 & CR4_PGE;
+    sh_kwin_empty(s);
+}
+
+/* May the translation be shared by all address spaces? */
+static bool global(const struct shadow *s, const struct sh_walk *w)
+{
+    if (!(s->cur->key & KEY_PG))
+        return true;
+    return (s->v->cr4 & CR4_PGE) && ((w->large ? w->pde : w->pte) & PTE_G);
+}
+
+static bool ram_page(const struct shadow *s, u64 gpa)
+{
+    return gpa < memory_ram_size(s->m) && s->map.kind[gpa >> PAGE_SHIFT] == MEM_RAM;
+}
+
+/* The rights that a mapping of lp would have: -1 none, 0 read, 1 write. */
+static int rights(const struct shadow *s, u32 lp, struct sh_walk *w)
+{
+    if (sh_walk(s, s->cur, lp << PAGE_SHIFT, w) != WALK_OK || !w->accessed || !global(s, w) ||
+        !ram_page(s, w->gpa))
+        return -1;
+    return w->dirty && sh_allowed(s->cur, w, SH_WRITE, 0) && !s->map.watch[w->gpa >> PAGE_SHIFT];
+}
+
+bool sh_kwin_map(struct shadow *s, u32 lin, bool write)
+{
+    struct sh_walk w, n;
+    u32 lp = lin >> PAGE_SHIFT, first = lp, end = lp + 1;
+    int r = rights(s, lp, &w);
+    u64 delta;
+
+    if (r < 0 || (write && !r) || s->phys_mask != ~0ull)
+        return false;
+    if (unlikely(s->node_left < KWIN_RUN + RMAP_RESERVE)) {
+        s->v->stats.shadow_rmap_full++;
+        shadow_flush_all(s->v);
+    }
+    delta = w.gpa - ((u64)lp << PAGE_SHIFT);
+    if (w.large) {
+        /* one walk speaks for the whole large page; only RAM and watch flags differ */
+        u32 mask = (s->cur->key & KEY_PAE ? 512u : 1024u) - 1;
+        while (first > (lp & ~mask) && !mapped(s, first - 1) &&
+               ram_page(s, w.gpa - (lp - first + 1) * 4096ull) &&
+               (w.dirty && sh_allowed(s->cur, &w, SH_WRITE, 0) &&
+                !s->map.watch[(w.gpa >> PAGE_SHIFT) - (lp - first + 1)]) == r)
+            first--;
+        while (end < (lp | mask) + 1 && !mapped(s, end) && ram_page(s, w.gpa + (end - lp) * 4096ull) &&
+               (w.dirty && sh_allowed(s->cur, &w, SH_WRITE, 0) &&
+                !s->map.watch[(w.gpa >> PAGE_SHIFT) + (end - lp)]) == r)
+            end++;
+    } else {
+        while (end < lp + 32 && end < SH_PAGES && !mapped(s, end) && rights(s, end, &n) == r && !n.large &&
+               n.gpa - ((u64)end << PAGE_SHIFT) == delta)
+            end++;
+        while (first > 0 && lp - first < 32 && !mapped(s, first - 1) && rights(s, first - 1, &n) == r &&
+               !n.large && n.gpa - ((u64)(first - 1) << PAGE_SHIFT) == delta)
+            first--;
+    }
+    if (!sh_window_map_run(s, s->kwin_base, first, end - first, delta + ((u64)first << PAGE_SHIFT), r))
+        return false;
+    for (u32 i = first; i < end; i++) {
+        s->kwin[i >> 6] |= 1ull << (i & 63);
+        if (w.large)
+            s->klarge[i >> 6] |= 1ull << (i & 63);
+        s->kphys[i] = 0;
+        if (r) {
+            u32 page = (u32)((delta + ((u64)i << PAGE_SHIFT)) >> PAGE_SHIFT);
+            sh_rmap_add_key(s, KWIN_ID << 20 | i, page);
+            s->kphys[i] = page + 1;
+        }
+    }
+    return true;
+}
