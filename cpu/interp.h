@@ -222,7 +222,7 @@ struct ic_entry {
     struct insn insn;
 };
 
-#define IC_BITS          15
+#define IC_BITS          17
 #define IC_CROSS         (1ull << 63)
 #define IC_TAG(gpa, c32) (((gpa) << 2) | ((u64)(c32) << 1) | 1)
 

@@ -177,12 +177,14 @@ struct shadow_window_clock *shadow_window_clock(struct vcpu *v)
     return v->cpl == 3 ? &current(sh_of(v))->win_clock : &sh_of(v)->kwin_clock;
 }
 
-/* Maps pages [lp, lp+n) of the window at base to RAM from gpa on. */
+/* Maps pages [lp, lp+n) of the window at base to RAM from gpa on. A large guest page covers memory that the
+ * guest may never touch: populating would allocate it, so the supervisor window takes minor faults instead.
+ */
 bool sh_window_map_run(struct shadow *s, u64 base, u32 lp, u32 n, u64 gpa, bool write)
 {
+    u64 flags = MAP_SHARED | MAP_FIXED | (base == s->kwin_base ? 0 : MAP_POPULATE);
     long r = sys6(SYS_mmap, base + ((u64)lp << PAGE_SHIFT), (u64)n << PAGE_SHIFT,
-                  PROT_READ | (write ? PROT_WRITE : 0), MAP_SHARED | MAP_FIXED | MAP_POPULATE,
-                  (u64)memory_fd(s->m), gpa);
+                  PROT_READ | (write ? PROT_WRITE : 0), flags, (u64)memory_fd(s->m), gpa);
     if (r < 0)
         return false;
     s->win_areas += 2;
