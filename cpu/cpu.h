@@ -18,8 +18,7 @@
 #include "base/types.h"
 #include "base/stats.h"
 
-/* ---- registers
- * ---------------------------------------------------------------------------------------------- */
+/* ---- registers ---- */
 
 enum gpr { R_EAX, R_ECX, R_EDX, R_EBX, R_ESP, R_EBP, R_ESI, R_EDI };
 enum sreg { S_ES, S_CS, S_SS, S_DS, S_FS, S_GS, S_LDTR, S_TR, S_COUNT, S_NONE = 0xff };
@@ -332,8 +331,7 @@ struct vcpu {
     u32 rep_limit; /* 0, or how many iterations of a rep one step may do */
 };
 
-/* ---- flags
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- flags ---- */
 
 static inline u32 cpu_eflags(const struct vcpu *v)
 {
@@ -352,8 +350,7 @@ static inline u32 cpu_iopl(const struct vcpu *v)
     return (v->sflags & FL_IOPL) >> FL_IOPL_SHIFT;
 }
 
-/* ---- faults
- * --------------------------------------------------------------------------------------------------- */
+/* ---- faults ---- */
 
 static inline int cpu_raise(struct vcpu *v, u8 vector)
 {
@@ -371,8 +368,7 @@ static inline int cpu_raise_pf(struct vcpu *v, u32 lin, u32 error)
     return CPU_FAULT;
 }
 
-/* ---- life cycle (cpu/cpu.c)
- * ------------------------------------------------------------------------------------- */
+/* ---- life cycle (cpu/cpu.c) ---- */
 
 /* Finds a model by its -cpu name (case-insensitive), or NULL. */
 const struct cpu_model *cpu_model_find(const char *name);
@@ -390,8 +386,7 @@ void cpu_dump(struct vcpu *v, FILE *out);
  * IOPL, DR7. */
 void cpu_update_mode(struct vcpu *v);
 
-/* ---- FPU ownership (cpu/fpu.c)
- * ------------------------------------------------------------------------------------ */
+/* ---- FPU ownership (cpu/fpu.c) ---- */
 
 /* Guest FPU state: host registers -> v->fx; the host's own control words are restored. Idempotent. */
 void cpu_fpu_park(struct vcpu *v);
@@ -400,8 +395,7 @@ void cpu_fpu_live(struct vcpu *v);
 /* Power-up state (SDM vol. 3, table 9-1), parked. Called by cpu_reset(). */
 void cpu_fpu_reset(struct vcpu *v);
 
-/* ---- segments (cpu/segment.c)
- * --------------------------------------------------------------------------------------- */
+/* ---- segments (cpu/segment.c) ---- */
 
 /* Slow path of the segment check: is an access of len bytes at offset off allowed (limit, type, null)? acc is
  * SEGF_R or SEGF_W (or both: read-modify-write). Returns CPU_OK with *lin, or CPU_FAULT with #GP(0) or
@@ -420,8 +414,7 @@ int far_call(struct vcpu *v, u16 sel, u32 off, u32 opsize, u32 return_eip);
 int far_ret(struct vcpu *v, u32 opsize, u32 pop_bytes);
 int do_iret(struct vcpu *v, u32 opsize);
 
-/* ---- exceptions and interrupts (cpu/exception.c)
- * ------------------------------------------------------------------- */
+/* ---- exceptions and interrupts (cpu/exception.c) ---- */
 
 /* Delivers v->fault through the IDT (or IVT): error codes, stack switch, task gates, double fault; a triple
  * fault sets EV_SHUTDOWN. For faults v->eip is the faulting instruction; for traps and software interrupts
@@ -454,8 +447,7 @@ int task_switch(struct vcpu *v, u16 tss_sel, enum task_source src, u32 return_ei
  * and EFLAGS.AC. */
 int cpu_access_check(struct vcpu *v, u32 lin, u32 len, bool write);
 
-/* ---- control state (cpu/system.c)
- * ------------------------------------------------------------------------------------ */
+/* ---- control state (cpu/system.c) ---- */
 
 int cpu_write_cr(struct vcpu *v, int n, u32 val); /* with all checks: #GP(0) for bad values; calls ops */
 u32 cpu_read_cr(struct vcpu *v, int n);
@@ -466,8 +458,7 @@ u64 cpu_tsc(struct vcpu *v);
 /* I/O permission: IOPL, then the TSS bitmap. CPU_OK or #GP(0). */
 int cpu_io_allowed(struct vcpu *v, u16 port, int size);
 
-/* ---- the interpreter (cpu/interp.c)
- * ------------------------------------------------------------------------------------ */
+/* ---- the interpreter (cpu/interp.c) ---- */
 
 /* Executes exactly one guest instruction at v->eip (for REP: up to a bounded number of iterations; eip stays
  * if not finished), delivers its fault or trap if any, and maintains intr_shadow and single stepping. */

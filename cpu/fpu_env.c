@@ -83,8 +83,7 @@ static void set_pointers(struct vcpu *v, u16 cs, u32 ip, u16 ds, u32 dp, u16 op)
     v->fpu_op = op & 0x7ff;
 }
 
-/* ---- small ones
- * ----------------------------------------------------------------------------------------------- */
+/* ---- small ones ---- */
 
 static int x_fwait(struct vcpu *v, const struct insn *i)
 {
@@ -150,8 +149,7 @@ static int x_fldcw(struct vcpu *v, const struct insn *i)
     return CPU_OK;
 }
 
-/* ---- environments
- * ------------------------------------------------------------------------------------------------ */
+/* ---- environments ---- */
 
 static u32 put16(u8 *out, u32 at, u32 val)
 {
@@ -313,8 +311,7 @@ static int x_frstor(struct vcpu *v, const struct insn *i)
     return CPU_OK;
 }
 
-/* ---- fxsave, fxrstor
- * ------------------------------------------------------------------------------------------------ */
+/* ---- fxsave, fxrstor ---- */
 
 static int fx_linear(struct vcpu *v, const struct insn *i, int acc, u32 *lin)
 {
@@ -373,9 +370,7 @@ static int x_fxrstor(struct vcpu *v, const struct insn *i)
     return CPU_OK;
 }
 
-/* ---- mxcsr
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- mxcsr ---- */
 
 static int mxcsr_begin(struct vcpu *v)
 {
@@ -405,9 +400,7 @@ static int x_ldmxcsr(struct vcpu *v, const struct insn *i)
     return CPU_OK;
 }
 
-/* ---- lookup
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- lookup ---- */
 
 static insn_fn found(struct insn *i, u8 fpu, u16 attr, u32 memsize, insn_fn fn)
 {

@@ -202,8 +202,7 @@ static const struct simd_op ops[256][4] = {
             return fpu_pending(v, i);                                                                        \
     } while (0)
 
-/* ---- handlers
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- handlers ---- */
 
 /* Register form, no general registers, no exceptions. */
 static int simd_reg(struct vcpu *v, const struct insn *i)
@@ -338,8 +337,7 @@ static int simd_emms(struct vcpu *v, const struct insn *i)
     return CPU_OK;
 }
 
-/* ---- cache and ordering: no FPU state, so no #NM
- * ----------------------------------------------------------------- */
+/* ---- cache and ordering: no FPU state, so no #NM ---- */
 
 static int simd_movnti(struct vcpu *v, const struct insn *i)
 {
@@ -360,9 +358,7 @@ static int simd_fence(struct vcpu *v, const struct insn *i)
     return CPU_OK;
 }
 
-/* ---- lookup
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- lookup ---- */
 
 static insn_fn special_lookup(struct insn *i)
 {

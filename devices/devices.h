@@ -30,9 +30,7 @@ struct bus_host {
     void (*deferred)(void *opaque);
 };
 
-/* ---- bus
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- bus ---- */
 
 struct port_ops {
     u32 (*read)(void *opaque, u16 port, int size); /* size 1, 2 or 4; port is absolute */
@@ -77,8 +75,7 @@ void bus_add_device(struct bus *b, const struct device_desc *desc, void *dev);
 /* Takes the lock itself; calls set_intr() if INTR was up, and set_a20(1). */
 void bus_reset(struct bus *b);
 
-/* ---- time and the event thread
- * ---------------------------------------------------------------------------------- */
+/* ---- time and the event thread ---- */
 
 /* Virtual time in ns since the machine started; host CLOCK_MONOTONIC for now. */
 u64 bus_now(struct bus *b);
@@ -100,8 +97,7 @@ void bus_run_timers(struct bus *b);
 /* Deadline of the earliest armed timer, or 0. Lock held. */
 u64 bus_next_deadline(struct bus *b);
 
-/* ---- DMA and work for the vCPU thread
- * ---------------------------------------------------------------------------- */
+/* ---- DMA and work for the vCPU thread ---- */
 
 /* Guest-physical memory is watched by structures that belong to the vCPU thread, so devices touch it on that
  * thread only: in port accesses, or in a deferred call. Lock held. Without a machine, reads give all ones. */
@@ -118,8 +114,7 @@ void bus_defer(struct bus *b, struct bus_work *w); /* any thread, with or withou
 void bus_cancel(struct bus *b, struct bus_work *w);
 void bus_run_deferred(struct bus *b); /* takes the lock; on the vCPU thread */
 
-/* ---- character back ends
- * ------------------------------------------------------------------------------------------- */
+/* ---- character back ends ---- */
 
 struct chardev;
 /* Input from the host reaches the front end through this; returns how many bytes it took (the rest is kept
@@ -152,8 +147,7 @@ void chardev_flush(struct chardev *c);
  * it by themselves. */
 void chardev_restore_terminal(void);
 
-/* ---- devices: each create call registers ports, fields and timers
- * ------------------------------------------------------ */
+/* ---- devices: each create call registers ports, fields and timers ---- */
 
 int pic_create(struct bus *b); /* two 8259A at 20h, A0h, ELCR at 4D0h */
 int pit_create(struct bus *b); /* 8254 at 40h, port 61h gate and speaker bits */

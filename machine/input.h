@@ -60,8 +60,7 @@ static inline void inputs_pop(struct inputs *q)
     q->head++;
 }
 
-/* ---- a CPU that follows a queue
- * ---------------------------------------------------------------------------------------- */
+/* ---- a CPU that follows a queue ---- */
 
 #define FOLLOW_TRACE 64
 

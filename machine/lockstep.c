@@ -114,9 +114,7 @@ void lockstep_destroy(struct lockstep *ls)
     free(ls);
 }
 
-/* ---- reporting
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- reporting ---- */
 
 static void show_code(struct lockstep *ls, u32 eip)
 {
@@ -166,9 +164,7 @@ static _Noreturn void differ(struct lockstep *ls, const char *what)
     _exit(EXIT_DIFFERS);
 }
 
-/* ---- comparing
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- comparing ---- */
 
 static void differ_value(struct lockstep *ls, const char *name, u64 a, u64 b)
 {

@@ -129,8 +129,7 @@ const struct mem_map *memory_map(const struct memory *m)
     return &m->map;
 }
 
-/* ---- regions
- * ------------------------------------------------------------------------------------------------ */
+/* ---- regions ---- */
 
 static bool bad_range(u64 base, u64 size)
 {
@@ -291,8 +290,7 @@ u8 *memory_host(const struct memory *m, u64 gpa)
     }
 }
 
-/* ---- watching
- * ----------------------------------------------------------------------------------------------- */
+/* ---- watching ---- */
 
 void memory_add_watcher(struct memory *m, const struct mem_watcher *w)
 {

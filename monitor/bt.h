@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include "monitor/monitor.h"
+#include "shadowpt/shadowpt.h"
 #include "tcache/tcache.h"
 
 #define CTX_CACHE  128
@@ -77,6 +78,8 @@ u32 bt_mode(const struct vcpu *v);
 /* Host code entry points (thunks.S). */
 int bt_enter(struct vcpu *v);
 extern const u8 bt_leave_async[], bt_leave_fault[], bt_thunks_start[], bt_thunks_end[];
+extern const u8 th_read_miss[], th_write_miss[], th_slow[], th_exec[], th_lookup[], th_link[], th_intr[],
+    th_ibranch[], th_underflow[];
 
 /* Instructions whose memory operands are no good for windows. */
 #define TABLE_SITES 4096u
@@ -99,6 +102,26 @@ void bt_dump_unit(struct vcpu *v, const struct fragment *f, const struct unit *u
 /* Installs signal handlers and the alternate stack for the calling thread (signals.c). */
 int bt_signals_init(struct vcpu *v);
 void bt_signals_kick(struct vcpu *v);
+
+/* Base of the current view (r14). */
+static inline u64 bt_view_base(const struct vcpu *v)
+{
+    return (u64)(uintptr_t)v->rtab + SPACE_RT_OFF;
+}
+/* Makes r14, GS base, the salt and the return stack those of the current view, mode and code segment
+ * (context.c). */
+void bt_select_context(struct vcpu *v);
+void bt_exec_removed(void *opaque, u64 base, u32 page); /* the shadow's exec hook */
+
+/* A kick found the current view running: turn its window on or off (window.c). */
+void bt_window_tick(struct vcpu *v);
+/* The view that a page fault was delivered from is about to run again: map the page. */
+void bt_window_prefill(struct vcpu *v);
+/* Translated code faulted on the host. Returns whether to enter it again at BT_RESUME. */
+bool bt_host_fault(struct vcpu *v);
+
+/* One instruction by the interpreter; counted: translated code has counted it already (run.c). */
+void bt_step(struct vcpu *v, bool counted);
 
 /* Decides what runs next at v->eip: 0 with BT_RESUME set, or 1 to leave to the run loop (run.c). */
 int bt_continue(struct vcpu *v);

@@ -35,91 +35,7 @@ _Static_assert(offsetof(struct seg, base) == VO_SEG_BASE, "abi.h");
 _Static_assert(offsetof(struct seg, limit) == VO_SEG_LIMIT, "abi.h");
 _Static_assert(offsetof(struct vcpu, bt) == VO_BT, "abi.h");
 
-extern const u8 th_read_miss[], th_write_miss[], th_slow[], th_exec[], th_lookup[], th_link[], th_intr[],
-    th_ibranch[], th_underflow[];
-
-static u64 view_base(const struct vcpu *v)
-{
-    return (u64)(uintptr_t)v->rtab + SPACE_RT_OFF;
-}
-
-u32 bt_mode(const struct vcpu *v)
-{
-    const u32 flat = MODE_PE | MODE_FLATDS | MODE_FLATES | MODE_FLATSS;
-    u32 mode = v->mode & ~MODE_STEP;
-
-    return (mode & (flat | MODE_VM)) == flat && shadow_window_on(v) ? mode | MODE_WIN : mode;
-}
-
-/* ---- contexts of the indirect-branch cache
- * ---------------------------------------------------------------------------- */
-
-static u32 *view_epoch(struct bt *b, u64 base)
-{
-    return &b->epoch[(base >> 33) & (VIEW_SLOTS - 1)];
-}
-
-/* The empty return stack of a context: one entry, which is never popped. */
-static u64 ret_stack_bottom(struct bt *b, const struct ctx *c)
-{
-    u8 *stack = b->ret_stacks + (u64)(c - b->ctx) * RET_STACK;
-    u64 *bottom = (u64 *)(stack + RET_STACK - 64);
-
-    *bottom = (u64)(uintptr_t)th_underflow;
-    return (u64)(uintptr_t)bottom;
-}
-
-/* Makes r14, the salt and the return stack match the current view, mode and code segment. */
-static void select_context(struct vcpu *v)
-{
-    struct bt *b = bt_of(v);
-    u64 base = view_base(v);
-    struct ctx k = {.base = base,
-                    .mode = bt_mode(v),
-                    .cs_base = v->seg[S_CS].base,
-                    .cs_limit = v->seg[S_CS].limit,
-                    .epoch = *view_epoch(b, base)};
-    struct ctx *c;
-
-    v->bt[BT_BASE] = base;
-    if (k.mode & MODE_WIN) {
-        u64 window = shadow_window_base(v);
-        if (b->gs != window) {
-            __asm__ volatile("wrgsbase %0" : : "r"(window)); /* unprivileged where HWCAP2_FSGSBASE says so */
-            b->gs = window;
-        }
-    }
-    c = b->cur;
-    if (likely(c && c->base == k.base && c->mode == k.mode && c->epoch == k.epoch &&
-               c->cs_base == k.cs_base && c->cs_limit == k.cs_limit))
-        return;
-    if (c)
-        c->rsp = v->bt[BT_RSP];
-    c = &b->ctx[(u32)((base >> 33) * 31 + (k.mode ^ k.mode >> 7) + k.cs_base) % CTX_CACHE];
-    if (!c->salt || c->base != k.base || c->mode != k.mode || c->cs_base != k.cs_base ||
-        c->cs_limit != k.cs_limit || c->epoch != k.epoch) {
-        *c = k;
-        c->salt = (b->next_salt += 1ull << 32);
-        c->rsp = ret_stack_bottom(b, c);
-    }
-    b->cur = c;
-    v->bt[BT_SALT] = c->salt;
-    v->bt[BT_SPREAD] = (u32)(c - b->ctx) * CTX_SPREAD;
-    v->bt[BT_RSP] = c->rsp;
-}
-
-static void exec_removed(void *opaque, u64 base, u32 page)
-{
-    struct bt *b = opaque;
-
-    (void)page;
-    ++*view_epoch(b, base);
-    if (base == b->v->bt[BT_BASE])
-        b->v->events |= EV_SMC;
-}
-
-/* ---- exact counting
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- exact counting ---- */
 
 /* An instruction that can end without a fault and with eip where it was, to be started again: rep, and x87
  * instructions that wait for IRQ 13. A branch to itself is not one. */
@@ -153,7 +69,7 @@ void monitor_set_stop(struct vcpu *v, u64 count)
 }
 
 /* One instruction by the interpreter; counted: translated code has counted it already. */
-static void step(struct vcpu *v, bool counted)
+void bt_step(struct vcpu *v, bool counted)
 {
     u32 start = v->eip;
 
@@ -166,10 +82,7 @@ static void step(struct vcpu *v, bool counted)
     }
 }
 
-static void window_prefill(struct vcpu *v);
-
-/* ---- what runs next
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- what runs next ---- */
 
 int bt_continue(struct vcpu *v)
 {
@@ -193,7 +106,7 @@ int bt_continue(struct vcpu *v)
         /* RF (after iret from a fault handler) ends with the next instruction, which translated code would
          * not do. */
         if (unlikely((v->mode & MODE_STEP) || v->intr_shadow || (v->sflags & FL_RF))) {
-            step(v, false);
+            bt_step(v, false);
             continue;
         }
         if (unlikely(b->cfg.windows_always) && b->windows && !v->slow_access && !shadow_window_on(v))
@@ -205,14 +118,14 @@ int bt_continue(struct vcpu *v)
             v->bt[BT_LEFT]--;
             continue;
         case BT_USE_INTERP:
-            step(v, false);
+            bt_step(v, false);
             continue;
         }
         if (unlikely(v->events)) /* the lookup itself changed something (a flush) */
             continue;
-        select_context(v);
+        bt_select_context(v);
         if (unlikely(b->pf_base == v->bt[BT_BASE])) {
-            window_prefill(v);
+            bt_window_prefill(v);
             if (v->events)
                 continue;
         }
@@ -232,7 +145,7 @@ static int resume_after(struct vcpu *v, u32 next)
     if (unlikely(b->cfg.sync))
         b->cfg.sync(b->cfg.exact_opaque);
     if (likely(v->bt[BT_RESUME] && v->eip == next && !v->events && !v->intr_shadow &&
-               !cpu_interrupt_ready(v) && v->bt[BT_BASE] == view_base(v))) {
+               !cpu_interrupt_ready(v) && v->bt[BT_BASE] == bt_view_base(v))) {
         if (!v->fpu_live)
             cpu_fpu_live(v);
         return 0;
@@ -245,8 +158,7 @@ static u32 after(const struct vcpu *v, u32 eip, u32 len)
     return v->mode & MODE_CS32 ? eip + len : (eip + len) & 0xffff;
 }
 
-/* ---- callouts: called from thunks.S with the guest's registers in v
- * ------------------------------------------------------ */
+/* ---- callouts: called from thunks.S with the guest's registers in v ---- */
 
 int co_slow(struct vcpu *v, u64 unused, u32 eip);
 int co_read_miss(struct vcpu *v, u32 lin, u32 eip);
@@ -293,7 +205,7 @@ static int miss(struct vcpu *v, u32 lin, u32 eip, enum shadow_access acc)
         v->bt[BT_RESUME] = v->bt[BT_RETRY];
         /* A and D bits are set, so the instruction must run before anything else happens; and it may stand in
          * the shadow of sti, where no interrupt may come. */
-        if (unlikely(v->events || cpu_interrupt_ready(v) || v->bt[BT_BASE] != view_base(v)))
+        if (unlikely(v->events || cpu_interrupt_ready(v) || v->bt[BT_BASE] != bt_view_base(v)))
             return interpret(v, eip);
         v->bt[BT_LEFT]++; /* it starts, and is counted, again */
         bt_of(v)->retry_eip = eip;
@@ -383,114 +295,7 @@ int co_intr(struct vcpu *v, u64 unused, u32 eip)
     return bt_continue(v);
 }
 
-/* ---- windows
- * ---------------------------------------------------------------------------------------------------------------
- */
-
-/*
- * A view's window is turned on once the view has been found running at WIN_TICKS kicks (guest timer
- * interrupts, mostly), so short- lived address spaces never pay for one; and off again if more than WIN_LOST
- * of its pages were dropped between two kicks: filling a large working set once is worth it, filling it again
- * and again (mmap, touch, munmap; fork) is not.
- */
-#define WIN_TICKS 3u
-#define WIN_LOST  50u
-
-static void window_tick(struct vcpu *v)
-{
-    struct bt *b = bt_of(v);
-    struct shadow_window_clock *clock = shadow_window_clock(v);
-
-    if (!b->windows || v->slow_access || b->cfg.windows_always)
-        return;
-    if (shadow_window_on(v)) {
-        if (clock->lost > WIN_LOST && v->cpl == 3) {
-            shadow_window_disable(v);
-            v->stats.windows_off++;
-            clock->ticks = 0;
-        }
-        clock->lost = 0;
-    } else if (++clock->ticks >= WIN_TICKS) {
-        b->windows = shadow_window_enable(v);
-    }
-}
-
-/* A page fault of the guest was delivered from window code. Its handler will map the page and come back: have
- * it in the window by then, and save a host fault. */
-static void window_expect(struct vcpu *v, u32 lin, bool write)
-{
-    struct bt *b = bt_of(v);
-
-    b->pf_base = v->bt[BT_BASE];
-    b->pf_lin = lin;
-    b->pf_write = write;
-}
-
-static void window_prefill(struct vcpu *v)
-{
-    struct bt *b = bt_of(v);
-
-    b->pf_base = 0;
-    if (shadow_window_on(v))
-        shadow_window_prefill(v, b->pf_lin, b->pf_write);
-}
-
-/* The faulting instruction works on pages that the window cannot hold (watched, MMIO, not global): table form
- * serves it better. */
-static void window_give_up(struct vcpu *v)
-{
-    struct bt *b = bt_of(v);
-    const struct fragment *f = b->hf.frag;
-    u64 gpa = f->key.gpa + f->pcmap[b->hf.insn].guest;
-
-    *bt_table_site(b, gpa) = gpa + 1;
-    v->stats.window_table_sites++;
-    bt_retranslate(v, gpa);
-}
-
-/* Translated code faulted on the host: a window page that is not mapped (yet), or an instruction that faults
- * in the guest, too, which the interpreter finds out. Returns whether to enter translated code again at
- * BT_RESUME. */
-static bool host_fault(struct vcpu *v)
-{
-    struct bt *b = bt_of(v);
-    u64 base = shadow_window_base(v);
-    u32 lin = (u32)(b->hf.addr - base);
-
-    if (b->hf.addr_valid && base && b->hf.addr - base < 4 * GiB) {
-        v->stats.window_faults++;
-        switch (shadow_fill(v, lin, b->hf.write ? SH_WRITE : SH_READ, v->cpl == 3, NULL)) {
-        case SH_FILLED:
-            bool fits = shadow_window_map(v, lin, b->hf.write);
-            if (!fits)
-                window_give_up(v);
-            if (fits && b->hf.frag->valid && !v->events) {
-                v->bt[BT_LEFT]++; /* it starts again, in place */
-                v->bt[BT_RESUME] =
-                    (u64)(uintptr_t)fragment_host(b->tc, b->hf.frag) + b->hf.frag->pcmap[b->hf.insn].host;
-                b->retry_eip = v->eip;
-                if (!v->fpu_live)
-                    cpu_fpu_live(v);
-                return true;
-            }
-            break; /* A and D bits are set: the instruction must run before anything else happens */
-        case SH_FAULT:
-            window_expect(v, lin, b->hf.write);
-            cpu_deliver_fault(v);
-            return false;
-        case SH_SLOW:
-            window_give_up(v);
-            break;
-        }
-    }
-    v->stats.exit_host_fault++;
-    step(v, true);
-    return false;
-}
-
-/* ---- public
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- public ---- */
 
 void monitor_run_bt(struct vcpu *v)
 {
@@ -500,14 +305,14 @@ void monitor_run_bt(struct vcpu *v)
         int why;
         do
             why = bt_enter(v);
-        while (why == 2 && host_fault(v));
+        while (why == 2 && bt_host_fault(v));
         if (unlikely(why != 2 && v->eip == bt_of(v)->retry_eip)) {
             /* A kick may have come between a miss and the new start of its instruction: see miss(). */
             bt_of(v)->retry_eip = ~0u;
-            step(v, false);
+            bt_step(v, false);
         }
         if (why != 2)
-            window_tick(v);
+            bt_window_tick(v);
     }
 }
 
@@ -583,7 +388,7 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
     v->bt[BT_IBTC] = (u64)(uintptr_t)b->ibtc;
     w.opaque = b;
     memory_add_watcher(m, &w);
-    shadow_set_exec_hook(v, exec_removed, b);
+    shadow_set_exec_hook(v, bt_exec_removed, b);
     return bt_signals_init(v);
 }
 

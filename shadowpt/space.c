@@ -18,8 +18,7 @@
 
 #include "shadowpt/internal.h"
 
-/* ---- the vCPU's view
- * ---------------------------------------------------------------------------------------- */
+/* ---- the vCPU's view ---- */
 
 static inline struct sh_view *current_view(const struct shadow *s)
 {
@@ -63,8 +62,7 @@ void shadow_set_exec_hook(struct vcpu *v, void (*hook)(void *opaque, u64 base, u
     sh_of(v)->exec_opaque = opaque;
 }
 
-/* ---- lookup
- * ------------------------------------------------------------------------------------------------- */
+/* ---- lookup ---- */
 
 static inline u32 key_of(const struct vcpu *v)
 {
@@ -231,8 +229,7 @@ static void remapped(void *opaque, u64 page, u64 count)
     shadow_flush_all(s->v);
 }
 
-/* ---- life
- * --------------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 static void *carve(u8 **p, u64 bytes)
 {

@@ -145,8 +145,7 @@ void sh_clear_space(struct shadow *s, struct sh_space *sp)
             sh_use_unlink(s, sp, (word << 6) + (u32)__builtin_ctzll(sp->slots[word]));
 }
 
-/* ---- memory
- * ------------------------------------------------------------------------------------------------- */
+/* ---- memory ---- */
 
 /* The tables of a view: [base - 24 MiB, base - 4 MiB), see shadowpt.h. */
 static int map_view(u64 base, int prot)

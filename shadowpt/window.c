@@ -247,8 +247,9 @@ bool shadow_window_map(struct vcpu *v, u32 lin, bool want_write)
     while (first > (lp & ~(WIN_RUN - 1)) && !mapped(vw, first - 1) &&
            sh_entry(vw, K_R, first - 1) == addend && (sh_entry(vw, K_W, first - 1) != 0) == write)
         first--;
-    while (end < (lp | (WIN_RUN - 1)) + 1 && !mapped(vw, end) && sh_entry(vw, K_R, end) == addend &&
-           (sh_entry(vw, K_W, end) != 0) == write)
+    u64 ram_end = (u64)s->map.base + memory_ram_size(s->m) - addend; /* a frame buffer is another file */
+    while (end < (lp | (WIN_RUN - 1)) + 1 && ((u64)end << PAGE_SHIFT) < ram_end && !mapped(vw, end) &&
+           sh_entry(vw, K_R, end) == addend && (sh_entry(vw, K_W, end) != 0) == write)
         end++;
     return map_run(s, vw, first, end - first, addend, write);
 }

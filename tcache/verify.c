@@ -29,8 +29,7 @@
 #include "base/log.h"
 #include "shadowpt/shadowpt.h"
 
-/* ---- abstract values
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- abstract values ---- */
 
 enum kind {
     K_ANY,    /* anything */
@@ -198,9 +197,7 @@ bad(struct verifier *v, const struct hi *h, const char *fmt, ...)
     return false;
 }
 
-/* ---- decoding
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- decoding ---- */
 
 static u8 reg_number(u32 r, u8 *width)
 {
@@ -340,9 +337,7 @@ static bool decode(struct verifier *v)
     return true;
 }
 
-/* ---- values
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- values ---- */
 
 static bool is_u32(const struct val *a)
 {
@@ -469,9 +464,7 @@ static struct val val_join(const struct val *a, const struct val *b, u32 id)
     return (struct val){.kind = K_ANY};
 }
 
-/* ---- control flow
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- control flow ---- */
 
 /* State s reaches the instruction at offset `to`. */
 static bool flow_to(struct verifier *v, const struct hi *h, i64 to, const struct state *s)
@@ -665,9 +658,7 @@ static bool leave(struct verifier *v, const struct hi *h, const struct state *s,
     }
 }
 
-/* ---- memory
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- memory ---- */
 
 #define RD 1
 #define WR 2
@@ -776,9 +767,7 @@ static bool memory(struct verifier *v, const struct hi *h, struct state *s, u32 
         size, rights);
 }
 
-/* ---- instructions
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- instructions ---- */
 
 static bool writable_reg(u32 r)
 {

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Contexts: everything besides eip that translated code depends on while it runs. A context is an
+ * address-space view, a mode and a code segment. It owns a salt, which makes its tags in the indirect-branch
+ * cache different from all others', and a return stack.
+ *
+ * Invariant: whatever runs with r14, GS base, salt and return stack of a context was looked up in that
+ * context, so neither the branch cache nor a predicted return can lead to code of another privilege level or
+ * address space. When an exec-table entry of a view goes away, the view's epoch moves on and all its contexts
+ * with it.
+ */
+#include "monitor/bt.h"
+#include "shadowpt/shadowpt.h"
+
+u32 bt_mode(const struct vcpu *v)
+{
+    const u32 flat = MODE_PE | MODE_FLATDS | MODE_FLATES | MODE_FLATSS;
+    u32 mode = v->mode & ~MODE_STEP;
+
+    return (mode & (flat | MODE_VM)) == flat && shadow_window_on(v) ? mode | MODE_WIN : mode;
+}
+
+static u32 *view_epoch(struct bt *b, u64 base)
+{
+    return &b->epoch[(base >> 33) & (VIEW_SLOTS - 1)];
+}
+
+/* The empty return stack of a context: one entry, which is never popped. */
+static u64 ret_stack_bottom(struct bt *b, const struct ctx *c)
+{
+    u8 *stack = b->ret_stacks + (u64)(c - b->ctx) * RET_STACK;
+    u64 *bottom = (u64 *)(stack + RET_STACK - 64);
+
+    *bottom = (u64)(uintptr_t)th_underflow;
+    return (u64)(uintptr_t)bottom;
+}
+
+/* Makes r14, the salt and the return stack match the current view, mode and code segment. */
+void bt_select_context(struct vcpu *v)
+{
+    struct bt *b = bt_of(v);
+    u64 base = bt_view_base(v);
+    struct ctx k = {.base = base,
+                    .mode = bt_mode(v),
+                    .cs_base = v->seg[S_CS].base,
+                    .cs_limit = v->seg[S_CS].limit,
+                    .epoch = *view_epoch(b, base)};
+    struct ctx *c;
+
+    v->bt[BT_BASE] = base;
+    if (k.mode & MODE_WIN) {
+        u64 window = shadow_window_base(v);
+        if (b->gs != window) {
+            __asm__ volatile("wrgsbase %0" : : "r"(window)); /* unprivileged where HWCAP2_FSGSBASE says so */
+            b->gs = window;
+        }
+    }
+    c = b->cur;
+    if (likely(c && c->base == k.base && c->mode == k.mode && c->epoch == k.epoch &&
+               c->cs_base == k.cs_base && c->cs_limit == k.cs_limit))
+        return;
+    if (c)
+        c->rsp = v->bt[BT_RSP];
+    c = &b->ctx[(u32)((base >> 33) * 31 + (k.mode ^ k.mode >> 7) + k.cs_base) % CTX_CACHE];
+    if (!c->salt || c->base != k.base || c->mode != k.mode || c->cs_base != k.cs_base ||
+        c->cs_limit != k.cs_limit || c->epoch != k.epoch) {
+        *c = k;
+        c->salt = (b->next_salt += 1ull << 32);
+        c->rsp = ret_stack_bottom(b, c);
+    }
+    b->cur = c;
+    v->bt[BT_SALT] = c->salt;
+    v->bt[BT_SPREAD] = (u32)(c - b->ctx) * CTX_SPREAD;
+    v->bt[BT_RSP] = c->rsp;
+}
+
+void bt_exec_removed(void *opaque, u64 base, u32 page)
+{
+    struct bt *b = opaque;
+
+    (void)page;
+    ++*view_epoch(b, base);
+    if (base == b->v->bt[BT_BASE])
+        b->v->events |= EV_SMC;
+}

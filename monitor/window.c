@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Windows from the monitor's side: when to turn them on and off, and what to do when translated code faults
+ * at a window operand. What a window is and what may be in it: shadowpt/window.c, shadowpt/kwindow.c.
+ *
+ * A host fault costs microseconds, so each must buy something: a mapping that stays, or the knowledge that
+ * this instruction is better off in table form.
+ */
+#include "monitor/bt.h"
+#include "shadowpt/shadowpt.h"
+
+/*
+ * A view's window is turned on once the view has been found running at WIN_TICKS kicks (guest timer
+ * interrupts, mostly), so short- lived address spaces never pay for one; and off again if more than WIN_LOST
+ * of its pages were dropped between two kicks: filling a large working set once is worth it, filling it again
+ * and again (mmap, touch, munmap; fork) is not.
+ */
+#define WIN_TICKS 3u
+#define WIN_LOST  50u
+
+void bt_window_tick(struct vcpu *v)
+{
+    struct bt *b = bt_of(v);
+    struct shadow_window_clock *clock = shadow_window_clock(v);
+
+    if (!b->windows || v->slow_access || b->cfg.windows_always)
+        return;
+    if (shadow_window_on(v)) {
+        if (clock->lost > WIN_LOST && v->cpl == 3) {
+            shadow_window_disable(v);
+            v->stats.windows_off++;
+            clock->ticks = 0;
+        }
+        clock->lost = 0;
+    } else if (++clock->ticks >= WIN_TICKS) {
+        b->windows = shadow_window_enable(v);
+    }
+}
+
+/* A page fault of the guest was delivered from window code. Its handler will map the page and come back: have
+ * it in the window by then, and save a host fault. */
+static void window_expect(struct vcpu *v, u32 lin, bool write)
+{
+    struct bt *b = bt_of(v);
+
+    b->pf_base = v->bt[BT_BASE];
+    b->pf_lin = lin;
+    b->pf_write = write;
+}
+
+void bt_window_prefill(struct vcpu *v)
+{
+    struct bt *b = bt_of(v);
+
+    b->pf_base = 0;
+    if (shadow_window_on(v))
+        shadow_window_prefill(v, b->pf_lin, b->pf_write);
+}
+
+/* The faulting instruction works on pages that the window cannot hold (watched, MMIO, not global): table form
+ * serves it better. */
+static void window_give_up(struct vcpu *v)
+{
+    struct bt *b = bt_of(v);
+    const struct fragment *f = b->hf.frag;
+    u64 gpa = f->key.gpa + f->pcmap[b->hf.insn].guest;
+
+    *bt_table_site(b, gpa) = gpa + 1;
+    v->stats.window_table_sites++;
+    bt_retranslate(v, gpa);
+}
+
+/* Translated code faulted on the host: a window page that is not mapped (yet), or an instruction that faults
+ * in the guest, too, which the interpreter finds out. Returns whether to enter translated code again at
+ * BT_RESUME. */
+bool bt_host_fault(struct vcpu *v)
+{
+    struct bt *b = bt_of(v);
+    u64 base = shadow_window_base(v);
+    u32 lin = (u32)(b->hf.addr - base);
+
+    if (b->hf.addr_valid && base && b->hf.addr - base < 4 * GiB) {
+        v->stats.window_faults++;
+        switch (shadow_fill(v, lin, b->hf.write ? SH_WRITE : SH_READ, v->cpl == 3, NULL)) {
+        case SH_FILLED:
+            bool fits = shadow_window_map(v, lin, b->hf.write);
+            if (!fits)
+                window_give_up(v);
+            if (fits && b->hf.frag->valid && !v->events) {
+                v->bt[BT_LEFT]++; /* it starts again, in place */
+                v->bt[BT_RESUME] =
+                    (u64)(uintptr_t)fragment_host(b->tc, b->hf.frag) + b->hf.frag->pcmap[b->hf.insn].host;
+                b->retry_eip = v->eip;
+                if (!v->fpu_live)
+                    cpu_fpu_live(v);
+                return true;
+            }
+            break; /* A and D bits are set: the instruction must run before anything else happens */
+        case SH_FAULT:
+            window_expect(v, lin, b->hf.write);
+            cpu_deliver_fault(v);
+            return false;
+        case SH_SLOW:
+            window_give_up(v);
+            break;
+        }
+    }
+    v->stats.exit_host_fault++;
+    bt_step(v, true);
+    return false;
+}
