@@ -36,11 +36,12 @@ def main():
     command += ["-kernel", args.kernel, "-append", " ".join(append) or "all", "-m", "64", "-nographic", "-no-reboot",
                 "-device", "isa-debug-exit,iobase=0xf4,iosize=4"] + more
     try:
-        run = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        # Two pipes: what novt says at its end must not land in the middle of one of the guest's lines.
+        run = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              timeout=args.timeout)
-        status, out = run.returncode, run.stdout
+        status, out, said = run.returncode, run.stdout, run.stderr
     except subprocess.TimeoutExpired as late:
-        status, out = "time is up", late.stdout or b""
+        status, out, said = "time is up", late.stdout or b"", late.stderr or b""
     text = out.decode("utf-8", "replace").replace("\r", "")
     passed = len(re.findall(r"^ok ", text, re.M))
     failures = re.findall(r"^FAIL .*", text, re.M)
@@ -54,6 +55,9 @@ def main():
     if not good and not summary:
         print("the last lines were:")
         print("\n".join(text.splitlines()[-15:]))
+    if not good and said:
+        print("novt said:")
+        print("\n".join(said.decode("utf-8", "replace").splitlines()[-40:]))
     print(f"{passed} ok, {len(failures)} failed, exit status {status}")
     return 0 if good else 1
 
