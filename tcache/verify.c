@@ -1208,6 +1208,15 @@ static bool plain_opcode(const struct hi *h)
     return false;
 }
 
+/* Forms whose first operand, if it is a 32-bit register, is always written and so zero-extended. */
+static bool writes_first(const struct hi *h)
+{
+    u8 op = h->op;
+    if (op == 0x0f)
+        return h->op2 == 0xaf || h->op2 == 0xb6 || h->op2 == 0xb7 || h->op2 == 0xbe || h->op2 == 0xbf;
+    return op < 0x40 || op == 0x69 || op == 0x6b || op == 0x80 || op == 0x81 || op == 0x83;
+}
+
 static bool do_plain(struct verifier *v, const struct hi *h, struct state *s)
 {
     bool flags_only = h->op == 0x84 || h->op == 0x85 || h->op == 0xa8 || h->op == 0xa9 ||
@@ -1240,8 +1249,11 @@ static bool do_plain(struct verifier *v, const struct hi *h, struct state *s)
             continue;
         if (!readable(v, h, h->o[k].reg))
             return false;
-        if (!flags_only)
-            clobber(v, s, h, h->o[k].reg, h->o[k].width, 1 + k);
+        /* written for certain, or perhaps only read: then a dirty upper half may stay */
+        if (!flags_only) {
+            bool whole = h->o[k].width == 4 && ((k == 0 && writes_first(h)) || is_u32(&s->r[h->o[k].reg]));
+            clobber(v, s, h, h->o[k].reg, whole ? 4 : h->o[k].width == 4 ? 8 : h->o[k].width, 1 + k);
+        }
     }
     if (!flags_only) /* what some of them do besides */
         for (u32 r = RAX; r <= RBX; r++)
