@@ -37,6 +37,8 @@ struct bt {
     u64 next_salt;
     u32 epoch[VIEW_SLOTS]; /* per view: bumped when one of its exec-table entries goes away */
     pthread_t thread;
+    bool kernel_window_off; /* for good */
+    u32 kernel_misfits;
     bool windows;     /* the host lets us set the GS base */
     u64 gs;           /* GS base, as last set */
     u64 *table_sites; /* guest-physical addresses of instructions that stay in table form, hashed */
@@ -82,10 +84,10 @@ extern const u8 th_read_miss[], th_write_miss[], th_slow[], th_exec[], th_lookup
     th_ibranch[], th_underflow[];
 
 /* Instructions whose memory operands are no good for windows. */
-#define TABLE_SITES 4096u
+#define TABLE_SITES 65536u
 static inline u64 *bt_table_site(struct bt *b, u64 gpa)
 {
-    return &b->table_sites[(u32)(gpa * 0x9e3779b1u) >> 20];
+    return &b->table_sites[(u32)(gpa * 0x9e3779b1u) >> 16];
 }
 
 /* Finds or makes the translation of v->eip. */

@@ -109,7 +109,8 @@ int bt_continue(struct vcpu *v)
             bt_step(v, false);
             continue;
         }
-        if (unlikely(b->cfg.windows_always) && b->windows && !v->slow_access && !shadow_window_on(v))
+        if (unlikely(b->cfg.windows_always) && b->windows && !v->slow_access && !shadow_window_on(v) &&
+            !(v->cpl != 3 && b->kernel_window_off))
             b->windows = shadow_window_enable(v);
         switch (bt_find(v, &f)) {
         case BT_FOUND:

@@ -15,15 +15,16 @@
  * of its pages were dropped between two kicks: filling a large working set once is worth it, filling it again
  * and again (mmap, touch, munmap; fork) is not.
  */
-#define WIN_TICKS 3u
-#define WIN_LOST  50u
+#define WIN_TICKS   3u
+#define WIN_LOST    50u
+#define WIN_MISFITS 1000u /* supervisor operands that the window could not serve, before it is given up */
 
 void bt_window_tick(struct vcpu *v)
 {
     struct bt *b = bt_of(v);
     struct shadow_window_clock *clock = shadow_window_clock(v);
 
-    if (!b->windows || v->slow_access || b->cfg.windows_always)
+    if (!b->windows || v->slow_access || b->cfg.windows_always || (v->cpl != 3 && b->kernel_window_off))
         return;
     if (shadow_window_on(v)) {
         if (clock->lost > WIN_LOST && v->cpl == 3) {
@@ -65,6 +66,13 @@ static void window_give_up(struct vcpu *v)
     const struct fragment *f = b->hf.frag;
     u64 gpa = f->key.gpa + f->pcmap[b->hf.insn].guest;
 
+    /* A kernel that does not map itself global (page-table isolation) would end up here everywhere. */
+    if (v->cpl != 3 && ++b->kernel_misfits > WIN_MISFITS) {
+        shadow_window_disable(v);
+        b->kernel_window_off = true;
+        v->stats.windows_off++;
+        return;
+    }
     *bt_table_site(b, gpa) = gpa + 1;
     v->stats.window_table_sites++;
     bt_retranslate(v, gpa);
@@ -77,13 +85,14 @@ bool bt_host_fault(struct vcpu *v)
 {
     struct bt *b = bt_of(v);
     u64 base = shadow_window_base(v);
+    bool fits;
     u32 lin = (u32)(b->hf.addr - base);
 
     if (b->hf.addr_valid && base && b->hf.addr - base < 4 * GiB) {
         v->stats.window_faults++;
         switch (shadow_fill(v, lin, b->hf.write ? SH_WRITE : SH_READ, v->cpl == 3, NULL)) {
         case SH_FILLED:
-            bool fits = shadow_window_map(v, lin, b->hf.write);
+            fits = shadow_window_map(v, lin, b->hf.write);
             if (!fits)
                 window_give_up(v);
             if (fits && b->hf.frag->valid && !v->events) {
