@@ -84,9 +84,16 @@ void bt_step(struct vcpu *v, bool counted)
 
 /* ---- what runs next ---- */
 
+/* Tag of v->eip in the current context's branch cache. */
+static u64 branch_tag(const struct vcpu *v)
+{
+    return -((u64)v->eip + v->bt[BT_SALT]);
+}
+
 int bt_continue(struct vcpu *v)
 {
     struct bt *b = bt_of(v);
+    struct ibtc_entry *e;
     struct fragment *f;
 
     for (;;) {
@@ -112,25 +119,32 @@ int bt_continue(struct vcpu *v)
         if (unlikely(b->cfg.windows_always) && b->windows && !v->slow_access && !shadow_window_on(v) &&
             !(v->cpl != 3 && b->kernel_window_off))
             b->windows = shadow_window_enable(v);
-        switch (bt_find(v, &f)) {
-        case BT_FOUND:
-            break;
-        case BT_RETRY_EIP: /* a fault at the fetch was delivered */
-            v->bt[BT_LEFT]--;
-            continue;
-        case BT_USE_INTERP:
-            bt_step(v, false);
-            continue;
-        }
-        if (unlikely(v->events)) /* the lookup itself changed something (a flush) */
-            continue;
         bt_select_context(v);
+        e = bt_branch_entry(b, v->eip, (u32)v->bt[BT_SPREAD]);
+        if (unlikely(e->tag != branch_tag(v))) {
+            switch (bt_find(v, &f)) {
+            case BT_FOUND:
+                break;
+            case BT_RETRY_EIP: /* a fault at the fetch was delivered */
+                v->bt[BT_LEFT]--;
+                continue;
+            case BT_USE_INTERP:
+                bt_step(v, false);
+                continue;
+            }
+            if (unlikely(v->events)) /* the lookup itself changed something (a flush) */
+                continue;
+            bt_select_context(v); /* a view may have lost exec entries to the fill */
+            e = bt_branch_entry(b, v->eip, (u32)v->bt[BT_SPREAD]);
+            e->host = (u64)(uintptr_t)fragment_host(b->tc, f);
+            e->tag = v->opts & OPT(ibtc) ? branch_tag(v) : 0;
+        }
+        v->bt[BT_RESUME] = e->host;
         if (unlikely(b->pf_base == v->bt[BT_BASE])) {
             bt_window_prefill(v);
             if (v->events)
                 continue;
         }
-        v->bt[BT_RESUME] = (u64)(uintptr_t)fragment_host(b->tc, f);
         if (!v->fpu_live)
             cpu_fpu_live(v);
         return 0;
@@ -252,18 +266,9 @@ int co_exec(struct vcpu *v, const struct insn *i, u32 eip)
 
 int co_lookup(struct vcpu *v, u64 eip)
 {
-    struct bt *b = bt_of(v);
-    int r;
-
     v->stats.exit_lookup++;
     v->eip = (u32)eip;
-    r = bt_continue(v);
-    if (r == 0 && v->eip == (u32)eip && (v->opts & OPT(ibtc))) {
-        struct ibtc_entry *e = bt_branch_entry(b, (u32)eip, (u32)v->bt[BT_SPREAD]);
-        e->tag = -((u64)(u32)eip + v->bt[BT_SALT]);
-        e->host = v->bt[BT_RESUME];
-    }
-    return r;
+    return bt_continue(v); /* which fills the branch cache */
 }
 
 int co_link(struct vcpu *v, u64 eip, u32 link)
