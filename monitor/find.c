@@ -178,6 +178,7 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, struct 
             continue;
         }
         v->stats.tc_fragments++;
+        v->stats.sensitive_leaks += b->unit.leaks;
         v->stats.tc_guest_insns += b->unit.n_insns;
         v->stats.tc_guest_bytes += b->unit.guest_len;
         v->stats.tc_host_bytes += b->unit.host_len;
