@@ -64,7 +64,7 @@ struct unit {
     u32 guest_len; /* bytes of guest code covered */
     u32 n_insns;
     bool crosses; /* depends on the next page too */
-    u32 leaks; /* sensitive instructions that were copied: must be 0 */
+    u32 leaks;    /* sensitive instructions that were copied: must be 0 */
     u32 host_len;
     u32 n_links;
     struct pcmap pcmap[UNIT_MAX_INSNS];
