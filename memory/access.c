@@ -9,28 +9,9 @@
  *
  * Light code: no libc here (memcpy uses vector registers). MMIO callbacks are ordinary code, hence the gate.
  */
+#include "base/copy.h"
 #include "base/types.h"
 #include "memory/internal.h"
-
-static inline void copy_bytes(void *dst, const void *src, u64 n)
-{
-    switch (n) {
-    case 1:
-        __builtin_memcpy(dst, src, 1);
-        return;
-    case 2:
-        __builtin_memcpy(dst, src, 2);
-        return;
-    case 4:
-        __builtin_memcpy(dst, src, 4);
-        return;
-    case 8:
-        __builtin_memcpy(dst, src, 8);
-        return;
-    default:
-        __asm__ volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
-    }
-}
 
 static inline void fill_bytes(void *dst, u8 val, u64 n)
 {

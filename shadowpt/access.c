@@ -10,32 +10,13 @@
  * Data breakpoints and alignment checks come after the page checks (SDM vol. 3, 6.9) and only for instruction
  * accesses, not for descriptor table and TSS accesses, which differ in privilege (except at CPL 0-2).
  */
+#include "base/copy.h"
 #include "shadowpt/internal.h"
 
 struct place {
     u8 *host; /* direct access is allowed, else NULL: go by gpa */
     u64 gpa;  /* valid only if host is NULL */
 };
-
-static inline void copy_bytes(void *dst, const void *src, u64 n)
-{
-    switch (n) {
-    case 1:
-        __builtin_memcpy(dst, src, 1);
-        return;
-    case 2:
-        __builtin_memcpy(dst, src, 2);
-        return;
-    case 4:
-        __builtin_memcpy(dst, src, 4);
-        return;
-    case 8:
-        __builtin_memcpy(dst, src, 8);
-        return;
-    default:
-        __asm__ volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
-    }
-}
 
 static inline int resolve(struct vcpu *v, u32 lin, enum shadow_access acc, int user, struct place *p)
 {
