@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where execution may go: into the fragment (entry points, labels), and out of it (chainable exits, thunks,
+ * returns).
+ *
+ * Invariants: every address that anybody outside may come back to is an entry point, begins with nothing
+ * known but the contract, and is only reached by states that keep the contract; every other target of a jump
+ * is a label whose state is the join of all that reach it. A thunk gets only arguments that the C side may
+ * rely on without looking. An exit may be chained to another page only behind the comparison of that page's
+ * exec-table entry.
+ */
+#include "tcache/verify_int.h"
+
+bool vf_guest_reg(u32 r)
+{
+    return r != RSP && (r < R8 || r == R12);
+}
+
+void vf_canonical(struct verifier *v, struct state *s, const struct hi *h)
+{
+    *s = (struct state){.live = true};
+    for (u32 i = 0; i < 16; i++)
+        if (vf_guest_reg(i))
+            s->r[i] = (struct val){.kind = K_U32, .id = vf_number(v, h, 16 + (i & 15)), .max = ~0u};
+    if (h->entry == 2)
+        s->r[R8] = (struct val){.kind = K_U32, .id = vf_number(v, h, 16 + R8), .max = ~0u};
+}
+
+/* Execution may begin at offset `to`. */
+bool vf_add_entry(struct verifier *v, const struct hi *h, i64 to, u8 kind)
+{
+    if (to < 0 || to >= v->in->len || !v->at[to])
+        return vf_bad(v, h, "address of something that is not an instruction of the fragment");
+    struct hi *t = &v->hi[v->at[to] - 1];
+    if (!t->entry || t->entry > kind) { /* judged so from the next pass on */
+        t->entry = kind;
+        v->changed = true;
+    }
+    return true;
+}
+
+/* Does the state keep the contract at an instruction boundary? */
+bool vf_keeps_contract(struct verifier *v, const struct hi *h, const struct state *s)
+{
+    static const char *const names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                          "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+    for (u32 i = 0; i < 16; i++)
+        if (vf_guest_reg(i) && !vf_is_u32(&s->r[i]))
+            return vf_bad(v, h, "the upper half of %s may not be zero here", names[i]);
+    return true;
+}
+
+/* May execution with state s go on at the entry point t? */
+bool vf_enters(struct verifier *v, const struct hi *h, const struct hi *t, const struct state *s)
+{
+    if (t->entry == 2 && !vf_is_u32(&s->r[R8]))
+        return vf_bad(v, h, "r8 is not an address at a return point");
+    return vf_keeps_contract(v, h, s);
+}
+
+/* State s reaches the instruction at offset `to`. */
+bool vf_flow_to(struct verifier *v, const struct hi *h, i64 to, const struct state *s)
+{
+    if (to < 0 || to >= v->in->len || !v->at[to])
+        return vf_bad(v, h, "jump to %lld, which is not an instruction of the fragment", (long long)to);
+    struct hi *t = &v->hi[v->at[to] - 1];
+    if (t->entry)
+        return vf_enters(v, h, t, s);
+    if (t->state < 0) {
+        if (v->n_labels == MAX_LABELS)
+            return vf_bad(v, h, "too many labels");
+        t->state = (i32)v->n_labels++;
+        t->label = true;
+        v->labels[t->state] = *s;
+        v->changed = true;
+        return true;
+    }
+    struct state *old = &v->labels[t->state];
+    struct state j = *old;
+    for (u32 i = 0; i < 16; i++)
+        j.r[i] = vf_join(&old->r[i], &s->r[i], vf_number(v, t, 16 + i));
+    j.tmp = vf_join(&old->tmp, &s->tmp, 0);
+    if (j.flag != s->flag || j.flag_n != s->flag_n || j.flag_id != s->flag_id || j.flag_ref != s->flag_ref) {
+        j.flag = F_NONE;
+        j.flag_n = 0;
+        j.flag_id = j.flag_ref = 0;
+    }
+    if (j.ib_ok != s->ib_ok || j.ib_ref != s->ib_ref)
+        j.ib_ok = j.ib_ref = 0;
+    if (j.xt_ok != s->xt_ok || j.xt_page != s->xt_page)
+        j.xt_ok = 0, j.xt_page = 0;
+    bool same = j.flag == old->flag && j.flag_id == old->flag_id && j.ib_ok == old->ib_ok &&
+                j.xt_ok == old->xt_ok && vf_equal(&j.tmp, &old->tmp);
+    for (u32 i = 0; same && i < 16; i++)
+        same = vf_equal(&j.r[i], &old->r[i]);
+    if (!same) {
+        *old = j;
+        v->changed = true;
+    }
+    return true;
+}
+
+static const struct unit_link *link_at(const struct verifier *v, const struct hi *h)
+{
+    for (u32 i = 0; i < v->in->n_links; i++)
+        if (v->in->links[i].patch == h->off + h->len - 4u)
+            return &v->in->links[i];
+    return NULL;
+}
+
+static u32 link_page(const struct verifier *v, u32 eip)
+{
+    return (eip + v->in->cs_base) >> PAGE_SHIFT;
+}
+
+/* An exit that may be patched to lead to another fragment's start. */
+static bool check_link(struct verifier *v, const struct hi *h, const struct unit_link *l,
+                       const struct state *s)
+{
+    if (!vf_keeps_contract(v, h, s))
+        return false;
+    if (l->expect) {
+        if (s->xt_ok != l->expect || s->xt_page != link_page(v, l->target))
+            return vf_bad(v, h, "a chain to another page without a check of that page");
+    } else if (v->in->crosses || link_page(v, l->target) != link_page(v, v->in->eip)) {
+        return vf_bad(v, h, "an unchecked chain to another page");
+    }
+    return true;
+}
+
+/* What a branch outcome says about values. zf: the outcome. */
+static void refine(struct state *s, bool zf)
+{
+    for (u32 i = 0; i <= 16; i++) {
+        struct val *a = i < 16 ? &s->r[i] : &s->tmp;
+        if (s->flag == F_ZERO && !zf && a->id && a->id == s->flag_id)
+            a->nonzero = 1;
+        if (s->flag == F_ALIGNED && zf && a->id && a->id == s->flag_ref && a->within < s->flag_n)
+            a->within = s->flag_n;
+    }
+    if (s->flag == F_SUM && zf) {
+        s->ib_ok = s->flag_id;
+        s->ib_ref = s->flag_ref;
+    }
+}
+
+bool vf_jump(struct verifier *v, const struct hi *h, struct state *s)
+{
+    const struct unit_link *l = link_at(v, h);
+    bool rel32 = h->op == 0xe9 || h->op == 0xe8 || (h->op == 0x0f && (h->op2 & 0xf0) == 0x80);
+    bool cond = h->op != 0xe9 && h->op != 0xeb && h->op != 0xe8, rcx = h->op == 0xe3;
+    int cc = rcx ? -1 : (h->op == 0x0f ? h->op2 : h->op) & 15;
+    struct state t = *s;
+
+    if (h->a67 || h->o66 || h->f2 || h->f3 || h->gs)
+        return vf_bad(v, h, "prefix on a jump");
+    if (cond && !rcx && (cc == 4 || cc == 5)) {
+        refine(&t, cc == 4);
+        refine(s, cc == 5);
+    }
+    if (rcx) {
+        const struct val *c = &s->r[RCX];
+        if (c->kind == K_SUM && c->parts == (PART_TAG | PART_EIP | PART_SALT)) {
+            t.ib_ok = (u32)c->aux;
+            t.ib_ref = c->ref;
+        } else if (c->kind == K_XTD) {
+            t.xt_ok = (u32)c->aux;
+            t.xt_page = c->ref;
+        }
+    }
+    if (l) {
+        if (!rel32)
+            return vf_bad(v, h, "a chainable jump with a short displacement");
+        if (!check_link(v, h, l, &t))
+            return false;
+        if (h->imm != l->stub)
+            return vf_bad(v, h, "a chainable jump does not lead to its stub");
+    }
+    if (h->op == 0xe8 && !vf_add_entry(v, h, h->off + h->len, 2))
+        return false;
+    if (!vf_flow_to(v, h, h->imm, &t))
+        return false;
+    s->live = cond;
+    return true;
+}
+
+/* Back to a return point, or to th_underflow: whatever a call pushed. */
+bool vf_return(struct verifier *v, const struct hi *h, struct state *s)
+{
+    if (h->a67 || h->o66 || h->f2 || h->f3 || h->gs || h->w)
+        return vf_bad(v, h, "prefix on ret");
+    s->live = false;
+    if (!vf_is_u32(&s->r[R8]))
+        return vf_bad(v, h, "r8 is not an address at ret");
+    return vf_keeps_contract(v, h, s);
+}
+
+static bool code_arg(struct verifier *v, const struct hi *h, const struct state *s, u32 r, bool may_be_zero)
+{
+    const struct val *a = &s->r[r];
+    if (a->kind == K_CODE || (may_be_zero && a->kind == K_CONST && a->aux == 0))
+        return true;
+    return vf_bad(v, h, "r%u is not an address in the fragment", r);
+}
+
+static bool eip_arg(struct verifier *v, const struct hi *h, const struct state *s)
+{
+    const struct val *a = &s->r[R9];
+    u32 mask = v->in->mode & MODE_CS32 ? ~0u : 0xffff;
+    if (a->kind == K_CONST && a->aux <= 0xffffffff && (((u32)a->aux - v->in->eip) & mask) <= v->in->guest_len)
+        return true;
+    return vf_bad(v, h, "r9 is not the address of an instruction of the unit");
+}
+
+/* jmp [r15 + thunk]: what the C side relies on. */
+bool vf_leave(struct verifier *v, const struct hi *h, const struct state *s, i64 disp)
+{
+    i64 n = (disp - BT_OFF(BT_THUNK0)) / 8;
+    if (disp < BT_OFF(BT_THUNK0) || disp % 8 != BT_OFF(BT_THUNK0) % 8 || n >= TH_COUNT_)
+        return vf_bad(v, h, "jump through a slot that holds no thunk");
+    if (!vf_keeps_contract(v, h, s))
+        return false;
+    switch (n) {
+    case TH_READ_MISS:
+    case TH_WRITE_MISS:
+        if (!vf_is_u32(&s->r[R8]))
+            return vf_bad(v, h, "r8 is not a linear address");
+        return eip_arg(v, h, s) && code_arg(v, h, s, R10, true) && code_arg(v, h, s, R11, false);
+    case TH_SLOW:
+        return eip_arg(v, h, s) && code_arg(v, h, s, R10, true);
+    case TH_EXEC:
+        for (u32 i = 0; i < v->in->n_kept; i++)
+            if (s->r[R8].kind == K_CONST && s->r[R8].aux == (u64)(uintptr_t)v->in->kept[i])
+                return eip_arg(v, h, s) && code_arg(v, h, s, R10, true);
+        return vf_bad(v, h, "r8 is not an instruction that was kept for this unit");
+    case TH_LOOKUP:
+    case TH_IBRANCH:
+        return vf_is_u32(&s->r[R8]) || vf_bad(v, h, "r8 is not an address");
+    case TH_LINK:
+        if (!vf_is_u32(&s->r[R8]) || s->r[R9].kind != K_CONST ||
+            s->r[R9].aux - v->in->first_link >= v->in->n_links)
+            return vf_bad(v, h, "r9 is not the number of a link of this unit");
+        if (s->r[R8].kind != K_CONST || s->r[R8].aux != v->in->links[s->r[R9].aux - v->in->first_link].target)
+            return vf_bad(v, h, "r8 is not the target of the link in r9");
+        return true;
+    case TH_INTR:
+        return eip_arg(v, h, s);
+    default:
+        return vf_bad(v, h, "thunk %lld is unknown to the verifier", (long long)n);
+    }
+}
