@@ -11,6 +11,9 @@
  * SLP_EN with the type of S5 (0 in our tables; any other type than S1's is treated the same, since there is
  * nothing to sleep in) ends the machine with status 0.
  *
+ * SeaBIOS's ACPI tables also know QEMU's general-purpose events (AFE0h) and PCI hot-plug registers (AE00h).
+ * They are here so that they say "nothing happened": all ones there would eject every device.
+ *
  * Invariant: `wrap` is the number of changes of bit 23 that PM1_STS has taken notice of.
  */
 #include <errno.h>
@@ -40,6 +43,7 @@ struct piix4_pm {
     struct pci_dev pci;
     u16 sts, en, cnt;
     u16 gpe_sts, gpe_en;
+    u16 hotplug_en; /* the enable half of AFE0h; its status half never has a bit */
     u64 wrap;
     u16 io; /* where the ports are, 0: nowhere */
     struct bus_timer *timer;
@@ -154,6 +158,26 @@ static void pm_write(void *opaque, u16 port, int size, u32 val)
 
 static const struct port_ops pm_ops = {.read = pm_read, .write = pm_write};
 
+#define HOTPLUG_GPE 0xafe0
+#define HOTPLUG_PCI 0xae00
+
+static u32 hotplug_read(void *opaque, u16 port, int size)
+{
+    struct piix4_pm *p = opaque;
+    return port == HOTPLUG_GPE + 2 ? p->hotplug_en & 0xff : port == HOTPLUG_GPE + 3 ? p->hotplug_en >> 8 : 0;
+}
+
+static void hotplug_write(void *opaque, u16 port, int size, u32 val)
+{
+    struct piix4_pm *p = opaque;
+    if (port == HOTPLUG_GPE + 2)
+        p->hotplug_en = (p->hotplug_en & 0xff00) | (val & 0xff);
+    else if (port == HOTPLUG_GPE + 3)
+        p->hotplug_en = (p->hotplug_en & 0xff) | (val & 0xff) << 8;
+}
+
+static const struct port_ops hotplug_ops = {.read = hotplug_read, .write = hotplug_write};
+
 static void move_ports(struct piix4_pm *p)
 {
     u16 base;
@@ -194,15 +218,12 @@ void piix4_pm_power_button(struct piix4_pm *p)
     update(p);
 }
 
-static const struct device_field pm_fields[] = {DEV_FIELD(struct piix4_pm, sts, 0),
-                                                DEV_FIELD(struct piix4_pm, en, 0),
-                                                DEV_FIELD(struct piix4_pm, cnt, 0),
-                                                DEV_FIELD(struct piix4_pm, gpe_sts, 0),
-                                                DEV_FIELD(struct piix4_pm, gpe_en, 0),
-                                                DEV_KEEP(struct piix4_pm, wrap),
-                                                DEV_KEEP(struct piix4_pm, pci.config),
-                                                DEV_KEEP(struct piix4_pm, io),
-                                                DEV_END};
+static const struct device_field pm_fields[] = {
+    DEV_FIELD(struct piix4_pm, sts, 0),    DEV_FIELD(struct piix4_pm, en, 0),
+    DEV_FIELD(struct piix4_pm, cnt, 0),    DEV_FIELD(struct piix4_pm, gpe_sts, 0),
+    DEV_FIELD(struct piix4_pm, gpe_en, 0), DEV_FIELD(struct piix4_pm, hotplug_en, 0),
+    DEV_KEEP(struct piix4_pm, wrap),       DEV_KEEP(struct piix4_pm, pci.config),
+    DEV_KEEP(struct piix4_pm, io),         DEV_END};
 
 static void pm_reset(void *dev)
 {
@@ -244,8 +265,11 @@ int piix4_pm_create(struct bus *b, struct piix3 *isa, struct piix4_pm **out)
     d->wmask[0x40] = 0xc0; /* PMBASE: 64 bytes of ports */
     d->wmask[0x42] = d->wmask[0x43] = 0;
     d->wmask[0x90] = 0xf0;
-    int err = pci_add(b, d);
+    int err = bus_add_ports(b, HOTPLUG_GPE, 4, 1, &hotplug_ops, p);
+    err = err ? err : bus_add_ports(b, HOTPLUG_PCI, 16, 1, &hotplug_ops, p);
+    err = err ? err : pci_add(b, d);
     if (err) {
+        bus_drop_ports(b, p);
         free(p);
         return err;
     }
