@@ -524,6 +524,12 @@ HANDLER(set_no_shutdown)
     return CLI_OK;
 }
 
+HANDLER(set_start_paused)
+{
+    c->cfg.start_paused = true;
+    return CLI_OK;
+}
+
 HANDLER(set_action)
 {
     for (char *item; (item = cli_item(c, &val));) {

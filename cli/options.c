@@ -58,7 +58,8 @@ const struct option cli_options[] = {
     {"monitor", G_CONSOLE, ARG_VALUE, "none", only_none, "no monitor console, for now", "none"},
 
     {"no-reboot", G_LIFE, ARG_NONE, NULL, set_no_reboot, "exit with status 0 instead of restarting when the guest resets", "restart"},
-    {"no-shutdown", G_LIFE, ARG_NONE, NULL, set_no_shutdown, "keep a guest that halted for good", "exit"},
+    {"S", G_LIFE, ARG_NONE, NULL, set_start_paused, "start stopped: c or cont in a monitor, or GDB, lets it run", "run"},
+    {"no-shutdown", G_LIFE, ARG_NONE, NULL, set_no_shutdown, "stop instead of ending when the guest powers off, crashes or halts for good", "exit"},
     {"action", G_LIFE, ARG_VALUE, "EVENT=ACTION", set_action, "reboot=reset|shutdown, shutdown=poweroff|pause",
      "reboot=reset,shutdown=poweroff"},
 
@@ -102,7 +103,7 @@ const struct option cli_options[] = {
     MISSING("netdev"), MISSING("usb"), MISSING("usbdevice"), MISSING("audio"), MISSING("audiodev"), MISSING("soundhw"),
     MISSING("g"), MISSING("full-screen"), MISSING("spice"), MISSING("vnc"), MISSING("k"), MISSING("curses"), MISSING("sdl"),
     MISSING("virtfs"), MISSING("fsdev"), MISSING("qmp"), MISSING("qmp-pretty"), MISSING("mon"), MISSING("gdb"), MISSING("s"),
-    MISSING("S"), MISSING("loadvm"), MISSING("incoming"), MISSING("daemonize"), MISSING("pidfile"), MISSING("runas"),
+    MISSING("loadvm"), MISSING("incoming"), MISSING("daemonize"), MISSING("pidfile"), MISSING("runas"),
     MISSING("chroot"), MISSING("sandbox"), MISSING("object"), MISSING("set"), MISSING("readconfig"),
     MISSING("icount"), MISSING("watchdog-action"), MISSING("echr"), MISSING("numa"), MISSING("mem-path"),
     MISSING("mem-prealloc"), MISSING("overcommit"), MISSING("add-fd"), MISSING("smbios"), MISSING("acpitable"),

@@ -103,6 +103,7 @@ HANDLER(set_serial);
 HANDLER(set_debugcon);
 HANDLER(set_no_reboot);
 HANDLER(set_no_shutdown);
+HANDLER(set_start_paused);
 HANDLER(set_action);
 HANDLER(set_engine);
 HANDLER(set_no_opt);

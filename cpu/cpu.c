@@ -49,6 +49,8 @@ void mode_refresh(struct vcpu *v)
         for (int k = 0; k < 4; k++) /* R/W 1 and 3 watch data */
             slow |= ((v->dr[7] >> (2 * k)) & 3) && ((v->dr[7] >> (16 + 4 * k)) & 1);
     }
+    if (unlikely(v->debug && v->debug->n_watches))
+        slow = 1;
     if (unlikely(slow || (v->sflags & FL_TF)))
         m |= MODE_STEP;
 
@@ -64,8 +66,46 @@ void mode_refresh(struct vcpu *v)
     }
 }
 
+bool cpu_debug_break(struct vcpu *v)
+{
+    struct cpu_debug *d = v->debug;
+    u32 lin = v->seg[S_CS].base + v->eip;
+
+    for (u32 n = 0; n < d->n_breaks; n++) {
+        if (d->breaks[n] != lin)
+            continue;
+        d->hit = DEBUG_HIT_BREAK;
+        d->hit_addr = lin;
+        v->events |= EV_STOP;
+        return true;
+    }
+    return false;
+}
+
+/* The instruction completes, then the machine stops. */
+static void check_watches(struct vcpu *v, u32 lin, u32 len, bool write)
+{
+    struct cpu_debug *d = v->debug;
+
+    if (d->hit != DEBUG_NO_HIT)
+        return;
+    for (u32 n = 0; n < d->n_watches; n++) {
+        const struct cpu_watch *w = &d->watches[n];
+        if (!(w->kind & (write ? CPU_WATCH_WRITE : CPU_WATCH_READ)) ||
+            (lin - w->first > w->last - w->first && w->first - lin >= len))
+            continue;
+        d->hit = DEBUG_HIT_WATCH;
+        d->hit_addr = lin - w->first > w->last - w->first ? w->first : lin;
+        d->hit_watch = n;
+        v->events |= EV_STOP;
+        return;
+    }
+}
+
 int cpu_access_check(struct vcpu *v, u32 lin, u32 len, bool write)
 {
+    if (unlikely(v->debug && v->debug->n_watches))
+        check_watches(v, lin, len, write);
     /* alignment that each operand size needs (SDM vol. 3, table 6-7); 0: not checked */
     if (v->cpl == 3 && (v->sflags & FL_AC) && (v->cr0 & CR0_AM)) {
         u32 mask = 0;

@@ -162,6 +162,29 @@ struct cpu_fault {
 struct vcpu;
 struct insn;
 
+/*
+ * What a debugger outside of the guest wants of this CPU (control/). Addresses are linear. Nothing of it is
+ * visible to the guest: breakpoints are kept out of translated code (monitor/), watched data is found where
+ * the guest's own data breakpoints are. After a change of `watches` call cpu_update_mode(), after one of
+ * `breaks` monitor_flush().
+ */
+#define CPU_DEBUG_BREAKS  256
+#define CPU_DEBUG_WATCHES 32
+#define CPU_WATCH_READ    1
+#define CPU_WATCH_WRITE   2
+enum cpu_debug_hit { DEBUG_NO_HIT, DEBUG_HIT_BREAK, DEBUG_HIT_WATCH };
+struct cpu_debug {
+    u32 n_breaks, n_watches;
+    u32 breaks[CPU_DEBUG_BREAKS];
+    struct cpu_watch {
+        u32 first, last; /* bytes */
+        u8 kind;         /* CPU_WATCH_* bits */
+    } watches[CPU_DEBUG_WATCHES];
+    enum cpu_debug_hit hit; /* why EV_STOP was raised */
+    u32 hit_addr;           /* linear */
+    u8 hit_watch;           /* number in watches */
+};
+
 /* What the CPU needs of the world around it. The monitor and shadowpt fill this in; unit tests use a small
  * fake. */
 struct cpu_ops {
@@ -329,6 +352,7 @@ struct vcpu {
     u8 fpu_ignne;  /* IGNNE# is asserted: set by the board when port F0h is written while fpu_ferr, cleared
                       with it */
     u32 rep_limit; /* 0, or how many iterations of a rep one step may do */
+    struct cpu_debug *debug; /* NULL: no debugger */
 };
 
 /* ---- flags ---- */
@@ -446,6 +470,13 @@ int task_switch(struct vcpu *v, u16 tss_sel, enum task_source src, u32 return_ei
  * records data breakpoint hits in v->dr6_pending, and raises #AC for misaligned accesses at CPL 3 with CR0.AM
  * and EFLAGS.AC. */
 int cpu_access_check(struct vcpu *v, u32 lin, u32 len, bool write);
+/* Whether the debugger has a breakpoint at v->eip; raises EV_STOP then. Asked before each instruction that
+ * might have one. */
+bool cpu_debug_break(struct vcpu *v);
+static inline bool cpu_at_break(struct vcpu *v)
+{
+    return unlikely(v->debug != NULL) && cpu_debug_break(v);
+}
 
 /* ---- control state (cpu/system.c) ---- */
 

@@ -49,7 +49,7 @@ struct bus *bus_create(const struct bus_host *host)
     b->host = *host;
     pthread_mutex_init(&b->work_lock, NULL);
     b->work_tail = &b->work;
-    b->clock_base = host_monotonic_ns();
+    b->clock_base = b->host_base = host_monotonic_ns();
     return b;
 }
 
@@ -252,6 +252,14 @@ void bus_request_reset(struct bus *b)
     LOG(dev, "system reset requested");
     if (b->host.request_reset)
         b->host.request_reset(b->host.opaque);
+}
+
+void bus_request_shutdown(struct bus *b)
+{
+    if (b->host.request_shutdown)
+        b->host.request_shutdown(b->host.opaque);
+    else
+        bus_request_quit(b, 0);
 }
 
 void bus_request_quit(struct bus *b, int status)

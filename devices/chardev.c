@@ -146,7 +146,7 @@ void chardev_write(struct chardev *c, const u8 *buf, int len)
         return;
     }
     c->flush_armed = true;
-    bus_timer_set(c->flush_timer, bus_now(c->b) + FLUSH_NS);
+    bus_timer_set(c->flush_timer, bus_host_now(c->b) + FLUSH_NS);
 }
 
 void chardev_flush(struct chardev *c)
@@ -338,7 +338,7 @@ static struct chardev *chardev_new(struct bus *b)
     struct chardev *c = dev_alloc(sizeof(*c));
     c->b = b;
     c->in_fd = c->out_fd = -1;
-    c->flush_timer = bus_timer_new(b, flush_fire, c);
+    c->flush_timer = bus_host_timer_new(b, flush_fire, c);
     bus_add_device(b, &chardev_desc, c);
     return c;
 }

@@ -28,6 +28,8 @@ struct bus_host {
     void (*mem_write)(void *opaque, u64 gpa, const void *buf, u64 len);
     /* Something was queued by bus_defer(): make the vCPU thread call bus_run_deferred() soon. */
     void (*deferred)(void *opaque);
+    /* The guest switched the power off (ACPI soft-off). NULL: request_quit(0). */
+    void (*request_shutdown)(void *opaque);
 };
 
 /* ---- bus ---- */
@@ -77,12 +79,21 @@ void bus_reset(struct bus *b);
 
 /* ---- time and the event thread ---- */
 
-/* Virtual time in ns since the machine started; host CLOCK_MONOTONIC for now. */
+/* The guest's time in ns since the machine started: the host's CLOCK_MONOTONIC, less the time it was stopped.
+ */
 u64 bus_now(struct bus *b);
+/* The host's time since then, which never stops: for consoles and displays, which work while the machine is
+ * paused. */
+u64 bus_host_now(struct bus *b);
+/* Stops the guest's time, and with it every timer of bus_timer_new(); lets it go on where it stood.
+ * Idempotent. */
+void bus_stop_clock(struct bus *b);
+void bus_start_clock(struct bus *b);
 struct bus_timer;
 typedef void (*bus_timer_fn)(void *opaque, u64 now_ns);
-struct bus_timer *bus_timer_new(struct bus *b, bus_timer_fn fn, void *opaque);
-void bus_timer_set(struct bus_timer *t, u64 deadline_ns); /* absolute; 0 disarms */
+struct bus_timer *bus_timer_new(struct bus *b, bus_timer_fn fn, void *opaque);      /* bus_now() */
+struct bus_timer *bus_host_timer_new(struct bus *b, bus_timer_fn fn, void *opaque); /* bus_host_now() */
+void bus_timer_set(struct bus_timer *t, u64 deadline_ns);                           /* absolute; 0 disarms */
 /* Calls fn on the event thread (lock held) when fd is readable, until removed. */
 void bus_watch_fd(struct bus *b, int fd, void (*fn)(void *opaque), void *opaque);
 void bus_unwatch_fd(struct bus *b, int fd);
@@ -94,7 +105,7 @@ void bus_set_clock(struct bus *b, u64 (*fn)(void *opaque), void *opaque);
 /* Runs the timers that are due now, as the event thread does; takes the lock. For tests and for machines
  * without the thread. */
 void bus_run_timers(struct bus *b);
-/* Deadline of the earliest armed timer, or 0. Lock held. */
+/* Deadline of the earliest armed timer of the guest's time, or 0. Lock held. */
 u64 bus_next_deadline(struct bus *b);
 
 /* ---- DMA and work for the vCPU thread ---- */

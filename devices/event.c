@@ -7,9 +7,11 @@
  * changed, or that it should end. It holds the bus lock whenever it is not waiting, so every callback runs
  * under the lock.
  *
- * Timers sit in a binary heap by deadline. A timer fires once; its callback arms it again if it wants to.
- * `sleep_until` says until when the thread sleeps (0: it does not), so that a timer set to a later time costs
- * no system call.
+ * Timers sit in binary heaps by deadline. A timer fires once; its callback arms it again if it wants to.
+ * There are two clocks and a heap for each: the guest's, which stands still while the machine is paused, and
+ * the host's, for what goes on then (consoles, displays). Deadlines are compared with the timer's own clock.
+ * Each heap's `sleep_until` says which of its deadlines the thread sleeps for (0: it does not sleep), so that
+ * a timer set to a later time costs no system call.
  *
  * Invariants:
  *  - t->slot is the timer's index in the heap, -1 when it is not armed
@@ -34,6 +36,7 @@
 
 struct bus_timer {
     struct bus *b;
+    struct heap *heap;
     bus_timer_fn fn;
     void *opaque;
     u64 deadline;
@@ -47,11 +50,16 @@ struct watch {
     void *opaque;
 };
 
+struct heap {
+    struct bus_timer **at;
+    u32 n, cap;
+    u32 timers;      /* that belong here, armed or not */
+    u64 sleep_until; /* while sleeping: this clock's earliest deadline; UINT64_MAX: none */
+};
+
 struct event_loop {
-    struct bus_timer **heap;
-    u32 n_heap, cap_heap;
+    struct heap guest, host;
     struct bus_timer *all;
-    u32 n_timers;
 
     struct watch *watches;
     u32 n_watches, cap_watches;
@@ -61,10 +69,18 @@ struct event_loop {
     int wake_fd;
     bool wake_sent;
     bool sleeping;
-    u64 sleep_until; /* valid while sleeping; UINT64_MAX: no timer */
     bool running, stop;
     pthread_t thread;
 };
+
+/* Ends the thread's sleep. One write is enough until it woke. */
+static void event_wake(struct event_loop *ev)
+{
+    if (!ev->sleeping || ev->wake_sent)
+        return;
+    u64 one = 1;
+    ev->wake_sent = write(ev->wake_fd, &one, sizeof(one)) == sizeof(one);
+}
 
 u64 host_monotonic_ns(void)
 {
@@ -77,7 +93,38 @@ u64 bus_now(struct bus *b)
 {
     if (unlikely(b->clock != NULL))
         return b->clock(b->clock_opaque);
-    return host_monotonic_ns() - b->clock_base;
+    u64 stopped = __atomic_load_n(&b->clock_stopped, __ATOMIC_RELAXED);
+    if (unlikely(stopped))
+        return stopped;
+    return host_monotonic_ns() - __atomic_load_n(&b->clock_base, __ATOMIC_RELAXED);
+}
+
+u64 bus_host_now(struct bus *b)
+{
+    if (unlikely(b->clock != NULL))
+        return b->clock(b->clock_opaque);
+    return host_monotonic_ns() - b->host_base;
+}
+
+void bus_stop_clock(struct bus *b)
+{
+    bus_lock(b);
+    if (!b->clock_stopped) {
+        u64 now = bus_now(b);
+        __atomic_store_n(&b->clock_stopped, now ? now : 1, __ATOMIC_RELAXED);
+    }
+    bus_unlock(b);
+}
+
+void bus_start_clock(struct bus *b)
+{
+    bus_lock(b);
+    if (b->clock_stopped) {
+        __atomic_store_n(&b->clock_base, host_monotonic_ns() - b->clock_stopped, __ATOMIC_RELAXED);
+        __atomic_store_n(&b->clock_stopped, 0, __ATOMIC_RELAXED);
+        event_wake(b->ev); /* which had no deadline of the guest's */
+    }
+    bus_unlock(b);
 }
 
 void bus_set_clock(struct bus *b, u64 (*fn)(void *opaque), void *opaque)
@@ -110,7 +157,8 @@ void event_destroy(struct bus *b)
         free(t);
     }
     close(ev->wake_fd);
-    free(ev->heap);
+    free(ev->guest.at);
+    free(ev->host.at);
     free(ev->watches);
     free(ev->polled);
     free(ev);
@@ -122,117 +170,129 @@ bool event_running(struct bus *b)
     return b->ev->running && !b->ev->stop;
 }
 
-/* Ends the thread's sleep. One write is enough until it woke. */
-static void event_wake(struct event_loop *ev)
-{
-    if (!ev->sleeping || ev->wake_sent)
-        return;
-    u64 one = 1;
-    ev->wake_sent = write(ev->wake_fd, &one, sizeof(one)) == sizeof(one);
-}
-
 /* ---- timers ---- */
 
-static inline void heap_put(struct event_loop *ev, u32 i, struct bus_timer *t)
+static inline void heap_put(struct heap *h, u32 i, struct bus_timer *t)
 {
-    ev->heap[i] = t;
+    h->at[i] = t;
     t->slot = i;
 }
 
-static void heap_up(struct event_loop *ev, u32 i)
+static void heap_up(struct heap *h, u32 i)
 {
-    struct bus_timer *t = ev->heap[i];
-    while (i && ev->heap[(i - 1) / 2]->deadline > t->deadline) {
-        heap_put(ev, i, ev->heap[(i - 1) / 2]);
+    struct bus_timer *t = h->at[i];
+    while (i && h->at[(i - 1) / 2]->deadline > t->deadline) {
+        heap_put(h, i, h->at[(i - 1) / 2]);
         i = (i - 1) / 2;
     }
-    heap_put(ev, i, t);
+    heap_put(h, i, t);
 }
 
-static void heap_down(struct event_loop *ev, u32 i)
+static void heap_down(struct heap *h, u32 i)
 {
-    struct bus_timer *t = ev->heap[i];
+    struct bus_timer *t = h->at[i];
     for (;;) {
         u32 c = 2 * i + 1;
-        if (c >= ev->n_heap)
+        if (c >= h->n)
             break;
-        if (c + 1 < ev->n_heap && ev->heap[c + 1]->deadline < ev->heap[c]->deadline)
+        if (c + 1 < h->n && h->at[c + 1]->deadline < h->at[c]->deadline)
             c++;
-        if (ev->heap[c]->deadline >= t->deadline)
+        if (h->at[c]->deadline >= t->deadline)
             break;
-        heap_put(ev, i, ev->heap[c]);
+        heap_put(h, i, h->at[c]);
         i = c;
     }
-    heap_put(ev, i, t);
+    heap_put(h, i, t);
 }
 
-static void heap_remove(struct event_loop *ev, struct bus_timer *t)
+static void heap_remove(struct heap *h, struct bus_timer *t)
 {
     u32 i = t->slot;
-    struct bus_timer *last = ev->heap[--ev->n_heap];
+    struct bus_timer *last = h->at[--h->n];
     t->slot = -1;
     if (last == t)
         return;
-    heap_put(ev, i, last);
-    heap_up(ev, i);
-    heap_down(ev, last->slot);
+    heap_put(h, i, last);
+    heap_up(h, i);
+    heap_down(h, last->slot);
 }
 
-struct bus_timer *bus_timer_new(struct bus *b, bus_timer_fn fn, void *opaque)
+static u64 heap_deadline(const struct heap *h)
+{
+    return h->n ? h->at[0]->deadline : 0;
+}
+
+static struct bus_timer *timer_new(struct bus *b, struct heap *h, bus_timer_fn fn, void *opaque)
 {
     struct bus_timer *t = dev_alloc(sizeof(*t));
-    *t = (struct bus_timer){.b = b, .fn = fn, .opaque = opaque, .slot = -1};
+    *t = (struct bus_timer){.b = b, .heap = h, .fn = fn, .opaque = opaque, .slot = -1};
     bus_lock(b);
     struct event_loop *ev = b->ev;
     t->next = ev->all;
     ev->all = t;
-    if (++ev->n_timers > ev->cap_heap) {
-        u32 cap = ev->cap_heap ? ev->cap_heap * 2 : 16;
-        struct bus_timer **h = realloc(ev->heap, cap * sizeof(*h));
-        NOVT_ASSERT(h);
-        ev->heap = h;
-        ev->cap_heap = cap;
+    if (++h->timers > h->cap) {
+        u32 cap = h->cap ? h->cap * 2 : 16;
+        struct bus_timer **at = realloc(h->at, cap * sizeof(*at));
+        NOVT_ASSERT(at);
+        h->at = at;
+        h->cap = cap;
     }
     bus_unlock(b);
     return t;
 }
 
+struct bus_timer *bus_timer_new(struct bus *b, bus_timer_fn fn, void *opaque)
+{
+    return timer_new(b, &b->ev->guest, fn, opaque);
+}
+
+struct bus_timer *bus_host_timer_new(struct bus *b, bus_timer_fn fn, void *opaque)
+{
+    return timer_new(b, &b->ev->host, fn, opaque);
+}
+
 void bus_timer_set(struct bus_timer *t, u64 deadline_ns)
 {
     struct event_loop *ev = t->b->ev;
+    struct heap *h = t->heap;
     if (!deadline_ns) {
         if (t->slot >= 0)
-            heap_remove(ev, t);
+            heap_remove(h, t);
         t->deadline = 0;
         return;
     }
     t->deadline = deadline_ns;
     if (t->slot < 0) {
-        heap_put(ev, ev->n_heap++, t);
-        heap_up(ev, t->slot);
+        heap_put(h, h->n++, t);
+        heap_up(h, t->slot);
     } else {
-        heap_up(ev, t->slot);
-        heap_down(ev, t->slot);
+        heap_up(h, t->slot);
+        heap_down(h, t->slot);
     }
-    if (ev->heap[0] == t && deadline_ns < ev->sleep_until)
+    if (h->at[0] == t && deadline_ns < h->sleep_until)
         event_wake(ev);
 }
 
 u64 bus_next_deadline(struct bus *b)
 {
-    return b->ev->n_heap ? b->ev->heap[0]->deadline : 0;
+    return heap_deadline(&b->ev->guest);
+}
+
+static void run_heap(struct heap *h, u64 now)
+{
+    for (u32 budget = h->n; budget && h->n && h->at[0]->deadline <= now; budget--) {
+        struct bus_timer *t = h->at[0];
+        heap_remove(h, t);
+        t->deadline = 0;
+        t->fn(t->opaque, now);
+    }
 }
 
 static void run_timers(struct bus *b)
 {
-    struct event_loop *ev = b->ev;
-    u64 now = bus_now(b);
-    for (u32 budget = ev->n_heap; budget && ev->n_heap && ev->heap[0]->deadline <= now; budget--) {
-        struct bus_timer *t = ev->heap[0];
-        heap_remove(ev, t);
-        t->deadline = 0;
-        t->fn(t->opaque, now);
-    }
+    run_heap(&b->ev->host, bus_host_now(b));
+    if (!b->clock_stopped)
+        run_heap(&b->ev->guest, bus_now(b));
 }
 
 void bus_run_timers(struct bus *b)
@@ -321,6 +381,11 @@ static void dispatch(struct bus *b, u32 n)
     }
 }
 
+static u64 left_until(u64 deadline, u64 now)
+{
+    return deadline > now ? deadline - now : 0;
+}
+
 static void *event_thread(void *arg)
 {
     struct bus *b = arg;
@@ -333,22 +398,26 @@ static void *event_thread(void *arg)
         run_timers(b);
         if (ev->stop)
             break;
-        u64 deadline = bus_next_deadline(b);
-        struct timespec ts, *timeout = NULL;
-        if (deadline) {
-            u64 now = bus_now(b);
-            u64 wait = deadline > now ? deadline - now : 0;
-            ts = (struct timespec){.tv_sec = wait / NS_PER_SEC, .tv_nsec = wait % NS_PER_SEC};
-            timeout = &ts;
+        u64 wait = UINT64_MAX, left;
+        ev->guest.sleep_until = ev->host.sleep_until = UINT64_MAX;
+        if (ev->guest.n && !b->clock_stopped) {
+            ev->guest.sleep_until = heap_deadline(&ev->guest);
+            wait = left_until(ev->guest.sleep_until, bus_now(b));
         }
+        if (ev->host.n) {
+            ev->host.sleep_until = heap_deadline(&ev->host);
+            left = left_until(ev->host.sleep_until, bus_host_now(b));
+            wait = left < wait ? left : wait;
+        }
+        struct timespec ts = {.tv_sec = wait / NS_PER_SEC, .tv_nsec = wait % NS_PER_SEC};
+        struct timespec *timeout = wait == UINT64_MAX ? NULL : &ts;
         u32 n = poll_set(ev);
-        ev->sleep_until = deadline ? deadline : UINT64_MAX;
         ev->sleeping = true;
         bus_unlock(b);
         int r = ppoll(ev->polled, n, timeout, NULL);
         bus_lock(b);
         ev->sleeping = false;
-        ev->sleep_until = 0;
+        ev->guest.sleep_until = ev->host.sleep_until = 0;
         if (ev->wake_sent) {
             u64 count;
             ssize_t got = read(ev->wake_fd, &count, sizeof(count));

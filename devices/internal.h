@@ -41,7 +41,9 @@ struct bus {
 
     u64 (*clock)(void *opaque); /* test clock, or NULL */
     void *clock_opaque;
-    u64 clock_base; /* CLOCK_MONOTONIC at creation, ns */
+    u64 host_base;     /* CLOCK_MONOTONIC at creation, ns */
+    u64 clock_base;    /* the same, moved on by the time that the machine was paused; atomic */
+    u64 clock_stopped; /* 0: it runs; else what bus_now() says while it does not; atomic */
     struct event_loop *ev;
 
     struct pic *pic;
@@ -70,6 +72,7 @@ void bus_set_ack_hook(struct bus *b, int irq, void (*fn)(void *opaque), void *op
 void bus_set_a20(struct bus *b, u8 source, bool on);
 void bus_request_reset(struct bus *b);
 void bus_request_quit(struct bus *b, int status);
+void bus_request_shutdown(struct bus *b); /* the guest switches the power off */
 
 /* Gives back every port range of a device whose creation failed half-way. */
 void bus_drop_ports(struct bus *b, void *opaque);

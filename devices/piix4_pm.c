@@ -84,7 +84,7 @@ static void write_control(struct piix4_pm *p, u16 val)
         return;
     }
     LOG(dev, "ACPI soft-off");
-    bus_request_quit(p->b, 0);
+    bus_request_shutdown(p->b);
 }
 
 static u16 reg_read(struct piix4_pm *p, int reg)

@@ -72,7 +72,7 @@ static void tick(void *opaque, u64 now)
 static void screen_reset(void *dev)
 {
     struct screen *s = dev;
-    bus_timer_set(s->timer, bus_now(s->b) + PERIOD_NS);
+    bus_timer_set(s->timer, bus_host_now(s->b) + PERIOD_NS);
 }
 
 static void screen_destroy(void *dev)
@@ -100,7 +100,7 @@ int screen_create(struct bus *b, struct vga *v, const char *path)
         return -ENOMEM;
     snprintf(s->temp, n + 5, "%s.tmp", path);
     s->png = n > 4 && !strcmp(path + n - 4, ".png");
-    s->timer = bus_timer_new(b, tick, s);
+    s->timer = bus_host_timer_new(b, tick, s);
     bus_add_device(b, &screen_desc, s);
     return 0;
 }

@@ -5,6 +5,7 @@
 
 #include "base/types.h"
 #include "cpu/cpu.h"
+#include "machine/lifecycle.h"
 
 enum engine { ENGINE_BT, ENGINE_INTERP };
 
@@ -29,6 +30,7 @@ struct machine_config {
     u32 opts; /* OPT() bits */
     bool no_reboot;
     bool no_shutdown;
+    bool start_paused;     /* -S */
     const char *serial[2]; /* "stdio", "null", "none", "file:PATH" */
     const char *debugcon;  /* the same, or NULL: no port E9h device */
     int debug_exit_iobase; /* -1: none */

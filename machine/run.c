@@ -50,8 +50,13 @@ static void take_kick(struct vm *vm)
     u32 req = __atomic_load_n(&vm->requests, __ATOMIC_SEQ_CST);
     if (req & REQ_QUIT)
         v->events |= EV_QUIT;
-    if (req & REQ_RESET)
+    if (req & (REQ_RESET | REQ_HOST_RESET))
         v->events |= EV_RESET;
+    u32 control = req & (REQ_STOP | REQ_CONT | REQ_POWERDOWN);
+    if (control) {
+        __atomic_and_fetch(&vm->requests, ~control, __ATOMIC_SEQ_CST);
+        lifecycle_take(vm, control);
+    }
     if (req & REQ_WORK) { /* a device wants this thread, such as for DMA */
         __atomic_and_fetch(&vm->requests, ~REQ_WORK, __ATOMIC_SEQ_CST);
         bus_run_deferred(vm->bus);
@@ -87,11 +92,22 @@ static bool halted_for_good(const struct vcpu *v)
     return !v->iflag && !__atomic_load_n(&v->nmi_pending, __ATOMIC_SEQ_CST);
 }
 
-static int reset(struct vm *vm)
+/* Stopped: nothing but a request wakes it. */
+static void wait_stopped(struct vm *vm)
+{
+    pthread_mutex_lock(&vm->waker);
+    __atomic_store_n(&vm->sleeping, 1, __ATOMIC_SEQ_CST);
+    while (!__atomic_load_n(&vm->requests, __ATOMIC_SEQ_CST))
+        pthread_cond_wait(&vm->wake, &vm->waker);
+    __atomic_store_n(&vm->sleeping, 0, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&vm->waker);
+}
+
+static int reset(struct vm *vm, bool guest)
 {
     struct vcpu *v = vm->cpu;
     bus_reset(vm->bus);
-    __atomic_and_fetch(&vm->requests, ~REQ_RESET, __ATOMIC_SEQ_CST);
+    __atomic_and_fetch(&vm->requests, ~(REQ_RESET | REQ_HOST_RESET), __ATOMIC_SEQ_CST);
     __atomic_store_n(&v->nmi_pending, 0, __ATOMIC_SEQ_CST);
     v->events = 0;
     v->intr_shadow = 0;
@@ -100,6 +116,10 @@ static int reset(struct vm *vm)
     int err = machine_boot(vm);
     if (!err && vm->lockstep)
         lockstep_reset(vm->lockstep);
+    if (!err) {
+        lifecycle_reset(vm);
+        lifecycle_tell(vm, MACHINE_RESET, guest, guest ? "guest-reset" : "host-qmp-system-reset");
+    }
     return err;
 }
 
@@ -111,61 +131,109 @@ static bool deliberate(const struct vcpu *v)
     return v->idtr.limit == 0;
 }
 
+/* The machine would end here; with -no-shutdown it stops instead, and this is false. */
+static bool end_of_guest(struct vm *vm, enum run_state state, const char *reason)
+{
+    lifecycle_tell(vm, MACHINE_SHUTDOWN, !strncmp(reason, "guest", 5), reason);
+    vm->cpu->events &= ~(EV_SHUTDOWN | EV_RESET);
+    if (!vm->cfg.no_shutdown)
+        return true;
+    machine_stop_now(vm, state);
+    return false;
+}
+
 /* Stops and resets: returns true with *status if the machine ends. */
 static bool handle_events(struct vm *vm, int *status)
 {
     struct vcpu *v = vm->cpu;
+    bool host_reset = __atomic_load_n(&vm->requests, __ATOMIC_SEQ_CST) & REQ_HOST_RESET;
     if (v->events & EV_QUIT) {
         *status = vm->quit_status;
+        lifecycle_tell(vm, MACHINE_SHUTDOWN, false, vm->quit_reason);
         return true;
+    }
+    if (__atomic_load_n(&vm->requests, __ATOMIC_SEQ_CST) & REQ_SHUTDOWN) {
+        __atomic_and_fetch(&vm->requests, ~REQ_SHUTDOWN, __ATOMIC_SEQ_CST);
+        *status = EXIT_OK;
+        if (end_of_guest(vm, RUN_SHUTDOWN, "guest-shutdown"))
+            return true;
     }
     if (v->events & EV_SHUTDOWN) {
         if (!deliberate(v)) {
             report_triple_fault(vm);
             *status = EXIT_TRIPLE_FAULT;
-            return true;
+            if (end_of_guest(vm, RUN_INTERNAL_ERROR, "guest-panic"))
+                return true;
+        } else {
+            LOG(cpu, "triple fault with an empty IDT: reset");
+            v->events |= EV_RESET;
         }
-        LOG(cpu, "triple fault with an empty IDT: reset");
-        v->events |= EV_RESET;
     }
     if (v->events & EV_RESET) {
         if (vm->cfg.no_reboot) {
             *status = EXIT_OK;
-            return true;
-        }
-        if (reset(vm)) {
+            if (end_of_guest(vm, RUN_SHUTDOWN, host_reset ? "host-qmp-system-reset" : "guest-reset"))
+                return true;
+            __atomic_and_fetch(&vm->requests, ~(REQ_RESET | REQ_HOST_RESET), __ATOMIC_SEQ_CST);
+        } else if (reset(vm, !host_reset)) {
             *status = EXIT_HOST;
             return true;
         }
     }
-    if ((v->events & EV_HALT) && halted_for_good(v) && !vm->cfg.no_shutdown) {
+    if (lifecycle_running(vm) && (v->events & EV_HALT) && halted_for_good(v) && !vm->cfg.no_shutdown) {
         /* A request may be on its way (debug exit and hlt): it wins. */
         take_kick(vm);
-        if (v->events & (EV_QUIT | EV_RESET))
+        if ((v->events & (EV_QUIT | EV_RESET)) || !lifecycle_running(vm) ||
+            (__atomic_load_n(&vm->requests, __ATOMIC_SEQ_CST) & REQ_SHUTDOWN))
             return handle_events(vm, status);
         warn_report(
             "the guest halted with interrupts off at eip %08x: nothing can wake it (-no-shutdown keeps the "
             "machine)",
             v->eip);
         *status = EXIT_HALTED;
+        lifecycle_tell(vm, MACHINE_SHUTDOWN, true, "guest-panic");
         return true;
     }
     return false;
+}
+
+/* A debugger's single step, or the step past a breakpoint that has just been reported. */
+static void step(struct vm *vm)
+{
+    bool stop = vm->step == STEP_STOP;
+    vm->step = STEP_NONE;
+    monitor_step(vm->cpu, vm->step_interrupts);
+    cpu_fpu_park(vm->cpu);
+    if (stop)
+        machine_stop_now(vm, RUN_DEBUG);
 }
 
 static int run_loop(struct vm *vm)
 {
     struct vcpu *v = vm->cpu;
     int status;
+    lifecycle_begin(vm);
     for (;;) {
         take_kick(vm);
         if (handle_events(vm, &status))
             return status;
+        if (v->events & EV_STOP) {
+            v->events &= ~EV_STOP;
+            if (v->debug && v->debug->hit != DEBUG_NO_HIT)
+                machine_stop_now(vm, RUN_DEBUG);
+        }
+        if (!lifecycle_running(vm)) {
+            wait_stopped(vm);
+            continue;
+        }
         if (v->events & EV_HALT) {
             run_wait(vm);
             continue;
         }
-        v->events &= ~EV_STOP; /* no debugger yet that could have asked */
+        if (unlikely(vm->step)) {
+            step(vm);
+            continue;
+        }
         if (vm->cfg.engine == ENGINE_BT) {
             monitor_run_bt(v);
         } else {
@@ -192,7 +260,7 @@ static void on_signal(void *opaque)
         }
         if (!vm->signal_ns)
             vm->signal_ns = now | 1;
-        run_request(vm, REQ_QUIT);
+        lifecycle_quit(vm, EXIT_OK, "host-signal");
     }
 }
 

@@ -6,14 +6,20 @@
 #include <pthread.h>
 #include "cpu/cpu.h"
 #include "devices/devices.h"
+#include "machine/lifecycle.h"
 #include "machine/boot.h"
 #include "machine/machine.h"
 #include "memory/memory.h"
 
 /* Requests to the vCPU's run loop from devices and signals; in vm->requests. */
-#define REQ_RESET 1u
-#define REQ_QUIT  2u
-#define REQ_WORK  4u /* bus_run_deferred() */
+#define REQ_RESET      1u
+#define REQ_QUIT       2u
+#define REQ_WORK       4u /* bus_run_deferred() */
+#define REQ_STOP       8u
+#define REQ_CONT       16u
+#define REQ_POWERDOWN  32u
+#define REQ_HOST_RESET 128u /* the user's reset button */
+#define REQ_SHUTDOWN   64u  /* the guest switched the power off */
 
 struct firmware;
 
@@ -25,9 +31,16 @@ struct vm {
     struct symbols *symbols;
     bool have_monitor, have_shadow, started;
     int signal_fd;
-    u64 signal_ns;   /* when the first terminating signal came, or 0 */
-    u32 requests;    /* REQ_*, atomic */
-    int quit_status; /* written once, before REQ_QUIT is set */
+    u64 signal_ns;           /* when the first terminating signal came, or 0 */
+    u32 requests;            /* REQ_*, atomic */
+    int quit_status;         /* written once, before REQ_QUIT is set */
+    const char *quit_reason; /* the same */
+    u32 quitting;            /* atomic: somebody writes quit_status */
+    u32 state;               /* enum run_state, atomic; written by the vCPU thread */
+    u64 stopped_tsc;         /* the host's TSC when the guest's time stopped */
+    enum { STEP_NONE, STEP_STOP, STEP_OVER } step;
+    bool step_interrupts;
+    struct machine_observer *observers;
     /* Where a halted vCPU sleeps. waker protects nothing but the sleep itself: see run_wait(). */
     pthread_mutex_t waker;
     pthread_cond_t wake;
@@ -68,6 +81,18 @@ void firmware_destroy(struct vm *vm);
 /* machine/run.c: from any thread. */
 void run_request(struct vm *vm, u32 request);
 void run_wake(struct vm *vm);
+
+/* machine/lifecycle.c, for the run loop. */
+void lifecycle_begin(struct vm *vm);              /* before the first instruction */
+void lifecycle_take(struct vm *vm, u32 requests); /* the requests that change the state */
+void lifecycle_reset(struct vm *vm);              /* the machine has been reset */
+void lifecycle_tell(struct vm *vm, enum machine_event event, bool guest, const char *reason);
+/* A wish to end the machine. The first one counts. */
+void lifecycle_quit(struct vm *vm, int status, const char *reason);
+static inline bool lifecycle_running(const struct vm *vm)
+{
+    return vm->state == RUN_RUNNING;
+}
 
 /* machine/report.c */
 void report_triple_fault(struct vm *vm);

@@ -32,7 +32,8 @@ LIGHT static void take_requests(struct vcpu *v, struct vm *vm)
 {
     u32 req = __atomic_load_n(&vm->requests, __ATOMIC_ACQUIRE);
     if (unlikely(req))
-        v->events |= (req & REQ_QUIT ? EV_QUIT : 0) | (req & REQ_RESET ? EV_RESET : 0);
+        v->events |= (req & REQ_QUIT ? EV_QUIT : 0) | (req & REQ_RESET ? EV_RESET : 0) |
+                     (req & REQ_SHUTDOWN ? EV_STOP : 0);
 }
 
 LIGHT static u32 cpu_io_in(struct vcpu *v, u16 port, int size)
@@ -142,10 +143,12 @@ static void request_reset(void *opaque)
 
 static void request_quit(void *opaque, int status)
 {
-    struct vm *vm = opaque;
-    if (!(__atomic_load_n(&vm->requests, __ATOMIC_ACQUIRE) & REQ_QUIT))
-        vm->quit_status = status; /* under the bus lock, so only the first one writes */
-    run_request(vm, REQ_QUIT);
+    lifecycle_quit(opaque, status, "host-ui");
+}
+
+static void request_shutdown(void *opaque)
+{
+    run_request(opaque, REQ_SHUTDOWN);
 }
 
 static void set_a20(void *opaque, int enabled)
@@ -262,6 +265,7 @@ int wiring_devices(struct vm *vm)
                             .raise_nmi = raise_nmi,
                             .request_reset = request_reset,
                             .request_quit = request_quit,
+                            .request_shutdown = request_shutdown,
                             .set_a20 = set_a20,
                             .opaque = vm,
                             .mem_read = dma_read,

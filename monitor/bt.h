@@ -57,6 +57,7 @@ struct bt {
     const struct insn *kept[UNIT_MAX_INSNS]; /* instructions that the unit's host code refers to */
     u32 n_kept;
     u64 unit_gpa;  /* of the unit being translated */
+    u32 unit_lin;  /* its linear address */
     u32 retry_eip; /* of the last instruction whose miss was filled, since translated code was entered */
     u64 stop;      /* exact counting: what monitor_count() is when BT_LEFT reaches 0 */
 };

@@ -46,6 +46,18 @@ static bool table_site(void *opaque, u32 off)
     return *bt_table_site(b, b->unit_gpa + off) == b->unit_gpa + off + 1;
 }
 
+/* A debugger's breakpoint begins a unit of its own, which is never made: bt_continue() sees it first. */
+static bool stop_before(void *opaque, u32 off)
+{
+    struct bt *b = opaque;
+    const struct cpu_debug *d = b->v->debug;
+
+    for (u32 n = 0; n < d->n_breaks; n++)
+        if (d->breaks[n] == b->unit_lin + off)
+            return true;
+    return false;
+}
+
 static void forget_page(void *opaque, u64 gpa)
 {
     struct bt *b = opaque;
@@ -121,11 +133,13 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, struct 
         .exact = b->cfg.exact,
         .keep_insn = keep_insn,
         .table_site = table_site,
+        .stop_before = v->debug && v->debug->n_breaks ? stop_before : NULL,
         .opaque = b,
     };
 
     cpu_fpu_park(v);
     b->unit_gpa = k->gpa;
+    b->unit_lin = lin;
     for (int attempt = 0; attempt < 4; attempt++) {
         enum xlate_status st;
         u8 *code;

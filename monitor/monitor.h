@@ -37,6 +37,9 @@ void monitor_destroy(struct vcpu *v);
 void monitor_run_bt(struct vcpu *v);
 /* The same by the interpreter. */
 void monitor_run_interp(struct vcpu *v);
+/* One instruction (of rep: one iteration) by the interpreter, for debuggers. interrupts: one that is ready is
+ * delivered before it. */
+void monitor_step(struct vcpu *v, bool interrupts);
 /* From any thread: makes v leave guest code soon. v->kick is set and, if needed, a signal sent to its thread.
  */
 void monitor_kick(struct vcpu *v);

@@ -110,6 +110,8 @@ int bt_continue(struct vcpu *v)
             return 1;
         if (unlikely(cpu_interrupt_ready(v)) && cpu_poll_interrupts(v))
             continue;
+        if (cpu_at_break(v))
+            return 1;
         /* RF (after iret from a fault handler) ends with the next instruction, which translated code would
          * not do. */
         if (unlikely((v->mode & MODE_STEP) || v->intr_shadow || (v->sflags & FL_RF))) {
@@ -326,8 +328,31 @@ void monitor_run_interp(struct vcpu *v)
 {
     while (!(v->events & ~(EV_MODE | EV_SMC)) && !__atomic_load_n(&v->kick, __ATOMIC_RELAXED)) {
         v->events = 0;
-        interp_run(v, 1000000);
+        if (likely(!v->debug || !v->debug->n_breaks)) {
+            interp_run(v, 1000000);
+            continue;
+        }
+        if (cpu_interrupt_ready(v) && cpu_poll_interrupts(v))
+            continue;
+        if (cpu_at_break(v))
+            break;
+        interp_step(v);
     }
+}
+
+void monitor_step(struct vcpu *v, bool interrupts)
+{
+    u32 limit = v->rep_limit;
+
+    if (interrupts && cpu_interrupt_ready(v))
+        cpu_poll_interrupts(v);
+    v->rep_limit = 1; /* as the processor's own single step: each iteration is an instruction */
+    v->events &= ~(EV_MODE | EV_SMC);
+    if (v->tc)
+        bt_step(v, false);
+    else
+        interp_step(v);
+    v->rep_limit = limit;
 }
 
 void monitor_kick(struct vcpu *v)

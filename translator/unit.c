@@ -42,7 +42,7 @@ static enum xlate_status decode_unit(struct xl *x)
         bool crosses = false;
         int r;
 
-        if (off == env->avail)
+        if (off == env->avail || (k && unlikely(env->stop_before) && env->stop_before(env->opaque, off)))
             break;
         r = insn_decode(env->model, env->bytes + off, env->avail - off, env->mode & MODE_CS32, i);
         if (r < 0) { /* runs into the next page */
