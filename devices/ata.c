@@ -93,31 +93,28 @@ static void advance(struct ide_chan *c)
 
 /* ---- PIO ---- */
 
-static u32 block_sectors(const struct ide_chan *c, u32 per_irq)
-{
-    return c->left < per_irq ? c->left : per_irq;
-}
+/* The image is read and written in large stretches; the host sees the blocks that it asked for. */
 
 static u32 per_irq(struct ide_chan *c)
 {
     u8 cmd = c->command;
-    return cmd == 0xc4 || cmd == 0x29 || cmd == 0xc5 || cmd == 0x39 ? ide_selected(c)->mult : 1;
+    bool multiple = cmd == 0xc4 || cmd == 0x29 || cmd == 0xc5 || cmd == 0x39 || cmd == 0xce;
+    return multiple ? ide_selected(c)->mult : 1;
 }
 
-static void read_next(struct ide_chan *c);
+static void block_done(struct ide_chan *c);
 
-static void read_taken(struct ide_chan *c)
+/* The next block of the stretch: [reply_pos, reply) of the buffer is left. */
+static void offer_block(struct ide_chan *c, bool to_host)
 {
-    advance(c);
-    struct ide_drive *d = ide_selected(c);
-    if (c->left) {
-        read_next(c);
-        return;
-    }
-    put_lba(c, d, c->lba - 1);
-    d->count[0] = 0;
-    d->status = ST_DRDY | ST_DSC;
-    c->next = NULL;
+    u32 n = per_irq(c) * SECTOR, left = c->reply - c->reply_pos;
+    ide_pio_at(c, c->reply_pos, n < left ? n : left, to_host, block_done);
+}
+
+static void finish(struct ide_chan *c)
+{
+    put_lba(c, ide_selected(c), c->lba - 1);
+    ide_selected(c)->count[0] = 0;
 }
 
 static void read_done(void *opaque, int result)
@@ -127,22 +124,29 @@ static void read_done(void *opaque, int result)
         fail(c, ER_UNC);
         return;
     }
-    ide_pio(c, c->chunk * SECTOR, true, read_taken);
+    c->reply = c->chunk * SECTOR;
+    c->reply_pos = 0;
+    offer_block(c, true);
     ide_irq(c, true);
 }
 
 static void read_next(struct ide_chan *c)
 {
-    c->chunk = block_sectors(c, per_irq(c));
+    c->chunk = c->left < IDE_CHUNK / SECTOR ? c->left : IDE_CHUNK / SECTOR;
     ide_submit(c, BLOCK_READ, c->lba * SECTOR, c->chunk * SECTOR, read_done);
 }
 
-static void write_next(struct ide_chan *c);
+static void write_next(struct ide_chan *c)
+{
+    c->chunk = c->left < IDE_CHUNK / SECTOR ? c->left : IDE_CHUNK / SECTOR;
+    c->reply = c->chunk * SECTOR;
+    c->reply_pos = 0;
+    offer_block(c, false);
+}
 
 static void write_done(void *opaque, int result)
 {
     struct ide_chan *c = opaque;
-    struct ide_drive *d = ide_selected(c);
     if (result) {
         fail(c, ER_ABRT);
         return;
@@ -153,20 +157,33 @@ static void write_done(void *opaque, int result)
         ide_irq(c, true);
         return;
     }
-    put_lba(c, d, c->lba - 1);
-    d->count[0] = 0;
+    finish(c);
     ide_done(c);
 }
 
-static void write_given(struct ide_chan *c)
+/* A block has moved. */
+static void block_done(struct ide_chan *c)
 {
-    ide_submit(c, BLOCK_WRITE, c->lba * SECTOR, c->chunk * SECTOR, write_done);
-}
-
-static void write_next(struct ide_chan *c)
-{
-    c->chunk = block_sectors(c, per_irq(c));
-    ide_pio(c, c->chunk * SECTOR, false, write_given);
+    struct ide_drive *d = ide_selected(c);
+    bool to_host = c->to_host;
+    c->reply_pos = c->end;
+    if (c->reply_pos < c->reply) {
+        offer_block(c, to_host);
+        ide_irq(c, true);
+        return;
+    }
+    if (!to_host) {
+        ide_submit(c, BLOCK_WRITE, c->lba * SECTOR, c->chunk * SECTOR, write_done);
+        return;
+    }
+    advance(c);
+    if (c->left) {
+        read_next(c);
+        return;
+    }
+    finish(c);
+    d->status = ST_DRDY | ST_DSC;
+    c->next = NULL;
 }
 
 /* ---- bus master ---- */
@@ -175,9 +192,7 @@ static void dma_step(struct ide_chan *c);
 
 static void dma_finish(struct ide_chan *c)
 {
-    struct ide_drive *d = ide_selected(c);
-    put_lba(c, d, c->lba - 1);
-    d->count[0] = 0;
+    finish(c);
     ide_dma_end(c);
     ide_done(c);
 }
@@ -224,7 +239,7 @@ static void dma_write_done(void *opaque, int result)
 
 static void dma_step(struct ide_chan *c)
 {
-    bool write = c->command == 0xca || c->command == 0xcb || c->command == 0x35;
+    bool write = c->command == 0xca || c->command == 0xcb || c->command == 0x35 || c->command == 0x3d;
     c->chunk = c->left < IDE_CHUNK / SECTOR ? c->left : IDE_CHUNK / SECTOR;
     if (!write)
         ide_submit(c, BLOCK_READ, c->lba * SECTOR, c->chunk * SECTOR, dma_read_done);
@@ -233,6 +248,8 @@ static void dma_step(struct ide_chan *c)
     else
         dma_short(c);
 }
+
+#define TRIM_PAGES 8
 
 /* DATA SET MANAGEMENT, TRIM: pages of 512 bytes with 64 ranges each (48-bit LBA, 16-bit count). */
 static void trim_next(struct ide_chan *c);
@@ -315,6 +332,7 @@ void ide_identify(struct ide_chan *c, u16 *w)
         return;
     }
     u64 n = disk_sectors(d);
+    u8 sum = 0;
     u64 cyl = n / (16 * 63) < 16383 ? n / (16 * 63) : 16383;
     u32 chs = (u32)cyl * 16 * 63;
     u64 cur_cyl = n / ((u64)d->heads * d->sectors);
@@ -340,20 +358,25 @@ void ide_identify(struct ide_chan *c, u16 *w)
     u32 lba28 = n < 0x0fffffff ? (u32)n : 0x0fffffff;
     w[60] = lba28;
     w[61] = lba28 >> 16;
-    w[82] = 0x4020; /* NOP, write cache */
+    w[82] = 0x7029; /* NOP, READ/WRITE BUFFER, write cache, power management, SMART */
     w[83] = 0x7400; /* 48-bit, FLUSH CACHE (EXT) */
-    w[84] = 0x4000;
-    w[85] = 0x4000 | (d->write_cache ? 0x20 : 0);
+    w[84] = 0x4040; /* WRITE FUA EXT */
+    w[85] = 0x7008 | (d->write_cache ? 0x20 : 0) | (d->smart ? 1 : 0);
     w[86] = 0x3400;
-    w[87] = 0x4000;
+    w[87] = 0x4040;
     for (int i = 0; i < 4; i++)
         w[100 + i] = n >> (16 * i);
-    w[105] = 8; /* TRIM: pages a command */
-    w[169] = 1;
-    w[69] = 0x4020; /* trimmed sectors read as zeros */
+    if (block_discards(d->blk)) {
+        w[69] = 0x4020; /* trimmed sectors read as zeros */
+        w[105] = TRIM_PAGES;
+        w[169] = 1;
+    }
+    for (int i = 0; i < 255; i++)
+        sum += (u8)w[i] + (u8)(w[i] >> 8);
+    w[255] = (u16)(u8) - (sum + 0xa5) << 8 | 0xa5; /* checksum: all bytes add up to 0 */
 }
 
-static void identify_taken(struct ide_chan *c)
+static void data_taken(struct ide_chan *c)
 {
     ide_selected(c)->status = ST_DRDY | ST_DSC;
     c->next = NULL;
@@ -393,6 +416,61 @@ void ata_set_features(struct ide_chan *c)
         ide_abort(c, ER_ABRT);
         return;
     }
+    ide_done(c);
+}
+
+/* SMART (ATA-6, 8.41): a disk that is well, with a few attributes whose values say so. */
+static void smart(struct ide_chan *c)
+{
+    static const u8 attributes[][4] = {{1, 3, 100, 6}, {5, 3, 100, 36}, {9, 3, 100, 0}, {194, 2, 69, 50}};
+    struct ide_drive *d = ide_selected(c);
+    u8 *r = c->buf, sum = 0, what = d->feature[0];
+    if (d->lba_mid[0] != 0x4f || d->lba_high[0] != 0xc2 || (!d->smart && what != 0xd8)) {
+        ide_abort(c, ER_ABRT);
+        return;
+    }
+    switch (what) {
+    case 0xd0: /* READ DATA */
+    case 0xd1: /* READ THRESHOLDS */
+        memset(r, 0, 512);
+        r[0] = 1;
+        for (size_t i = 0; i < ARRAY_SIZE(attributes); i++) {
+            u8 *p = r + 2 + 12 * i;
+            p[0] = attributes[i][0];
+            p[1] = what == 0xd0 ? attributes[i][1] : attributes[i][3];
+            if (what == 0xd0)
+                p[3] = p[4] = attributes[i][2];
+        }
+        if (what == 0xd0) {
+            r[368] = 3;
+            r[370] = 1; /* error log: none, but the command is known */
+        }
+        for (int i = 0; i < 511; i++)
+            sum += r[i];
+        r[511] = -sum;
+        ide_pio(c, 512, true, data_taken);
+        ide_irq(c, true);
+        return;
+    case 0xd8: /* ENABLE */
+    case 0xd9: /* DISABLE */
+        d->smart = what == 0xd8;
+        break;
+    case 0xd2: /* attribute autosave, off-line tests: nothing to do */
+    case 0xd3:
+    case 0xd4:
+    case 0xdb:
+        break;
+    case 0xda: /* RETURN STATUS: the signature unchanged says that no threshold is passed */
+        break;
+    default:
+        ide_abort(c, ER_ABRT);
+        return;
+    }
+    ide_done(c);
+}
+
+static void buffer_given(struct ide_chan *c)
+{
     ide_done(c);
 }
 
@@ -449,7 +527,7 @@ static void disk_command(struct ide_chan *c, u8 cmd)
     switch (cmd) {
     case 0xec:
         ide_identify(c, (u16 *)c->buf);
-        ide_pio(c, 512, true, identify_taken);
+        ide_pio(c, 512, true, data_taken);
         ide_irq(c, true);
         return;
     case 0x20:
@@ -468,9 +546,11 @@ static void disk_command(struct ide_chan *c, u8 cmd)
     case 0x34:
     case 0x39:
     case 0xc5:
+    case 0xce:
+        c->fua = cmd == 0xce;
         if (!per_irq(c))
             ide_abort(c, ER_ABRT);
-        else if (start(c, cmd == 0x34 || cmd == 0x39))
+        else if (start(c, cmd == 0x34 || cmd == 0x39 || cmd == 0xce))
             write_next(c); /* the first block without an interrupt */
         return;
     case 0xc8:
@@ -479,7 +559,9 @@ static void disk_command(struct ide_chan *c, u8 cmd)
     case 0xca:
     case 0xcb:
     case 0x35:
-        if (start(c, cmd == 0x25 || cmd == 0x35))
+    case 0x3d:
+        c->fua = cmd == 0x3d;
+        if (start(c, cmd == 0x25 || cmd == 0x35 || cmd == 0x3d))
             ide_dma_begin(c, dma_step);
         return;
     case 0x40: /* READ VERIFY: the sectors are there */
@@ -490,7 +572,7 @@ static void disk_command(struct ide_chan *c, u8 cmd)
         return;
     case 0x06:
         c->left = d->count[0] | (u32)d->count[1] << 8;
-        if (d->feature[0] != 1 || !c->left || c->left > 8)
+        if (d->feature[0] != 1 || !c->left || c->left > TRIM_PAGES || !block_discards(d->blk))
             ide_abort(c, ER_ABRT);
         else
             ide_dma_begin(c, trim_step);
@@ -518,6 +600,16 @@ static void disk_command(struct ide_chan *c, u8 cmd)
         d->sectors = d->count[0];
         ide_done(c);
         return;
+    case 0xb0:
+        smart(c);
+        return;
+    case 0xe4: /* READ BUFFER, WRITE BUFFER: any 512 bytes, kept until the next command */
+        ide_pio(c, 512, true, data_taken);
+        ide_irq(c, true);
+        return;
+    case 0xe8:
+        ide_pio(c, 512, false, buffer_given);
+        return;
     case 0xf8:
     case 0x27:
         c->lba48 = cmd == 0x27;
@@ -544,7 +636,7 @@ static void cdrom_command(struct ide_chan *c, u8 cmd)
         return;
     case 0xa1:
         ide_identify(c, (u16 *)c->buf);
-        ide_pio(c, 512, true, identify_taken);
+        ide_pio(c, 512, true, data_taken);
         ide_irq(c, true);
         return;
     case 0x08: /* DEVICE RESET: no interrupt */
@@ -573,6 +665,7 @@ void ata_command(struct ide_chan *c, u8 cmd)
     c->command = cmd;
     d->status = ST_DRDY | ST_DSC;
     d->error = 0;
+    c->fua = false;
     if (common_command(c, cmd))
         return;
     if (d->cdrom)

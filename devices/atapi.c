@@ -75,6 +75,16 @@ static void check(struct ide_chan *c, u8 key, u8 asc)
     ide_abort(c, key << 4 | (key == ILLEGAL ? ER_ABRT : 0));
 }
 
+void atapi_medium_gone(struct ide_chan *c)
+{
+    block_cancel(&c->req);
+    if (c->dma)
+        ide_dma_end(c);
+    c->left = 0;
+    ide_selected(c)->status &= ~(ST_BSY | ST_DRQ);
+    check(c, NOT_READY, ASC_NO_MEDIUM);
+}
+
 /* ---- data ---- */
 
 static void more(struct ide_chan *c);
@@ -386,10 +396,13 @@ static void get_event(struct ide_chan *c)
     if (c->packet[4] & 0x10) {
         put_be16(r, 6);
         r[2] = 4;
-        r[4] = d->changed == 2 ? (d->blk ? 2 : 3) : 0; /* new media, media removal */
+        r[4] = d->eject_request  ? 1
+               : d->changed == 2 ? (d->blk ? 2 : 3)
+                                 : 0; /* eject request, new, removed */
         r[5] = (d->blk ? 2 : 0) | (d->tray_open ? 1 : 0);
-        if (d->changed == 2)
+        if (!d->eject_request && d->changed == 2)
             d->changed = 1;
+        d->eject_request = 0;
         reply(c, 8, be16(c->packet + 7));
     } else {
         put_be16(r, 2);

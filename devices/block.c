@@ -1,205 +1,210 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Raw images behind block.h.
+ * The queue of a disk image and the thread that works it off (block.h).
  *
- * Each image has one worker thread with a queue. The worker touches the request's buffer and the file only;
- * when it is done it marks the request finished and hands it back through bus_defer(), both under the queue
- * mutex, so that block_cancel() finds a finished request either already handed back or in the work queue.
+ * A request becomes a job with a buffer of its own. The thread takes jobs in order, carries them out on the
+ * image's store, and hands them back through bus_defer(); it never touches a request. So a request can be
+ * cancelled at any time without waiting: its job goes on alone and is dropped when it comes back.
  *
- * Locking order: bus lock, then the queue mutex, then the work queue's. The worker never takes the bus lock,
- * so block_cancel() and block_close() may wait for it with the bus lock held.
+ * Invariants:
+ *  - job->req and req->job belong to the bus lock; `queue`, `parked`, `stop` to the mutex
+ *  - at most MAX_JOBS jobs exist: what comes beyond is refused with -EBUSY, so that a guest which resets its
+ *    drive before a slow server answers cannot grow us
+ *  - the thread never takes the bus lock, so block_close() may wait for it with the lock held
  *
- * Image locks are open file description locks over the whole file: shared for read-only and snapshot use,
- * exclusive for writing. They conflict with the byte-range locks that QEMU takes, in both directions.
- *
- * A snapshot's overlay is an unlinked temporary file as large as the image, sparse, and a bitmap of the 4 KiB
- * clusters that live there. A write to a part of a cluster copies the rest first.
- *
- * Errors are the guest's to see (the request fails) and the user's (one message for each kind and image).
+ * Errors are the guest's to see (by policy), and the user's: one message for each kind and image.
  */
-#include "devices/block.h"
-
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/fs.h>
-#include <linux/falloc.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/log.h"
-#include "devices/internal.h"
+#include "devices/block_int.h"
 
-#define CLUSTER 4096u
+#define MAX_JOBS   16
+#define ZERO_BLOCK 4096u /* what detect-zeroes looks at as a whole */
+
+struct block_job {
+    struct block *k;
+    struct block_req *req; /* NULL: cancelled */
+    struct block_job *next;
+    struct block_job *all_next;
+    enum block_op op;
+    u64 offset;
+    u32 len;
+    bool fua, done;
+    int result;
+    u8 *buf; /* aligned to 4096, BLOCK_MAX long; NULL: the operation has no data */
+    struct bus_work work;
+};
+
+enum { TOLD_READ = 1, TOLD_WRITE = 2, TOLD_SPACE = 4, TOLD_FLUSH = 8 };
 
 struct block {
     struct bus *b;
+    struct store *s;
     char *path;
-    int fd;
+    struct block_config cfg;
     u64 size;
-    bool read_only, is_device;
-    int overlay; /* -1: none */
-    u8 *map;     /* clusters in the overlay */
     pthread_t thread;
     pthread_mutex_t mutex;
-    pthread_cond_t more, finished;
-    struct block_req *queue, **tail;
+    pthread_cond_t more;
+    struct block_job *queue, **tail;
+    struct block_job *parked; /* ERROR_STOP: it waits for block_retry(); the thread does nothing meanwhile */
     bool stop;
-    bool told_read, told_write;
+    bool dirty; /* the thread's: written since the last flush */
+    u8 told;
+    u8 *spare; /* a buffer for the next job; bus lock */
+    struct block_job *all;
+    int jobs;
+    void (*on_stop)(void *opaque);
+    void *stop_opaque;
+    struct bus_work stop_work;
 };
 
-/* ---- plain files ---- */
+int block_fail(char *err, size_t n, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(err, n, fmt, ap);
+    va_end(ap);
+    return -1;
+}
 
-static int read_all(int fd, u8 *buf, u64 len, u64 off)
+/* ---- the thread ---- */
+
+static void complain(struct block *k, enum block_op op, int err)
+{
+    bool space = err == -ENOSPC || err == -EDQUOT;
+    u8 kind = op == BLOCK_READ ? TOLD_READ : op == BLOCK_FLUSH ? TOLD_FLUSH : space ? TOLD_SPACE : TOLD_WRITE;
+    if (k->told & kind)
+        return;
+    k->told |= kind;
+    static const char *const what[] = {"cannot read from", "cannot write to", "cannot flush",
+                                       "cannot discard in"};
+    const char *hint = space ? "; free space on the host's file system and let the guest try again"
+                       : op == BLOCK_READ ? "; look at the host's disk or the server (dmesg)"
+                       : op == BLOCK_FLUSH
+                           ? "; what the guest wrote since its last flush may not be on the disk"
+                           : "; what was written before is safe";
+    warn_report("%s '%s': %s: the guest sees an I/O error%s", what[op], k->path, strerror(-err), hint);
+}
+
+static bool all_zero(const u8 *p, u64 len)
+{
+    u64 w;
+    memcpy(&w, p, 8); /* most data shows itself at once */
+    return !w && !memcmp(p, p + 8, len - 8);
+}
+
+/* Zeros into `off`: false if they have to be written. */
+static bool leave_hole(struct block *k, u64 off, u64 len)
+{
+    struct store *s = k->s;
+    if (k->cfg.zeroes == ZEROES_UNMAP && k->cfg.discard && off + len <= s->size && s->ops->zero)
+        return s->ops->zero(s, off, len, true) == 0;
+    return s->ops->is_hole && s->ops->is_hole(s, off, len);
+}
+
+/* A write with runs of zeros in it, which may leave holes as they are. */
+static int write_runs(struct block *k, const u8 *buf, u64 len, u64 off)
 {
     while (len) {
-        ssize_t n = pread(fd, buf, len, (off_t)off);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (!n) { /* the odd tail of a file, or one that was cut meanwhile */
-            memset(buf, 0, len);
-            return 0;
+        u64 n = 0;
+        bool zero = false;
+        while (n < len) {
+            u64 part = ZERO_BLOCK - (off + n) % ZERO_BLOCK;
+            part = part < len - n ? part : len - n;
+            bool z = all_zero(buf + n, part);
+            if (n && z != zero)
+                break;
+            zero = z;
+            n += part;
         }
-        buf += n;
-        off += (u64)n;
-        len -= (u64)n;
-    }
-    return 0;
-}
-
-static int write_all(int fd, const u8 *buf, u64 len, u64 off)
-{
-    while (len) {
-        ssize_t n = pwrite(fd, buf, len, (off_t)off);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (!n)
-            return -EIO;
-        buf += n;
-        off += (u64)n;
-        len -= (u64)n;
-    }
-    return 0;
-}
-
-/* ---- overlay ---- */
-
-static bool in_overlay(const struct block *k, u64 cluster)
-{
-    return k->map[cluster >> 3] >> (cluster & 7) & 1;
-}
-
-static int overlay_read(struct block *k, u8 *buf, u64 len, u64 off)
-{
-    while (len) {
-        u64 c = off / CLUSTER, n = CLUSTER - off % CLUSTER;
-        bool over = in_overlay(k, c);
-        while (n < len && in_overlay(k, c + 1) == over) {
-            c++;
-            n += CLUSTER;
-        }
-        if (n > len)
-            n = len;
-        int err = read_all(over ? k->overlay : k->fd, buf, n, off);
-        if (err)
-            return err;
-        buf += n;
-        off += n;
-        len -= n;
-    }
-    return 0;
-}
-
-static int overlay_write(struct block *k, const u8 *buf, u64 len, u64 off)
-{
-    while (len) {
-        u64 c = off / CLUSTER, in = off % CLUSTER, n = CLUSTER - in;
-        u8 whole[CLUSTER];
-        if (n > len)
-            n = len;
-        int err = 0;
-        if (n == CLUSTER || in_overlay(k, c)) {
-            err = write_all(k->overlay, buf, n, off);
-        } else {
-            err = read_all(k->fd, whole, CLUSTER, c * CLUSTER);
-            memcpy(whole + in, buf, n);
-            err = err ? err : write_all(k->overlay, whole, CLUSTER, c * CLUSTER);
-        }
-        if (err)
-            return err;
-        k->map[c >> 3] |= 1u << (c & 7);
-        buf += n;
-        off += n;
-        len -= n;
-    }
-    return 0;
-}
-
-/* Discarded sectors read as zeros here; holes stay holes. */
-static int discard(struct block *k, u64 off, u64 len)
-{
-    if (k->overlay >= 0) { /* nothing of it stays anyway, but it must read as zeros */
-        static const u8 zeros[CLUSTER];
-        while (len) {
-            u64 n = len < CLUSTER ? len : CLUSTER;
-            int err = overlay_write(k, zeros, n, off);
+        if (!zero || !leave_hole(k, off, n)) {
+            int err = k->s->ops->write(k->s, buf, n, off);
             if (err)
                 return err;
-            off += n;
-            len -= n;
         }
-        return 0;
+        buf += n;
+        off += n;
+        len -= n;
     }
-    if (fallocate(k->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)len) == 0)
-        return 0;
-    return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : -errno; /* discarding is advice */
+    return 0;
 }
 
-/* ---- worker ---- */
-
-static void complain(struct block *k, bool write, int err)
+/* Discarded sectors read as zeros: where no hole can be made they are written. */
+static int discard(struct block *k, struct block_job *j)
 {
-    bool *told = write ? &k->told_write : &k->told_read;
-    if (!*told)
-        error_report("cannot %s '%s': %s (the guest sees an I/O error)", write ? "write to" : "read from",
-                     k->path, strerror(-err));
-    *told = true;
+    if (!k->cfg.discard)
+        return 0;
+    int err = k->s->ops->zero ? k->s->ops->zero(k->s, j->offset, j->len, true) : -EOPNOTSUPP;
+    if (err != -EOPNOTSUPP)
+        return err;
+    static const u8 zeros[16 * ZERO_BLOCK] __attribute__((aligned(4096)));
+    err = 0;
+    for (u64 at = 0; at < j->len && !err; at += sizeof(zeros)) {
+        u64 n = j->len - at < sizeof(zeros) ? j->len - at : sizeof(zeros);
+        err = write_runs(k, zeros, n, j->offset + at);
+    }
+    return err;
 }
 
-static int carry_out(struct block *k, const struct block_req *r)
+static int flush(struct block *k)
+{
+    if (k->cfg.cache == CACHE_UNSAFE || k->cfg.read_only)
+        return 0;
+    int err = k->s->ops->flush(k->s);
+    if (!err)
+        k->dirty = false;
+    return err;
+}
+
+static int carry_out(struct block *k, struct block_job *j)
 {
     int err = 0;
-    if (r->op != BLOCK_FLUSH && (r->offset > k->size || r->len > k->size - r->offset))
-        return -EIO;
-    if ((r->op == BLOCK_WRITE || r->op == BLOCK_DISCARD) && k->read_only)
+    if (j->op != BLOCK_FLUSH && (j->offset > k->size || j->len > k->size - j->offset))
+        return -EINVAL;
+    if ((j->op == BLOCK_WRITE || j->op == BLOCK_DISCARD) && k->cfg.read_only)
         return -EROFS;
-    switch (r->op) {
+    switch (j->op) {
     case BLOCK_READ:
-        err = k->overlay >= 0 ? overlay_read(k, r->buf, r->len, r->offset)
-                              : read_all(k->fd, r->buf, r->len, r->offset);
+        err = k->s->ops->read(k->s, j->buf, j->len, j->offset);
         break;
     case BLOCK_WRITE:
-        err = k->overlay >= 0 ? overlay_write(k, r->buf, r->len, r->offset)
-                              : write_all(k->fd, r->buf, r->len, r->offset);
+        k->dirty = true;
+        if (k->cfg.zeroes == ZEROES_WRITE || !j->len)
+            err = k->s->ops->write(k->s, j->buf, j->len, j->offset);
+        else
+            err = write_runs(k, j->buf, j->len, j->offset);
+        if (!err && (j->fua || !block_write_cache(k)))
+            err = flush(k);
         break;
     case BLOCK_FLUSH:
-        if (k->overlay < 0 && !k->read_only && fdatasync(k->fd))
-            err = -errno;
+        err = flush(k);
         break;
     case BLOCK_DISCARD:
-        err = discard(k, r->offset, r->len);
+        k->dirty = true;
+        err = discard(k, j);
         break;
     }
-    if (err)
-        complain(k, r->op != BLOCK_READ, err);
     return err;
+}
+
+/* What a host error becomes; true: the job waits for block_retry(). */
+static bool park(struct block *k, struct block_job *j)
+{
+    enum block_policy p = j->op == BLOCK_READ ? k->cfg.rerror : k->cfg.werror;
+    bool space = j->result == -ENOSPC || j->result == -EDQUOT;
+    if (p == ERROR_IGNORE)
+        j->result = 0;
+    if (!k->on_stop || !(p == ERROR_STOP || (p == ERROR_ENOSPC && space)))
+        return false;
+    warn_report("'%s': %s: the machine stops; remove the cause and continue it (cont)", k->path,
+                strerror(-j->result));
+    return true;
 }
 
 static void *worker(void *arg)
@@ -208,44 +213,111 @@ static void *worker(void *arg)
     pthread_setname_np(pthread_self(), "novt-block");
     pthread_mutex_lock(&k->mutex);
     for (;;) {
-        while (!k->queue && !k->stop)
+        while ((!k->queue || k->parked) && !k->stop)
             pthread_cond_wait(&k->more, &k->mutex);
-        struct block_req *r = k->queue;
-        if (!r)
+        struct block_job *j = k->queue;
+        if (!j)
             break;
         pthread_mutex_unlock(&k->mutex);
-        int result = carry_out(k, r);
+        j->result = carry_out(k, j);
+        bool own = j->result == -EINVAL || j->result == -EROFS, wait = false;
+        if (j->result && !own && !(wait = park(k, j)) && j->result)
+            complain(k, j->op, j->result);
         pthread_mutex_lock(&k->mutex);
-        k->queue = r->next;
+        if (wait && !k->stop) {
+            k->parked = j;
+            bus_defer(k->b, &k->stop_work);
+            continue;
+        }
+        k->queue = j->next;
         if (!k->queue)
             k->tail = &k->queue;
-        r->result = result;
-        r->finished = true;
-        bus_defer(k->b, &r->work);
-        pthread_cond_broadcast(&k->finished);
+        j->done = true;
+        bus_defer(k->b, &j->work);
     }
     pthread_mutex_unlock(&k->mutex);
+    int err = k->dirty ? flush(k) : 0;
+    if (err)
+        complain(k, BLOCK_FLUSH, err);
     return NULL;
+}
+
+/* ---- requests ---- */
+
+static void free_job(struct block_job *j)
+{
+    struct block *k = j->k;
+    struct block_job **p = &k->all;
+    while (*p != j)
+        p = &(*p)->all_next;
+    *p = j->all_next;
+    k->jobs--;
+    if (!k->spare)
+        k->spare = j->buf;
+    else
+        free(j->buf);
+    free(j);
 }
 
 static void hand_back(void *opaque)
 {
+    struct block_job *j = opaque;
+    struct block_req *r = j->req;
+    int result = j->result;
+    if (r) {
+        if (j->op == BLOCK_READ && !result)
+            memcpy(r->buf, j->buf, j->len);
+        r->pending = false;
+        r->job = NULL;
+    }
+    free_job(j);
+    if (r)
+        r->done(r->opaque, result);
+}
+
+static void refuse(void *opaque)
+{
     struct block_req *r = opaque;
     r->pending = false;
-    r->done(r->opaque, r->result);
+    r->done(r->opaque, -EBUSY);
+}
+
+static struct block_job *new_job(struct block *k, struct block_req *r)
+{
+    bool data = r->op == BLOCK_READ || r->op == BLOCK_WRITE;
+    if (k->jobs == MAX_JOBS)
+        return NULL;
+    struct block_job *j = dev_alloc(sizeof(*j));
+    *j = (struct block_job){
+        .k = k, .req = r, .op = r->op, .offset = r->offset, .len = r->len, .fua = r->fua, .all_next = k->all};
+    j->work = (struct bus_work){.fn = hand_back, .opaque = j};
+    if (data) {
+        NOVT_ASSERT(r->len <= BLOCK_MAX);
+        j->buf = k->spare ? k->spare : aligned_alloc(4096, BLOCK_MAX);
+        k->spare = NULL;
+        NOVT_ASSERT(j->buf);
+        if (r->op == BLOCK_WRITE)
+            memcpy(j->buf, r->buf, r->len);
+    }
+    k->all = j;
+    k->jobs++;
+    return j;
 }
 
 void block_submit(struct block *k, struct block_req *r)
 {
     NOVT_ASSERT(!r->pending);
-    r->work = (struct bus_work){.fn = hand_back, .opaque = r};
     r->blk = k;
-    r->next = NULL;
     r->pending = true;
-    r->finished = false;
+    r->job = new_job(k, r);
+    if (!r->job) {
+        r->refused = (struct bus_work){.fn = refuse, .opaque = r};
+        bus_defer(k->b, &r->refused);
+        return;
+    }
     pthread_mutex_lock(&k->mutex);
-    *k->tail = r;
-    k->tail = &r->next;
+    *k->tail = r->job;
+    k->tail = &r->job->next;
     pthread_cond_signal(&k->more);
     pthread_mutex_unlock(&k->mutex);
 }
@@ -254,121 +326,81 @@ void block_cancel(struct block_req *r)
 {
     if (!r->pending)
         return;
-    struct block *k = r->blk;
-    pthread_mutex_lock(&k->mutex);
-    while (!r->finished)
-        pthread_cond_wait(&k->finished, &k->mutex);
-    pthread_mutex_unlock(&k->mutex);
+    if (r->job)
+        r->job->req = NULL;
+    else
+        bus_cancel(r->blk->b, &r->refused);
+    r->job = NULL;
     r->pending = false;
-    bus_cancel(k->b, &r->work);
+}
+
+static void tell_stop(void *opaque)
+{
+    struct block *k = opaque;
+    if (k->on_stop)
+        k->on_stop(k->stop_opaque);
+}
+
+void block_on_stop(struct block *k, void (*fn)(void *opaque), void *opaque)
+{
+    k->on_stop = fn;
+    k->stop_opaque = opaque;
+}
+
+void block_retry(struct block *k)
+{
+    pthread_mutex_lock(&k->mutex);
+    k->parked = NULL;
+    pthread_cond_signal(&k->more);
+    pthread_mutex_unlock(&k->mutex);
 }
 
 /* ---- life ---- */
 
-static int lock_image(int fd, bool shared)
+static int start(struct block *k)
 {
-    struct flock l = {.l_type = shared ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
-    if (fcntl(fd, F_OFD_SETLK, &l) == 0)
-        return 0;
-    return errno == EAGAIN || errno == EACCES ? -EBUSY
-                                              : 0; /* file systems without locks are no reason to refuse */
-}
-
-static int open_overlay(struct block *k)
-{
-    const char *dir = getenv("TMPDIR");
-    char name[4096];
-    snprintf(name, sizeof(name), "%s/novt-snapshot-XXXXXX", dir && *dir ? dir : "/var/tmp");
-    int fd = mkostemp(name, O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    unlink(name);
-    k->map = calloc(1, k->size / CLUSTER / 8 + 2);
-    if (!k->map) {
-        close(fd);
-        return -ENOMEM;
-    }
-    k->overlay = fd;
-    return 0;
-}
-
-static int fail(char *err, size_t n, const char *fmt, const char *path, const char *why)
-{
-    snprintf(err, n, fmt, path, why);
-    return -1;
-}
-
-static int open_file(struct block *k, const struct block_config *cfg, char *err, size_t n)
-{
-    bool shared = cfg->read_only || cfg->snapshot;
-    struct stat st;
-    k->fd = open(cfg->path, (shared ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
-    if (k->fd < 0 && !shared && (errno == EACCES || errno == EROFS || errno == EPERM))
-        return fail(err, n, "cannot write to '%s': %s (readonly=on or -snapshot leave it alone)", cfg->path,
-                    strerror(errno));
-    if (k->fd < 0)
-        return fail(err, n, "cannot open '%s': %s", cfg->path, strerror(errno));
-    if (fstat(k->fd, &st))
-        return fail(err, n, "cannot look at '%s': %s", cfg->path, strerror(errno));
-    if (S_ISBLK(st.st_mode)) {
-        u64 bytes = 0;
-        if (ioctl(k->fd, BLKGETSIZE64, &bytes))
-            return fail(err, n, "cannot get the size of '%s': %s", cfg->path, strerror(errno));
-        k->size = bytes;
-        k->is_device = true;
-    } else if (S_ISREG(st.st_mode)) {
-        k->size = (u64)st.st_size;
-    } else {
-        return fail(err, n, "'%s' is no disk image%s", cfg->path,
-                    S_ISDIR(st.st_mode) ? " but a directory" : "");
-    }
-    if (!k->size)
-        return fail(err, n, "'%s' is empty: %s", cfg->path, "give it a size, such as with truncate -s 1G");
-    u8 magic[4];
-    if (read_all(k->fd, magic, 4, 0) == 0 && !memcmp(magic, "QFI\xfb", 4))
-        return fail(err, n, "'%s' is a qcow2 image: %s", cfg->path,
-                    "convert it with qemu-img convert -O raw");
-    k->size = ALIGN_UP(k->size, (u64)SECTOR);
-    if (lock_image(k->fd, shared))
-        return fail(err, n, "'%s' is in use by another machine%s", cfg->path,
-                    shared ? " that writes to it" : " (several may share it with readonly=on or -snapshot)");
-    return 0;
+    pthread_mutex_init(&k->mutex, NULL);
+    pthread_cond_init(&k->more, NULL);
+    sigset_t all, old;
+    sigfillset(&all);
+    sigdelset(&all, SIGSEGV);
+    sigdelset(&all, SIGBUS);
+    sigdelset(&all, SIGABRT);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int err = pthread_create(&k->thread, NULL, worker, k);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return err;
 }
 
 struct block *block_open(struct bus *b, const struct block_config *cfg, char *err, size_t n)
 {
+    struct store *s = nbd_is_uri(cfg->path) ? nbd_open(cfg, err, n) : file_open(cfg, err, n);
+    if (!s)
+        return NULL;
+    if (cfg->snapshot && !cfg->read_only) {
+        struct store *over = snapshot_open(s, cfg->path, err, n);
+        if (!over) {
+            s->ops->close(s);
+            return NULL;
+        }
+        s = over;
+    }
     struct block *k = dev_alloc(sizeof(*k));
     k->b = b;
-    k->fd = k->overlay = -1;
-    k->read_only = cfg->read_only;
+    k->s = s;
+    k->cfg = *cfg;
     k->path = strdup(cfg->path);
+    k->cfg.path = k->path;
+    k->size = ALIGN_UP(s->size, (u64)SECTOR);
     k->tail = &k->queue;
-    int bad = open_file(k, cfg, err, n), e = 0;
-    if (!bad && cfg->snapshot && !cfg->read_only && (e = open_overlay(k)))
-        bad = fail(err, n, "cannot make a temporary file for the snapshot of '%s': %s", cfg->path,
-                   strerror(-e));
-    if (!bad) {
-        pthread_mutex_init(&k->mutex, NULL);
-        pthread_cond_init(&k->more, NULL);
-        pthread_cond_init(&k->finished, NULL);
-        sigset_t all, old;
-        sigfillset(&all);
-        sigdelset(&all, SIGSEGV);
-        sigdelset(&all, SIGBUS);
-        sigdelset(&all, SIGABRT);
-        pthread_sigmask(SIG_SETMASK, &all, &old);
-        e = pthread_create(&k->thread, NULL, worker, k);
-        pthread_sigmask(SIG_SETMASK, &old, NULL);
-        if (e)
-            bad = fail(err, n, "cannot start a thread for '%s': %s", cfg->path, strerror(e));
-    }
-    if (!bad)
+    k->stop_work = (struct bus_work){.fn = tell_stop, .opaque = k};
+    if (k->cfg.snapshot)
+        k->cfg.discard = true; /* it only makes the overlay smaller */
+    int e = start(k);
+    if (!e)
         return k;
-    if (k->fd >= 0)
-        close(k->fd);
-    if (k->overlay >= 0)
-        close(k->overlay);
-    free(k->map);
+    block_fail(err, n, "cannot start a thread for '%s': %s", cfg->path, strerror(e));
+    s->ops->close(s);
     free(k->path);
     free(k);
     return NULL;
@@ -382,14 +414,22 @@ void block_close(struct block *k)
     k->stop = true;
     pthread_cond_signal(&k->more);
     pthread_mutex_unlock(&k->mutex);
+    if (k->s->ops->hurry)
+        k->s->ops->hurry(k->s);
     pthread_join(k->thread, NULL);
+    bus_cancel(k->b, &k->stop_work);
+    while (k->all) {
+        bus_cancel(k->b, &k->all->work);
+        if (k->all->req) {
+            k->all->req->pending = false;
+            k->all->req->job = NULL;
+        }
+        free_job(k->all);
+    }
+    k->s->ops->close(k->s);
     pthread_mutex_destroy(&k->mutex);
     pthread_cond_destroy(&k->more);
-    pthread_cond_destroy(&k->finished);
-    close(k->fd);
-    if (k->overlay >= 0)
-        close(k->overlay);
-    free(k->map);
+    free(k->spare);
     free(k->path);
     free(k);
 }
@@ -401,7 +441,17 @@ u64 block_size(const struct block *k)
 
 bool block_read_only(const struct block *k)
 {
-    return k->read_only;
+    return k->cfg.read_only;
+}
+
+bool block_discards(const struct block *k)
+{
+    return k->cfg.discard && !k->cfg.read_only;
+}
+
+bool block_write_cache(const struct block *k)
+{
+    return k->cfg.cache != CACHE_WRITETHROUGH && k->cfg.cache != CACHE_DIRECTSYNC;
 }
 
 const char *block_path(const struct block *k)

@@ -58,10 +58,15 @@ void ide_abort(struct ide_chan *c, u8 error)
 
 void ide_pio(struct ide_chan *c, u32 len, bool to_host, void (*next)(struct ide_chan *c))
 {
+    ide_pio_at(c, 0, len, to_host, next);
+}
+
+void ide_pio_at(struct ide_chan *c, u32 at, u32 len, bool to_host, void (*next)(struct ide_chan *c))
+{
     struct ide_drive *d = ide_selected(c);
-    NOVT_ASSERT(len <= IDE_CHUNK);
-    c->pos = 0;
-    c->end = len;
+    NOVT_ASSERT(len <= IDE_CHUNK && at <= IDE_CHUNK - len);
+    c->pos = at;
+    c->end = at + len;
     c->to_host = to_host;
     c->next = next;
     d->status = (d->status & ~ST_BSY) | ST_DRDY | ST_DSC | ST_DRQ;
@@ -76,6 +81,7 @@ void ide_submit(struct ide_chan *c, enum block_op op, u64 offset, u32 len,
     c->req.offset = offset;
     c->req.len = len;
     c->req.buf = c->buf;
+    c->req.fua = op == BLOCK_WRITE && (!d->write_cache || c->fua);
     c->req.done = done;
     c->req.opaque = c;
     block_submit(d->blk, &c->req);
@@ -226,7 +232,7 @@ static void reset_drive(struct ide_drive *d)
     d->error = 1; /* diagnostics passed */
     d->status = d->cdrom ? 0 : ST_DRDY | ST_DSC;
     d->mult = MULT_MAX;
-    d->write_cache = 1;
+    d->write_cache = !d->blk || block_write_cache(d->blk);
     ide_signature(d);
 }
 
@@ -402,14 +408,12 @@ void ide_change_medium(struct ide *s, int slot, struct block *blk)
     struct ide_chan *c = &s->chan[slot >> 1];
     struct ide_drive *d = &c->drive[slot & 1];
     NOVT_ASSERT(d->cdrom);
-    if (c->req.pending && c->req.blk == d->blk) {
-        block_cancel(&c->req);
-        ide_abort(c, 0x20); /* NOT READY */
-    }
+    if (d == ide_selected(c) && (d->status & (ST_BSY | ST_DRQ)))
+        atapi_medium_gone(c);
     block_close(d->blk);
     d->blk = blk;
     d->changed = 2;
-    d->tray_open = 0;
+    d->tray_open = d->eject_request = 0;
 }
 
 static const struct device_field ide_fields[] = {DEV_KEEP(struct ide, pci.config),
@@ -431,7 +435,7 @@ static void ide_reset(void *dev)
         reset_channel(&s->chan[i]);
         s->chan[i].bm_status = 0;
         for (int k = 0; k < 2; k++) {
-            s->chan[i].drive[k].locked = 0;
+            s->chan[i].drive[k].locked = s->chan[i].drive[k].eject_request = 0;
             s->chan[i].drive[k].sense = s->chan[i].drive[k].asc = 0;
             s->chan[i].drive[k].heads = 16;
             s->chan[i].drive[k].sectors = 63;

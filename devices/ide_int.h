@@ -25,7 +25,7 @@
 #define ER_IDNF 0x10
 #define ER_UNC  0x40
 
-#define IDE_CHUNK (256u * 1024u)
+#define IDE_CHUNK BLOCK_MAX
 #define MULT_MAX  16
 
 struct ide_chan;
@@ -44,6 +44,8 @@ struct ide_drive {
     /* ATAPI */
     u8 sense, asc, ascq;
     u8 locked, tray_open;
+    u8 eject_request; /* the user asks for the disc: GET EVENT tells */
+    u8 smart;
     u8 changed; /* 1: report unit attention; 2: and a GET EVENT "new media" */
 };
 
@@ -65,12 +67,13 @@ struct ide_chan {
     u32 left;  /* sectors (ATA, 512; CD, 2048) or bytes, by the command */
     u32 chunk; /* how much of it is under way */
     bool lba48;
+    bool fua;            /* the command wants its data on the disk before it ends */
     bool dma, dma_ready; /* the command moves by bus master; it waits for the start bit */
     void (*dma_step)(struct ide_chan *c);
     struct block_req req;
-    /* ATAPI */
-    u8 packet[12];
-    u32 reply, reply_pos; /* bytes of a reply in buf, and how many of them have been taken */
+    u32 reply,
+        reply_pos; /* bytes in buf that the host takes or gives in stretches, and how many have moved */
+    u8 packet[12]; /* ATAPI */
     /* bus master */
     u8 bm_cmd, bm_status;
     u32 bm_table;
@@ -100,6 +103,8 @@ static inline struct ide_drive *ide_selected(struct ide_chan *c)
 void ide_irq(struct ide_chan *c, bool on);
 /* Presents buf[0..len) for PIO; next is called when all of it has moved. */
 void ide_pio(struct ide_chan *c, u32 len, bool to_host, void (*next)(struct ide_chan *c));
+/* The same for buf[at..at+len). */
+void ide_pio_at(struct ide_chan *c, u32 at, u32 len, bool to_host, void (*next)(struct ide_chan *c));
 /* The command will move data by bus master: step is called now or when the guest sets the start bit. */
 void ide_dma_begin(struct ide_chan *c, void (*step)(struct ide_chan *c));
 /* Moves len bytes between buf and the PRD table; false: the table is too short. */
@@ -120,5 +125,7 @@ void ide_identify(struct ide_chan *c, u16 *w); /* both kinds of drives */
 void ata_set_features(struct ide_chan *c);
 /* atapi.c */
 void atapi_packet(struct ide_chan *c);
+/* The disc went away under a command: ends it. */
+void atapi_medium_gone(struct ide_chan *c);
 
 #endif
