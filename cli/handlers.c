@@ -8,6 +8,7 @@
 #include "cli/options.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -677,6 +678,27 @@ HANDLER(set_verify)
 {
     c->cfg.verify = true;
     return CLI_OK;
+}
+
+HANDLER(set_kick)
+{
+    const char *p = val;
+    for (char *item; (item = cli_item(c, &p));) {
+        const char *irq = cli_key(item, "irq"), *times = cli_key(item, "times");
+        char *end = NULL;
+        unsigned long n = strtoul(irq ? irq : times ? times : "", &end, 0);
+        if (!strcmp(item, "fragment"))
+            c->cfg.kick = KICK_FRAGMENT;
+        else if (!strcmp(item, "instruction"))
+            c->cfg.kick = KICK_INSTRUCTION;
+        else if (irq && *irq && !*end && n >= 3 && n <= 15)
+            c->cfg.kick_irq = (u8)n;
+        else if (times && *times && !*end && n && n < 65536)
+            c->cfg.kick_times = (u32)n;
+        else
+            return cli_fail(o, "'%s' is not one of: fragment, instruction, irq=3..15, times=1..65535", item);
+    }
+    return c->cfg.kick ? CLI_OK : cli_fail(o, "say where to stop: fragment or instruction");
 }
 
 HANDLER(set_lockstep)

@@ -110,6 +110,7 @@ HANDLER(set_no_opt);
 HANDLER(set_audit);
 HANDLER(set_verify);
 HANDLER(set_lockstep);
+HANDLER(set_kick);
 HANDLER(set_record);
 HANDLER(set_replay);
 HANDLER(set_windows);

@@ -129,6 +129,8 @@ static int create_inputs(struct vm *vm)
     return err ? -EINVAL : 0;
 }
 
+_Static_assert(KICK_FRAGMENT == KICKS_FRAGMENT && KICK_INSTRUCTION == KICKS_INSTRUCTION, "machine.h");
+
 static int create_monitor(struct vm *vm)
 {
     struct machine_config *cfg = &vm->cfg;
@@ -148,6 +150,8 @@ static int create_monitor(struct vm *vm)
         .dump_lo = cfg->dump_lo,
         .dump_hi = cfg->dump_hi,
         .verify = cfg->verify,
+        .kicks = (enum monitor_kicks)cfg->kick,
+        .kick_times = cfg->kick_times,
         .exact = vm->inputs != NULL,
         .sync = cfg->lockstep ? lockstep_sync : NULL,
         .due = replay_due,

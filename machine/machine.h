@@ -14,6 +14,9 @@ enum engine { ENGINE_BT, ENGINE_INTERP };
 #define DUMP_EXITS  4u /* every exit from translated code */
 #define DUMP_SHADOW 8u /* shadow fills and traces */
 
+#define KICK_FRAGMENT    1
+#define KICK_INSTRUCTION 2
+
 struct drive_config {
     const char *path; /* NULL: no medium */
     bool floppy, cdrom;
@@ -48,6 +51,9 @@ struct machine_config {
     u16 debugcon_iobase;         /* 0: E9h */
     bool verify;                 /* check every fragment before it may run */
     bool lockstep;               /* run the interpreter beside the translator and compare */
+    u8 kick;                     /* KICK_*: forced stops of translated code; 0: none */
+    u32 kick_times;              /* how often at each place, 0: always */
+    u8 kick_irq;                 /* and this interrupt request there, 0: none */
     const char *record, *replay; /* file of inputs, or NULL */
     /* -- the whole PC; used when there is no kernel to load directly, or when there are drives -- */
     const char *bios; /* firmware image, NULL: SeaBIOS where it is installed */

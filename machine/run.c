@@ -208,6 +208,24 @@ static void step(struct vm *vm)
         machine_stop_now(vm, RUN_DEBUG);
 }
 
+/* --kick=...,irq=N: an edge on that line wherever translated code was stopped with IF set. Not at the
+ * boundary that the handler's iret leads to: that is the same place again, and the guest would get nowhere.
+ */
+static void kick_irq(struct vm *vm)
+{
+    struct vcpu *v = vm->cpu;
+    if (!v->iflag || v->intr_shadow)
+        return;
+    bool back = vm->kick_raised && v->stats.interrupts != vm->kick_delivered;
+    vm->kick_raised = !back;
+    vm->kick_delivered = v->stats.interrupts;
+    bus_lock(vm->bus);
+    bus_set_irq(vm->bus, vm->cfg.kick_irq, 0);
+    if (!back)
+        bus_set_irq(vm->bus, vm->cfg.kick_irq, 1);
+    bus_unlock(vm->bus);
+}
+
 static int run_loop(struct vm *vm)
 {
     struct vcpu *v = vm->cpu;
@@ -242,6 +260,8 @@ static int run_loop(struct vm *vm)
             monitor_run_interp(v);
         }
         cpu_fpu_park(v); /* what follows is heavy code */
+        if (unlikely(vm->cfg.kick_irq))
+            kick_irq(vm);
     }
 }
 

@@ -57,6 +57,8 @@ struct vm {
     struct vga *vga;
     struct ps2 *keyboard, *mouse;
     u8 cmos_disks, cmos_translation;
+    u64 kick_delivered; /* --kick=irq: stats.interrupts when the last one was raised */
+    bool kick_raised;
 };
 
 /* machine/wiring.c: everything between the parts. */

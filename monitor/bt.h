@@ -59,7 +59,12 @@ struct bt {
     u64 unit_gpa;  /* of the unit being translated */
     u32 unit_lin;  /* its linear address */
     u32 retry_eip; /* of the last instruction whose miss was filled, since translated code was entered */
-    u64 stop;      /* exact counting: what monitor_count() is when BT_LEFT reaches 0 */
+    /* forced stops: the place of the last one, which must be passed when translated code goes on there */
+    bool kick_stopped;
+    u32 kick_eip;
+    u32 kick_host;   /* its offset in the code area */
+    u16 *kick_sites; /* how often, hashed by host address; NULL: not counted */
+    u64 stop;        /* exact counting: what monitor_count() is when BT_LEFT reaches 0 */
 };
 
 /* Contexts start at different places in the branch cache. */

@@ -131,6 +131,8 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, struct 
         .avail = PAGE_SIZE - (u32)(k->gpa & PAGE_MASK),
         .count = b->cfg.count,
         .exact = b->cfg.exact,
+        .traps = b->cfg.kicks != KICKS_NONE,
+        .traps_all = b->cfg.kicks == KICKS_INSTRUCTION,
         .keep_insn = keep_insn,
         .table_site = table_site,
         .stop_before = v->debug && v->debug->n_breaks ? stop_before : NULL,

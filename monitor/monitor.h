@@ -8,6 +8,12 @@
 #include "cpu/cpu.h"
 #include "memory/memory.h"
 
+enum monitor_kicks {
+    KICKS_NONE,
+    KICKS_FRAGMENT,   /* wherever a fragment begins, and at the targets of jumps within one */
+    KICKS_INSTRUCTION /* at every guest instruction */
+};
+
 struct monitor_config {
     u64 tcache_bytes; /* 0: default 32 MiB */
     u32 dump;         /* DUMP_* of machine/machine.h */
@@ -26,6 +32,11 @@ struct monitor_config {
     void (*due)(void *opaque);
     void *exact_opaque;
     bool verify; /* check every fragment before it may run (tcache/verify.h) */
+    /* Forced stops (a debugging aid, slow): translated code traps at these boundaries and is left there as by
+     * a kick, with v->kick set; on the way back in it goes on. kick_times: how often at each place, 0:
+     * always. */
+    enum monitor_kicks kicks;
+    u32 kick_times;
 };
 
 /* Prepares binary translation for v: code cache, entry and exit code, signal handlers of the calling thread's

@@ -90,6 +90,28 @@ static u64 branch_tag(const struct vcpu *v)
     return -((u64)v->eip + v->bt[BT_SALT]);
 }
 
+/* Translated code stopped at a trap (monitor_config.kicks): if it goes on there, then behind it. */
+static void pass_trap(struct vcpu *v)
+{
+    struct bt *b = bt_of(v);
+
+    b->kick_stopped = false;
+    if (v->eip == b->kick_eip && *(const u8 *)(uintptr_t)v->bt[BT_RESUME] == INT3)
+        v->bt[BT_RESUME]++;
+}
+
+#define KICK_SITES 65536u
+
+/* A forced stop is over: was it the last one at its place? */
+static void count_trap(struct bt *b)
+{
+    b->v->stats.forced_stops++;
+    if (b->kick_sites && ++b->kick_sites[b->kick_host % KICK_SITES] >= b->cfg.kick_times) {
+        b->kick_sites[b->kick_host % KICK_SITES] = 0; /* another place may share the counter */
+        tcache_patch_nop(b->tc, b->kick_host);
+    }
+}
+
 int bt_continue(struct vcpu *v)
 {
     struct bt *b = bt_of(v);
@@ -142,6 +164,8 @@ int bt_continue(struct vcpu *v)
             e->tag = v->opts & OPT(ibtc) ? branch_tag(v) : 0;
         }
         v->bt[BT_RESUME] = e->host;
+        if (unlikely(b->kick_stopped))
+            pass_trap(v);
         if (unlikely(b->pf_base == v->bt[BT_BASE])) {
             bt_window_prefill(v);
             if (v->events)
@@ -314,6 +338,8 @@ void monitor_run_bt(struct vcpu *v)
         do
             why = bt_enter(v);
         while (why == 2 && bt_host_fault(v));
+        if (unlikely(bt_of(v)->kick_stopped))
+            count_trap(bt_of(v));
         if (unlikely(why != 2 && v->eip == bt_of(v)->retry_eip)) {
             /* A kick may have come between a miss and the new start of its instruction: see miss(). */
             bt_of(v)->retry_eip = ~0u;
@@ -409,6 +435,12 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
     for (u32 n = 0; n < CTX_CACHE; n++)
         if (mprotect(b->ret_stacks + (u64)n * RET_STACK, PAGE_SIZE, PROT_NONE) < 0)
             return -errno;
+    if (cfg->kicks && cfg->kick_times) {
+        b->kick_sites = mmap(NULL, KICK_SITES * sizeof(*b->kick_sites), PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (b->kick_sites == MAP_FAILED)
+            return -errno;
+    }
     b->tc = tcache_create(cfg->tcache_bytes ? cfg->tcache_bytes : 32 * MiB, 1ull << 20, &err);
     if (!b->tc)
         return err;
@@ -435,6 +467,8 @@ void monitor_destroy(struct vcpu *v)
     v->tc = NULL;
     tcache_destroy(b->tc);
     verifier_destroy(b->verifier);
+    if (b->kick_sites)
+        munmap(b->kick_sites, KICK_SITES * sizeof(*b->kick_sites));
     munmap(b->table_sites, TABLE_SITES * sizeof(u64));
     munmap(b->ret_stacks, (u64)CTX_CACHE * RET_STACK);
     munmap(b->ibtc, IBTC_ENTRIES * sizeof(*b->ibtc));

@@ -115,6 +115,22 @@ static void seek_boundary(struct vcpu *v, greg_t *g)
     }
 }
 
+/* Translated code ran into a trap of monitor_config.kicks: the same as a kick there. */
+static void forced_stop(struct vcpu *v, greg_t *g)
+{
+    struct bt *b = bt_of(v);
+    const u8 *pc = (const u8 *)(uintptr_t)g[REG_RIP] - 1;
+
+    if (!stop_here(v, g, pc))
+        return; /* in the shadow of sti: not here; a kick that is looking for a boundary steps on */
+    g[REG_EFL] &= ~(greg_t)HOST_TF;
+    b->stepping = false;
+    b->kick_stopped = true;
+    b->kick_eip = v->eip;
+    b->kick_host = (u32)(pc - tcache_code(b->tc));
+    __atomic_store_n(&v->kick, 1, __ATOMIC_SEQ_CST);
+}
+
 static void on_kick(int sig, siginfo_t *si, void *ctx)
 {
     (void)sig;
@@ -129,9 +145,15 @@ static void on_fault(int sig, siginfo_t *si, void *ctx)
     const u8 *pc = (const u8 *)(uintptr_t)g[REG_RIP];
     struct vcpu *v = current;
 
-    if (v && v->tc && sig == SIGTRAP && bt_of(v)->stepping) {
-        seek_boundary(v, g);
-        return;
+    if (v && v->tc && sig == SIGTRAP) {
+        if (bt_of(v)->cfg.kicks && in_code(v, pc - 1) && pc[-1] == INT3) {
+            forced_stop(v, g);
+            return;
+        }
+        if (bt_of(v)->stepping) {
+            seek_boundary(v, g);
+            return;
+        }
     }
     if (v && v->tc && sig != SIGTRAP && in_code(v, pc)) {
         struct bt *b = bt_of(v);

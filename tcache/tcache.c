@@ -244,6 +244,11 @@ static void patch32(struct tcache *tc, u32 at, u32 val)
     __builtin_memcpy(tc->rw + at, &val, 4);
 }
 
+void tcache_patch_nop(struct tcache *tc, u32 at)
+{
+    tc->rw[at] = 0x90;
+}
+
 void tcache_link(struct tcache *tc, u32 link, struct fragment *f, u32 expect)
 {
     struct link *l = &tc->links[link];

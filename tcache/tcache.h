@@ -76,6 +76,9 @@ struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 
 /* Chains link number `link` to f. expect: exec-table value of the target's page, for cross-page links. */
 void tcache_link(struct tcache *tc, u32 link, struct fragment *f, u32 expect);
 
+/* Makes a one-byte instruction at this offset of the code area a nop. */
+void tcache_patch_nop(struct tcache *tc, u32 at);
+
 /* Invalidates the fragments made from bytes [gpa, gpa+len) (within one page); dropped() is called for each.
  * Returns how many. */
 u32 tcache_invalidate(struct tcache *tc, u64 gpa, u32 len, void (*dropped)(void *, const struct fragment *),

@@ -28,6 +28,8 @@ struct pcmap {
 #define PCM_OP_SAVED 2 /* when its main host instruction runs, guest flags are in r13 */
 #define PCM_INHIBIT  4 /* interrupts are inhibited at its start (after sti) */
 
+#define INT3 0xcc /* the trap of unit_env.traps: the first byte of an instruction's host code */
+
 /* A direct exit that can be chained. */
 struct unit_link {
     u32 target; /* guest eip */
@@ -53,6 +55,8 @@ struct unit_env {
     /* Count each instruction down in BT_LEFT where it starts, and leave through TH_INTR before one when
      * nothing is left. Every input (rdtsc, in) must then go through a callout. */
     bool exact;
+    bool traps;     /* int3 at the unit's entry and at the targets of its jumps, for forced stops */
+    bool traps_all; /* and at every instruction */
     /* Storage for decoded instructions that the host code refers to; returns NULL when full. */
     struct insn *(*keep_insn)(void *opaque, const struct insn *i);
     /* Whether the instruction at this offset of the unit must use table form; may be NULL. */

@@ -197,6 +197,8 @@ static void emit_unit(struct xl *x)
     struct unit *u = x->u;
     struct emit *e = &x->e;
 
+    if (x->env->traps)
+        e8(e, INT3);
     if (u->crosses) { /* the second page must still be the one that was decoded */
         u32 page = ((x->env->eip + x->env->cs_base) >> PAGE_SHIFT) + 1;
         u32 same;
@@ -221,6 +223,8 @@ static void emit_unit(struct xl *x)
         x->host[x->k] = x->k ? e->pos : 0;
         p->host = (u16)x->host[x->k];
         p->flags = (x->fs == FS_SAVED ? PCM_SAVED : 0) | (x->inhibit ? PCM_INHIBIT : 0);
+        if (x->k && (x->env->traps_all || (x->env->traps && x->target[x->k])))
+            e8(e, INT3);
         if (x->env->exact)
             count_exact(x);
         x->inhibit = false;

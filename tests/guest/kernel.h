@@ -26,6 +26,8 @@ void check_eq(const char *name, u32 got, u32 want);
  * a mismatch is printed as "gap" and not counted. Each use says what TCG leaves out. */
 void check_tcg_gap(const char *name, bool good);
 extern bool peer_is_qemu;
+extern u32
+    storm_mode; /* "storm=fragment" (1) or "storm=instruction" (2) on the command line: see t_storm.c */
 _Noreturn void finish(bool good);
 _Noreturn void panic(const char *why);
 void *memset(void *d, int c, size_t n);
@@ -297,7 +299,7 @@ enum { CR4_DE = 8, CR4_PSE = 0x10, CR4_PAE = 0x20, CR4_PGE = 0x80, CR4_OSFXSR = 
 /* clang-format off */
 #define SUBJECTS(X) \
     X(seg) X(idt) X(paging) X(user) X(flags) X(sysinsn) X(gate) X(irq) X(string) X(smc) X(flow) X(debug) X(alu) \
-    X(misc) X(fpu) X(mode16) X(v86) X(task) X(pae)
+    X(misc) X(fpu) X(mode16) X(v86) X(task) X(pae) X(storm)
 /* clang-format on */
 #define X(name) void test_##name(void);
 SUBJECTS(X)

@@ -8,6 +8,7 @@
 #include "kernel.h"
 
 bool peer_is_qemu;
+u32 storm_mode;
 volatile struct trap_record last;
 trap_handler *handlers[256];
 volatile u32 recover_eip, recover_esp, ticks;
@@ -304,6 +305,9 @@ void kmain(u32 magic, const u32 *info)
     outb(0x3fa, 7); /* FIFOs on and empty */
     for (const char *p = cmdline; *p; p++)
         peer_is_qemu |= !memcmp(p, "peer=qemu", 9);
+    for (const char *p = cmdline; *p; p++)
+        if (!memcmp(p, "storm=", 6))
+            storm_mode = p[6] == 'f' ? 1 : 2;
     tables_init();
     pic_init();
     pit_stop();

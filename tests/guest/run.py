@@ -22,12 +22,14 @@ def main():
     parser.add_argument("--qemu", action="store_true", help="run under qemu-system-i386 -accel tcg")
     parser.add_argument("--engine", help="novt's engine")
     parser.add_argument("--timeout", type=float, default=60)
+    parser.add_argument("--append", default="", help="more words of the kernel's command line")
     parser.add_argument("-v", "--verbose", action="store_true")
     parser.add_argument("kernel")
     parser.add_argument("subject", nargs="*")
     args = parser.parse_args(argv)
 
     append = ["only=" + ",".join(args.subject)] if args.subject else []
+    append += args.append.split()
     if args.qemu:
         command = ["qemu-system-i386", "-accel", "tcg", "-nic", "none"]
         append.append("peer=qemu")
