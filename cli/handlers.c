@@ -91,7 +91,7 @@ HANDLER(set_disk)
     struct drive_config *d = new_drive(c, o);
     if (!d)
         return CLI_BAD;
-    d->path = val;
+    d->image.path = val;
     d->cdrom = !strcmp(o->name, "cdrom");
     d->floppy = o->name[0] == 'f';
     d->index = d->cdrom ? 2 : o->name[2] - 'a';
@@ -123,27 +123,81 @@ static int free_index(const struct cli *c, const struct drive_config *self)
     }
 }
 
+static int choice(const struct option *o, const char *key, const char *v, const char *const *names, int *out)
+{
+    char all[200] = "";
+    for (int i = 0; names[i]; i++) {
+        if (!strcmp(v, names[i])) {
+            *out = i;
+            return CLI_OK;
+        }
+        size_t at = strlen(all);
+        snprintf(all + at, sizeof(all) - at, "%s%s", i ? ", " : "", names[i]);
+    }
+    return cli_fail(o, "%s=%s: give one of %s", key, v, all);
+}
+
+/* Options of -drive that say how its image is treated; QEMU's words. 1: not one of them. */
+static int image_option(const struct option *o, const char *item, struct block_config *image)
+{
+    static const char *const caches[] = {"writeback",  "none",   "writethrough",
+                                         "directsync", "unsafe", NULL}; /* enum block_cache */
+    static const char *const zeroes[] = {"on", "off", "unmap", NULL};   /* enum block_zeroes */
+    static const char *const discards[] = {"ignore", "off", "unmap", "on", NULL};
+    static const char *const errors[] = {"report", "ignore", "stop", "enospc", NULL}; /* enum block_policy */
+    const char *v;
+    int n = 0, bad;
+    if ((v = cli_key(item, "cache"))) {
+        bad = choice(o, "cache", v, caches, &n);
+        image->cache = (enum block_cache)n;
+    } else if ((v = cli_key(item, "detect-zeroes"))) {
+        bad = choice(o, "detect-zeroes", v, zeroes, &n);
+        image->zeroes = (enum block_zeroes)n;
+    } else if ((v = cli_key(item, "discard"))) {
+        bad = choice(o, "discard", v, discards, &n);
+        image->discard = n > 1;
+    } else if ((v = cli_key(item, "werror"))) {
+        bad = choice(o, "werror", v, errors, &n);
+        image->werror = (enum block_policy)n;
+    } else if ((v = cli_key(item, "rerror"))) {
+        bad = choice(o, "rerror", v, errors, &n);
+        image->rerror = (enum block_policy)n;
+    } else if ((v = cli_key(item, "readonly")) || (v = cli_key(item, "read-only"))) {
+        bad = on_off(o, v, &image->read_only);
+    } else if ((v = cli_key(item, "snapshot"))) {
+        bad = on_off(o, v, &image->snapshot);
+    } else {
+        return 1;
+    }
+    return bad;
+}
+
 HANDLER(set_drive)
 {
-    static const char *const harmless[] = {"cache",  "aio",    "id",     "discard",     "detect-zeroes",
-                                           "serial", "rerror", "werror", "copy-on-read"};
     struct drive_config *d = new_drive(c, o);
     u64 index = 0, bus = 0, unit = 0;
-    bool given = false, by_unit = false;
+    bool given = false, by_unit = false, nbd = false;
     if (!d)
         return CLI_BAD;
     for (char *item; (item = cli_item(c, &val));) {
         const char *v;
-        bool ok = false;
-        for (size_t i = 0; i < ARRAY_SIZE(harmless); i++)
-            ok |= cli_key(item, harmless[i]) != NULL;
-        if (ok)
+        int image = image_option(o, item, &d->image);
+        if (image < 0)
+            return image;
+        if (!image || cli_key(item, "aio"))
             continue;
         if ((v = cli_key(item, "file"))) {
-            d->path = v;
+            d->image.path = v;
+        } else if ((v = cli_key(item, "id"))) {
+            d->id = v;
+        } else if ((v = cli_key(item, "serial"))) {
+            d->serial = v;
         } else if ((v = cli_key(item, "format"))) {
-            if (strcmp(v, "raw"))
-                return cli_fail(o, "format '%s' is not supported by novt: use raw (qemu-img convert -O raw)",
+            nbd = !strcmp(v, "nbd");
+            if (strcmp(v, "raw") && !nbd)
+                return cli_fail(o,
+                                "format '%s' is not supported by novt: use raw (qemu-img convert -O raw), or "
+                                "serve the image with qemu-nbd -k SOCKET and give file=nbd:unix:SOCKET",
                                 v);
         } else if ((v = cli_key(item, "if"))) {
             if (strcmp(v, "ide") && strcmp(v, "floppy") && strcmp(v, "none"))
@@ -165,18 +219,14 @@ HANDLER(set_drive)
             if (cli_number(o, v, 1, &unit))
                 return CLI_BAD;
             by_unit = true;
-        } else if ((v = cli_key(item, "readonly")) || (v = cli_key(item, "read-only"))) {
-            if (on_off(o, v, &d->read_only))
-                return CLI_BAD;
-        } else if ((v = cli_key(item, "snapshot"))) {
-            if (on_off(o, v, &d->snapshot))
-                return CLI_BAD;
         } else {
             return cli_fail(o, "'%s' is not supported by novt yet", item);
         }
     }
-    if (!d->path && !d->cdrom && !d->floppy)
+    if (!d->image.path && !d->cdrom && !d->floppy)
         return cli_fail(o, "needs file=FILE");
+    if (nbd && (!d->image.path || strncmp(d->image.path, "nbd", 3)))
+        return cli_fail(o, "format=nbd needs file=nbd://HOST[:PORT]/[EXPORT] or file=nbd:unix:SOCKET");
     d->index = given ? (int)index : by_unit ? (int)(bus * 2 + unit) : free_index(c, d);
     return CLI_OK;
 }

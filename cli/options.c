@@ -28,7 +28,9 @@ const struct option cli_options[] = {
     {"fda", G_IMAGE, ARG_VALUE, "FILE", set_disk, "image of a floppy disk; also -fdb", "empty drive"},
     {"fdb", G_IMAGE, ARG_VALUE, "FILE", set_disk, "the second floppy drive", "none"},
     {"drive", G_IMAGE, ARG_VALUE, "SPEC", set_drive,
-     "file=FILE,format=raw,if=ide|floppy,index=N,media=disk|cdrom,readonly=on,snapshot=on", NULL},
+     "file=FILE|nbd:...,format=raw|nbd,if=ide|floppy,index=N,media=disk|cdrom,readonly=on,snapshot=on,cache=writeback|"
+     "none|writethrough|directsync|unsafe,discard=ignore|unmap,detect-zeroes=on|off|unmap,werror=,rerror=report|"
+     "ignore|stop|enospc,id=ID,serial=TEXT", NULL},
     {"snapshot", G_IMAGE, ARG_NONE, NULL, set_snapshot, "images stay as they are: writes are forgotten at the end", NULL},
     {"boot", G_IMAGE, ARG_VALUE, "ORDER", set_boot, "a floppy, c disk, d CD-ROM: order=cda,menu=on", "order=cad"},
     {"bios", G_IMAGE, ARG_VALUE, "FILE", set_bios, "firmware that starts when no kernel is given", "SeaBIOS"},

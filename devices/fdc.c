@@ -638,6 +638,11 @@ bool fdc_has(const struct fdc *f, int drive)
     return f->drive[drive].present;
 }
 
+struct block *fdc_medium(const struct fdc *f, int drive)
+{
+    return f->drive[drive].blk;
+}
+
 u8 fdc_drive_type(const struct fdc *f, int drive)
 {
     return f->drive[drive].type;

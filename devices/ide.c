@@ -403,6 +403,42 @@ bool ide_has(const struct ide *s, int slot)
     return s->chan[slot >> 1].drive[slot & 1].present;
 }
 
+static const struct ide_drive *slot_drive(const struct ide *s, int slot)
+{
+    return &s->chan[slot >> 1].drive[slot & 1];
+}
+
+bool ide_is_cdrom(const struct ide *s, int slot)
+{
+    return slot_drive(s, slot)->cdrom;
+}
+
+struct block *ide_medium(const struct ide *s, int slot)
+{
+    return slot_drive(s, slot)->blk;
+}
+
+void ide_set_serial(struct ide *s, int slot, const char *serial)
+{
+    struct ide_drive *d = &s->chan[slot >> 1].drive[slot & 1];
+    snprintf(d->serial, sizeof(d->serial), "%s", serial);
+}
+
+bool ide_locked(const struct ide *s, int slot)
+{
+    return slot_drive(s, slot)->locked;
+}
+
+bool ide_tray_open(const struct ide *s, int slot)
+{
+    return slot_drive(s, slot)->tray_open;
+}
+
+void ide_request_eject(struct ide *s, int slot)
+{
+    s->chan[slot >> 1].drive[slot & 1].eject_request = 1;
+}
+
 void ide_change_medium(struct ide *s, int slot, struct block *blk)
 {
     struct ide_chan *c = &s->chan[slot >> 1];
@@ -413,7 +449,8 @@ void ide_change_medium(struct ide *s, int slot, struct block *blk)
     block_close(d->blk);
     d->blk = blk;
     d->changed = 2;
-    d->tray_open = d->eject_request = 0;
+    d->tray_open = !blk;
+    d->eject_request = d->locked = 0;
 }
 
 static const struct device_field ide_fields[] = {DEV_KEEP(struct ide, pci.config),

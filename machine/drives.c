@@ -1,30 +1,75 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Disk images become drives: which image sits at which slot, and what the CMOS says of them.
+ * Disk images become drives: which image sits at which slot, what the CMOS says of them, and media that come
+ * and go while the machine runs.
  *
  * CMOS bytes as PC BIOSes and QEMU keep them: 10h floppy types, 12h and 19h-24h the first two hard disks,
  * 14h equipment, 38h and 3Dh the boot order, 39h how each disk's geometry is translated.
+ *
+ * A new image is opened before the bus lock is taken: a server may let us wait.
  */
+#include "machine/drives.h"
 #include "machine/vm.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "devices/block.h"
 #include "devices/fdc.h"
 #include "devices/ide.h"
 
+/* ---- opening ---- */
+
+/* A drive with werror=stop or rerror=stop parked a request: on the vCPU thread. */
+static void stop_for_error(void *opaque)
+{
+    machine_stop_now(opaque, RUN_IO_ERROR);
+}
+
+static struct block *medium(const struct vm *vm, int slot)
+{
+    return slot < 4 ? ide_medium(vm->ide, slot) : fdc_medium(vm->fdc, slot - 4);
+}
+
+static void retry_parked(void *opaque, enum machine_event event, bool guest, const char *reason)
+{
+    struct vm *vm = opaque;
+    for (int i = 0; event == MACHINE_RESUMED && i < DRIVE_SLOTS; i++)
+        if (medium(vm, i))
+            block_retry(medium(vm, i));
+}
+
+static struct block *open_image(struct vm *vm, const struct block_config *image, bool floppy, bool cdrom,
+                                char *err, size_t n)
+{
+    struct block_config cfg = *image;
+    cfg.snapshot = (cfg.snapshot || vm->cfg.snapshot) && !cfg.read_only && !cdrom;
+    cfg.read_only |= cdrom;
+    /* A floppy whose file cannot be written is write-protected, as QEMU has it. */
+    if (floppy && !cfg.read_only && !cfg.snapshot && access(cfg.path, W_OK) &&
+        (errno == EACCES || errno == EROFS)) {
+        warn_report("'%s' cannot be written: the floppy is write-protected (readonly=on says so)", cfg.path);
+        cfg.read_only = true;
+    }
+    struct block *k = block_open(vm->bus, &cfg, err, n);
+    if (k)
+        block_on_stop(k, stop_for_error, vm);
+    return k;
+}
+
 static struct block *open_drive(struct vm *vm, const struct drive_config *d)
 {
-    char err[512];
-    struct block_config cfg = {
-        .path = d->path, .read_only = d->read_only || d->cdrom, .snapshot = d->snapshot || vm->cfg.snapshot};
-    struct block *k = block_open(vm->bus, &cfg, err, sizeof(err));
+    char err[1024];
+    struct block *k = open_image(vm, &d->image, d->floppy, d->cdrom, err, sizeof(err));
     if (!k)
         error_report("drive: %s", err);
     return k;
 }
+
+/* ---- at start ---- */
 
 /* The geometry translation that a BIOS of the time would choose: none, LARGE, LBA. */
 static u8 translation(u64 sectors)
@@ -61,18 +106,22 @@ static void describe_disk(struct vm *vm, int slot, u64 sectors)
 static int add_ide(struct vm *vm, const struct drive_config *d)
 {
     if (d->index < 0 || d->index > 3) {
-        error_report("drive '%s': index %d does not exist, IDE has 0 to 3", d->path ? d->path : "", d->index);
+        error_report("drive '%s': index %d does not exist, IDE has 0 to 3",
+                     d->image.path ? d->image.path : "", d->index);
         return -EINVAL;
     }
     if (ide_has(vm->ide, d->index)) {
         error_report("two drives have index %d: '%s' is one of them", d->index,
-                     d->path ? d->path : "(empty)");
+                     d->image.path ? d->image.path : "(empty)");
         return -EINVAL;
     }
-    struct block *k = d->path ? open_drive(vm, d) : NULL;
-    if (d->path && !k)
+    struct block *k = d->image.path ? open_drive(vm, d) : NULL;
+    if (d->image.path && !k)
         return -EINVAL;
     ide_attach(vm->ide, d->index, k, d->cdrom);
+    if (d->serial)
+        ide_set_serial(vm->ide, d->index, d->serial);
+    vm->drive[d->index].cfg = d;
     if (!d->cdrom)
         describe_disk(vm, d->index, block_size(k) / SECTOR);
     return 0;
@@ -81,14 +130,15 @@ static int add_ide(struct vm *vm, const struct drive_config *d)
 static int add_floppy(struct vm *vm, const struct drive_config *d)
 {
     if (d->index < 0 || d->index > 1 || fdc_has(vm->fdc, d->index)) {
-        error_report("floppy drive '%s': there is no free drive with index %d", d->path ? d->path : "",
-                     d->index);
+        error_report("floppy drive '%s': there is no free drive with index %d",
+                     d->image.path ? d->image.path : "", d->index);
         return -EINVAL;
     }
-    struct block *k = d->path ? open_drive(vm, d) : NULL;
-    if (d->path && !k)
+    struct block *k = d->image.path ? open_drive(vm, d) : NULL;
+    if (d->image.path && !k)
         return -EINVAL;
     fdc_attach(vm->fdc, d->index, k);
+    vm->drive[4 + d->index].cfg = d;
     return 0;
 }
 
@@ -126,5 +176,123 @@ int drives_create(struct vm *vm)
     describe_floppies(vm);
     rtc_cmos_set(vm->bus, 0x39, vm->cmos_translation);
     boot_order(vm);
+    vm->drive_observer = (struct machine_observer){.event = retry_parked, .opaque = vm};
+    machine_observe(vm, &vm->drive_observer);
+    return 0;
+}
+
+/* ---- while it runs ---- */
+
+static bool exists(const struct vm *vm, int slot)
+{
+    return slot < 4 ? vm->ide && ide_has(vm->ide, slot) : vm->fdc && fdc_has(vm->fdc, slot - 4);
+}
+
+static bool removable(const struct vm *vm, int slot)
+{
+    return slot >= 4 || ide_is_cdrom(vm->ide, slot);
+}
+
+static void describe(struct vm *vm, int slot, struct drive_info *out)
+{
+    struct block *k = medium(vm, slot);
+    const struct drive_config *cfg = vm->drive[slot].cfg;
+    *out = (struct drive_info){.removable = removable(vm, slot), .id = cfg ? cfg->id : NULL};
+    if (slot < 4) {
+        snprintf(out->name, sizeof(out->name), "ide%d-%s%d", slot >> 1, out->removable ? "cd" : "hd",
+                 slot & 1);
+        out->locked = ide_locked(vm->ide, slot);
+        out->tray_open = ide_tray_open(vm->ide, slot);
+    } else {
+        snprintf(out->name, sizeof(out->name), "floppy%d", slot - 4);
+    }
+    if (k) {
+        snprintf(out->path, sizeof(out->path), "%s", block_path(k));
+        out->read_only = block_read_only(k);
+        out->size = block_size(k);
+    }
+}
+
+bool drives_info(struct vm *vm, int i, struct drive_info *out)
+{
+    bool found = false;
+    bus_lock(vm->bus);
+    for (int slot = 0; slot < DRIVE_SLOTS && !found; slot++) {
+        if (exists(vm, slot) && i-- == 0) {
+            describe(vm, slot, out);
+            found = true;
+        }
+    }
+    bus_unlock(vm->bus);
+    return found;
+}
+
+/* The slot of a removable drive, or a negative errno. Lock held. */
+static int find(struct vm *vm, const char *name, char *err, size_t n)
+{
+    struct drive_info info;
+    for (int slot = 0; slot < DRIVE_SLOTS; slot++) {
+        if (!exists(vm, slot))
+            continue;
+        describe(vm, slot, &info);
+        if (strcmp(info.name, name) != 0 && (!info.id || strcmp(info.id, name) != 0))
+            continue;
+        if (info.removable)
+            return slot;
+        snprintf(err, n, "Device '%s' is not removable", name);
+        return -EINVAL;
+    }
+    snprintf(err, n, "Device '%s' not found", name);
+    return -ENODEV;
+}
+
+static int let_go(struct vm *vm, int slot, const char *name, bool force, char *err, size_t n)
+{
+    if (slot >= 4 || force || !medium(vm, slot) || !ide_locked(vm->ide, slot))
+        return 0;
+    ide_request_eject(vm->ide, slot);
+    snprintf(err, n, "Device '%s' is locked and force was not specified, wait for tray to open and try again",
+             name);
+    return -EBUSY;
+}
+
+static void put_medium(struct vm *vm, int slot, struct block *k)
+{
+    if (slot < 4)
+        ide_change_medium(vm->ide, slot, k);
+    else
+        fdc_change_medium(vm->fdc, slot - 4, k);
+}
+
+int drives_eject(struct vm *vm, const char *name, bool force, char *err, size_t n)
+{
+    bus_lock(vm->bus);
+    int slot = find(vm, name, err, n), bad = slot < 0 ? slot : let_go(vm, slot, name, force, err, n);
+    if (!bad)
+        put_medium(vm, slot, NULL);
+    bus_unlock(vm->bus);
+    return bad;
+}
+
+int drives_change(struct vm *vm, const char *name, const char *path, int read_only, bool force, char *err,
+                  size_t n)
+{
+    struct block_config image = {0};
+    bus_lock(vm->bus);
+    int slot = find(vm, name, err, n), bad = slot < 0 ? slot : let_go(vm, slot, name, force, err, n);
+    if (!bad && vm->drive[slot].cfg)
+        image = vm->drive[slot].cfg->image;
+    bus_unlock(vm->bus);
+    if (bad)
+        return bad;
+    image.path = path;
+    if (read_only >= 0)
+        image.read_only = read_only;
+    struct block *k = open_image(vm, &image, slot >= 4, slot < 4, err, n);
+    if (!k)
+        return -EINVAL;
+    bus_lock(vm->bus);
+    put_medium(vm, slot, k);
+    bus_unlock(vm->bus);
     return 0;
 }

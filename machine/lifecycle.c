@@ -19,8 +19,9 @@
 #include "devices/piix.h"
 
 static const char *const names[RUN_STATES] = {
-    [RUN_RUNNING] = "running", [RUN_PRELAUNCH] = "prelaunch", [RUN_PAUSED] = "paused",
-    [RUN_DEBUG] = "debug",     [RUN_SHUTDOWN] = "shutdown",   [RUN_INTERNAL_ERROR] = "internal-error",
+    [RUN_RUNNING] = "running",   [RUN_PRELAUNCH] = "prelaunch", [RUN_PAUSED] = "paused",
+    [RUN_DEBUG] = "debug",       [RUN_SHUTDOWN] = "shutdown",   [RUN_INTERNAL_ERROR] = "internal-error",
+    [RUN_IO_ERROR] = "io-error",
 };
 
 const char *run_state_name(enum run_state s)

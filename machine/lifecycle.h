@@ -19,10 +19,11 @@ enum run_state {
     RUN_PAUSED,         /* somebody asked */
     RUN_DEBUG,          /* a breakpoint, watchpoint or single step */
     RUN_SHUTDOWN,       /* -no-shutdown: the guest switched the power off; only a reset leads back */
+    RUN_IO_ERROR,       /* a drive with werror=stop or rerror=stop failed; resuming tries again */
     RUN_INTERNAL_ERROR, /* -no-shutdown: triple fault; only a reset leads back */
     RUN_STATES
 };
-/* "running", "prelaunch", "paused", "debug", "shutdown", "internal-error" */
+/* "running", "prelaunch", "paused", "debug", "shutdown", "io-error", "internal-error" */
 const char *run_state_name(enum run_state s);
 
 /* ---- from any thread: asked here, done soon ---- */

@@ -5,6 +5,7 @@
 
 #include "base/types.h"
 #include "cpu/cpu.h"
+#include "devices/block.h"
 #include "machine/lifecycle.h"
 
 enum engine { ENGINE_BT, ENGINE_INTERP };
@@ -18,10 +19,10 @@ enum engine { ENGINE_BT, ENGINE_INTERP };
 #define KICK_INSTRUCTION 2
 
 struct drive_config {
-    const char *path; /* NULL: no medium */
     bool floppy, cdrom;
-    bool read_only, snapshot;
-    int index; /* IDE: 0-3; floppy: 0-1 */
+    int index;                 /* IDE: 0-3; floppy: 0-1 */
+    const char *id, *serial;   /* NULL: none */
+    struct block_config image; /* path NULL: no medium */
 };
 #define MAX_DRIVES 8
 

@@ -8,6 +8,7 @@
 #include "devices/devices.h"
 #include "machine/lifecycle.h"
 #include "machine/boot.h"
+#include "machine/drives.h"
 #include "machine/machine.h"
 #include "memory/memory.h"
 
@@ -59,6 +60,10 @@ struct vm {
     u8 cmos_disks, cmos_translation;
     u64 kick_delivered; /* --kick=irq: stats.interrupts when the last one was raised */
     bool kick_raised;
+    struct {
+        const struct drive_config *cfg; /* NULL: a drive that nobody asked for */
+    } drive[DRIVE_SLOTS];               /* IDE 0-3, floppy 0-1 */
+    struct machine_observer drive_observer;
 };
 
 /* machine/wiring.c: everything between the parts. */

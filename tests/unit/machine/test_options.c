@@ -180,15 +180,34 @@ static void qemu_compatibility(void **state)
     assert_string_equal(c->boot_order, "dc");
     c = ok("-drive file=a,format=raw -drive file=b,if=ide,readonly=on -drive media=cdrom -snapshot");
     assert_int_equal(c->drives[1].index, 1);
-    assert_true(c->drives[1].read_only);
+    assert_true(c->drives[1].image.read_only);
     assert_int_equal(c->drives[2].index, 2);
     bad("-drive file=x,format=qcow2", "format 'qcow2'");
     bad("-drive format=raw", "needs file=FILE");
+    c = ok("-drive "
+           "file=nbd+unix:///x?socket=/tmp/s,format=nbd,cache=none,discard=unmap,werror=stop,rerror=ignore,"
+           "detect-zeroes=unmap,id=d0,serial=S1,aio=threads");
+    assert_string_equal(c->drives[0].image.path, "nbd+unix:///x?socket=/tmp/s");
+    assert_int_equal(c->drives[0].image.cache, CACHE_NONE);
+    assert_true(c->drives[0].image.discard);
+    assert_int_equal(c->drives[0].image.werror, ERROR_STOP);
+    assert_int_equal(c->drives[0].image.rerror, ERROR_IGNORE);
+    assert_int_equal(c->drives[0].image.zeroes, ZEROES_UNMAP);
+    assert_string_equal(c->drives[0].id, "d0");
+    assert_string_equal(c->drives[0].serial, "S1");
+    c = ok("-drive file=a,cache=directsync,discard=ignore,werror=enospc -drive file=b,cache=unsafe");
+    assert_int_equal(c->drives[0].image.cache, CACHE_DIRECTSYNC);
+    assert_false(c->drives[0].image.discard);
+    assert_int_equal(c->drives[0].image.werror, ERROR_ENOSPC);
+    assert_int_equal(c->drives[1].image.cache, CACHE_UNSAFE);
+    bad("-drive file=x,cache=fast", "cache=fast: give one of writeback, none");
+    bad("-drive file=x,werror=maybe", "werror=maybe");
+    bad("-drive file=x,format=nbd", "format=nbd needs file=nbd:");
     bad("-drive file=x,if=virtio", "if=virtio");
     bad("-boot order=x", "letters");
     assert_int_equal(ok("-global isa-debugcon.iobase=0x402 -debugcon null")->debugcon_iobase, 0x402);
     bad("-kernel k -nic user", "not supported by novt yet");
-    assert_string_equal(ok("disk.img")->drives[0].path, "disk.img");
+    assert_string_equal(ok("disk.img")->drives[0].image.path, "disk.img");
     bad("-kernel k -cpu pentium9", "unknown CPU model 'pentium9'");
     bad("-kernel k -cpu pentium3,+nx", "single features");
     bad("-kernel k -rtc base=", "base=utc");
