@@ -110,6 +110,8 @@ void bt_dump_unit(struct vcpu *v, const struct fragment *f, const struct unit *u
 /* Installs signal handlers and the alternate stack for the calling thread (signals.c). */
 int bt_signals_init(struct vcpu *v);
 void bt_signals_kick(struct vcpu *v);
+/* The calling thread runs v from here on: its faults and its GS base are v's. */
+void bt_own_thread(struct vcpu *v);
 
 /* Base of the current view (r14). */
 static inline u64 bt_view_base(const struct vcpu *v)

@@ -241,6 +241,10 @@ int co_slow(struct vcpu *v, u64 unused, u32 eip)
 static int miss(struct vcpu *v, u32 lin, u32 eip, enum shadow_access acc)
 {
     v->eip = eip;
+    /* An operand that wraps at 4 GiB is #GP before it can be #PF (cpu/segment.c); its size is not known here.
+     */
+    if (unlikely(lin > 0xfffffff0u))
+        return interpret(v, eip);
     switch (shadow_fill(v, lin, acc, v->cpl == 3, NULL)) {
     case SH_FILLED:
         v->bt[BT_RESUME] = v->bt[BT_RETRY];
@@ -331,6 +335,7 @@ int co_intr(struct vcpu *v, u64 unused, u32 eip)
 
 void monitor_run_bt(struct vcpu *v)
 {
+    bt_own_thread(v);
     while (bt_continue(v) == 0) {
         bt_of(v)->retry_eip = ~0u;
         v->stats.exit_leave++;

@@ -139,6 +139,9 @@ static void on_kick(int sig, siginfo_t *si, void *ctx)
         seek_boundary(current, ((ucontext_t *)ctx)->uc_mcontext.gregs);
 }
 
+static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+static struct sigaction before[ARRAY_SIZE(faults)];
+
 static void on_fault(int sig, siginfo_t *si, void *ctx)
 {
     greg_t *g = ((ucontext_t *)ctx)->uc_mcontext.gregs;
@@ -182,12 +185,22 @@ static void on_fault(int sig, siginfo_t *si, void *ctx)
     static const char msg[] = "novt: internal error: host fault outside translated code\n";
     ssize_t n = write(2, msg, sizeof(msg) - 1);
     (void)n;
-    signal(sig, SIG_DFL); /* the instruction faults again, with a core dump */
+    /* The instruction faults again, for whoever was there before us: the terminal's keeper, a core dump. */
+    for (u32 i = 0; i < ARRAY_SIZE(faults); i++)
+        if (faults[i] == sig)
+            sigaction(sig, &before[i], NULL);
+}
+
+void bt_own_thread(struct vcpu *v)
+{
+    if (current == v)
+        return;
+    current = v;
+    bt_of(v)->gs = 0; /* the thread's GS base is another CPU's window */
 }
 
 int bt_signals_init(struct vcpu *v)
 {
-    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
     struct sigaction sa = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
     stack_t ss = {.ss_size = ALT_STACK};
 
@@ -199,9 +212,13 @@ int bt_signals_init(struct vcpu *v)
     if (sigaction(KICK_SIGNAL, &sa, NULL) < 0)
         return -errno;
     sa.sa_sigaction = on_fault;
-    for (u32 i = 0; i < ARRAY_SIZE(faults); i++)
-        if (sigaction(faults[i], &sa, NULL) < 0)
+    for (u32 i = 0; i < ARRAY_SIZE(faults); i++) {
+        struct sigaction old;
+        if (sigaction(faults[i], &sa, &old) < 0)
             return -errno;
+        if (old.sa_sigaction != on_fault)
+            before[i] = old;
+    }
     current = v;
     bt_of(v)->thread = pthread_self();
     return 0;

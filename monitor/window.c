@@ -88,7 +88,8 @@ bool bt_host_fault(struct vcpu *v)
     bool fits;
     u32 lin = (u32)(b->hf.addr - base);
 
-    if (b->hf.addr_valid && base && b->hf.addr - base < 4 * GiB) {
+    /* The last bytes: an operand that wraps at 4 GiB is #GP before it can be #PF (cpu/segment.c). */
+    if (b->hf.addr_valid && base && b->hf.addr - base < 4 * GiB - 16) {
         v->stats.window_faults++;
         switch (shadow_fill(v, lin, b->hf.write ? SH_WRITE : SH_READ, v->cpl == 3, NULL)) {
         case SH_FILLED:

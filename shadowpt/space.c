@@ -231,17 +231,17 @@ static void remapped(void *opaque, u64 page, u64 count)
 
 /* ---- life ---- */
 
-static void *carve(u8 **p, u64 bytes)
+static void *carve(uintptr_t *p, u64 bytes)
 {
-    void *r = *p;
+    uintptr_t r = *p;
     *p += ALIGN_UP(bytes, (u64)PAGE_SIZE);
-    return r;
+    return (void *)r;
 }
 
 /* Bookkeeping arrays: one sparse mapping. With s->arrays == NULL only measures. */
 static u64 lay_out_arrays(struct shadow *s)
 {
-    u8 *p = s->arrays;
+    uintptr_t p = (uintptr_t)s->arrays;
     s->spaces = carve(&p, s->max_spaces * sizeof(*s->spaces));
     s->uses = carve(&p, (u64)s->max_spaces * USE_STRIDE * sizeof(*s->uses));
     s->bigs = carve(&p, (u64)s->max_spaces * 2 * SH_CHUNKS * sizeof(*s->bigs));
@@ -250,7 +250,7 @@ static u64 lay_out_arrays(struct shadow *s)
     s->pt_writes = carve(&p, SH_PAGES * sizeof(*s->pt_writes));
     s->rmap_head = carve(&p, SH_PAGES * sizeof(*s->rmap_head));
     s->big_head = carve(&p, SH_PAGES / 512 * sizeof(*s->big_head));
-    return (u64)(p - s->arrays);
+    return p - (uintptr_t)s->arrays;
 }
 
 static void *reserve(u64 bytes, int prot)

@@ -48,6 +48,9 @@ static enum xlate_status decode_unit(struct xl *x)
         if (r < 0) { /* runs into the next page */
             if (k)
                 break;
+            /* beyond the segment's end: #GP, and the next page must not even be looked at */
+            if (!(env->mode & MODE_FLATCS) && (u64)env->eip + env->avail > env->cs_limit)
+                return XLATE_INTERP;
             if (!env->cross)
                 return XLATE_NEED_CROSS;
             r = insn_decode(env->model, env->cross, env->cross_avail, env->mode & MODE_CS32, i);

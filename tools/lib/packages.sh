@@ -10,6 +10,7 @@
 PKGS_BUILD=(gcc libc6-dev meson ninja-build pkg-config python3 libzydis-dev libcapstone-dev libelf-dev libpng-dev libnbd-dev libcmocka-dev)
 PKGS_GUEST=(gcc-multilib xz-utils ca-certificates)
 PKGS_TEST=(clang clang-format nbdkit)
+PKGS_FUZZ=(clang libclang-rt-14-dev)
 PKGS_FIRMWARE=(seabios)
 PKGS_QEMU=(qemu-system-x86)
 
