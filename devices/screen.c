@@ -2,8 +2,7 @@
 /*
  * A display that is a file. The file is replaced by rename, so a reader sees one whole screen or another.
  *
- * The timer runs on the event thread and asks the adapter whether anything changed; an idle screen costs five
- * look-ups a second.
+ * The adapter says when something changed (struct vga_viewer); an idle screen costs nothing.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,7 +11,7 @@
 #include "devices/internal.h"
 #include "devices/screen.h"
 
-#define PERIOD_NS (200 * NS_PER_MS)
+#define PERIOD_MS 200
 
 struct screen {
     struct bus *b;
@@ -21,7 +20,7 @@ struct screen {
     bool png, told;
     char last[64 * 1024];
     size_t last_len;
-    struct bus_timer *timer;
+    struct vga_viewer viewer;
 };
 
 static int write_text(struct screen *s)
@@ -49,10 +48,10 @@ static int write_text(struct screen *s)
     return err;
 }
 
-static void show(struct screen *s)
+static void show(void *opaque)
 {
-    if (!vga_changed(s->vga))
-        return;
+    struct screen *s = opaque;
+    vga_viewer_clear(&s->viewer);
     int err = s->png ? vga_screendump(s->vga, s->temp) : write_text(s);
     if (!err && rename(s->temp, s->path))
         err = -errno;
@@ -62,23 +61,11 @@ static void show(struct screen *s)
     }
 }
 
-static void tick(void *opaque, u64 now)
-{
-    struct screen *s = opaque;
-    show(s);
-    bus_timer_set(s->timer, now + PERIOD_NS);
-}
-
-static void screen_reset(void *dev)
-{
-    struct screen *s = dev;
-    bus_timer_set(s->timer, bus_host_now(s->b) + PERIOD_NS);
-}
-
 static void screen_destroy(void *dev)
 {
     struct screen *s = dev;
     show(s);
+    vga_remove_viewer(s->vga, &s->viewer);
     free(s->path);
     free(s->temp);
     free(s);
@@ -86,7 +73,7 @@ static void screen_destroy(void *dev)
 
 static const struct device_field screen_fields[] = {DEV_END};
 static const struct device_desc screen_desc = {
-    .name = "screen", .fields = screen_fields, .reset = screen_reset, .destroy = screen_destroy};
+    .name = "screen", .fields = screen_fields, .destroy = screen_destroy};
 
 int screen_create(struct bus *b, struct vga *v, const char *path)
 {
@@ -100,7 +87,10 @@ int screen_create(struct bus *b, struct vga *v, const char *path)
         return -ENOMEM;
     snprintf(s->temp, n + 5, "%s.tmp", path);
     s->png = n > 4 && !strcmp(path + n - 4, ".png");
-    s->timer = bus_host_timer_new(b, tick, s);
+    s->viewer = (struct vga_viewer){.changed = show, .opaque = s, .period_ms = PERIOD_MS, .pixels = s->png};
     bus_add_device(b, &screen_desc, s);
+    bus_lock(b);
+    vga_add_viewer(v, &s->viewer);
+    bus_unlock(b);
     return 0;
 }

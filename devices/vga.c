@@ -3,8 +3,8 @@
  * VGA registers, Bochs VBE ("DISPI") registers, and the PCI function (IBM VGA technical reference; Bochs'
  * vbe_dispi interface, version B0C5).
  *
- * BAR 0 is the frame buffer, mapped into the guest as memory. BAR 2 shows the legacy registers at 400h, the
- * DISPI registers at 500h and the byte order register at 604h.
+ * BAR 0 is the frame buffer, mapped into the guest as memory. BAR 2 shows the monitor's EDID at 0, the legacy
+ * registers at 400h, the DISPI registers at 500h and the byte order register at 604h.
  *
  * Setting the DISPI enable bit also programs the standard registers that the drawing code and the window look
  * at: firmware does not.
@@ -19,17 +19,25 @@
 #include "base/log.h"
 #include "devices/vga_int.h"
 
-/* ---- timing: 60 frames a second of 449 lines ---- */
+/* ---- timing: the registers count scan lines of 31.8 us, as a VGA monitor wants them ---- */
 
-#define FRAME_NS (NS_PER_SEC / 60)
+#define LINE_NS 31778ull
 
 static u8 status1(struct vga *v)
 {
-    u64 t = bus_now(v->b) % FRAME_NS, line = FRAME_NS / 449;
-    bool vblank = t > line * 412 && t < line * 414;
-    bool blank = t > line * 400 || t % line > line * 4 / 5;
+    u32 total = (v->cr[6] | (u32)(v->cr[7] & 1) << 8 | (u32)(v->cr[7] & 0x20) << 4) + 2;
+    if (total < 200 || vbe_on(v)) /* not set up, or a mode whose timing nobody programmed */
+        total = 449;
+    u64 t = bus_now(v->b) % (total * LINE_NS), line = t / LINE_NS;
+    u32 shown = vga_lines(v), start = v->cr[0x10] | (u32)(v->cr[7] & 4) << 6 | (u32)(v->cr[7] & 0x80) << 2;
+    if (shown >= total - 4)
+        shown = total - 4;
+    if (start < shown || start >= total - 2)
+        start = total - 3;
+    bool retrace = line >= start && line < start + 2;
+    bool blank = line >= shown || t % LINE_NS > LINE_NS * 4 / 5;
     v->ar_flip = 0;
-    return (vblank ? 8 : 0) | (blank ? 1 : 0);
+    return (retrace ? 8 : 0) | (blank ? 1 : 0);
 }
 
 /* ---- DISPI ---- */
@@ -110,7 +118,7 @@ static u16 vbe_read(struct vga *v, u16 index)
 
 static void vbe_write(struct vga *v, u16 index, u16 val)
 {
-    v->changed = 1;
+    vga_registers_changed(v);
     switch (index) {
     case VBE_ID:
         if (val >= 0xb0c0 && val <= 0xb0c5)
@@ -158,11 +166,14 @@ static u8 dac_data_read(struct vga *v)
 
 static void dac_data_write(struct vga *v, u8 val)
 {
-    v->dac_latch[v->dac_sub] = val;
+    v->dac_latch[v->dac_sub] = v->vbe[VBE_ENABLE] & VBE_8BIT ? val : val & 0x3f;
     if (++v->dac_sub == 3) {
-        memcpy(v->dac[v->dac_write++], v->dac_latch, 3);
+        u8 *c = v->dac[v->dac_write++];
+        bool same = !memcmp(c, v->dac_latch, 3);
+        memcpy(c, v->dac_latch, 3);
         v->dac_sub = 0;
-        v->changed = 1;
+        if (!same)
+            vga_registers_changed(v);
     }
 }
 
@@ -216,17 +227,40 @@ static u8 read_reg(struct vga *v, u16 port)
     return 0xff;
 }
 
+/* A register that the screen shows. */
+static void set(struct vga *v, u8 *reg, u8 val)
+{
+    if (*reg != val)
+        vga_registers_changed(v);
+    *reg = val;
+}
+
+static void write_crtc(struct vga *v, u8 val)
+{
+    u8 i = v->cr_index;
+    if ((i == 0x0e || i == 0x0f) &&
+        v->cr[i] != val) { /* the text cursor: where it was and where it will be */
+        vga_mark(v, ((u64)v->cr[0x0e] << 8 | v->cr[0x0f]) << 2);
+        v->cr[i] = val;
+        vga_mark(v, ((u64)v->cr[0x0e] << 8 | v->cr[0x0f]) << 2);
+        return;
+    }
+    set(v, &v->cr[i], val);
+}
+
 static void attr_write(struct vga *v, u8 val)
 {
     if (!v->ar_flip) {
+        if ((v->ar_index ^ val) & 0x20)
+            vga_registers_changed(v);
         v->ar_index = val & 0x3f;
     } else {
         static const u8 masks[5] = {0xef, 0xff, 0x3f, 0x0f, 0x0f};
         int i = v->ar_index & 31;
         if (i < 16)
-            v->ar[i] = val & 0x3f;
+            set(v, &v->ar[i], val & 0x3f);
         else if (i < 0x15)
-            v->ar[i] = val & masks[i - 0x10];
+            set(v, &v->ar[i], val & masks[i - 0x10]);
     }
     v->ar_flip ^= 1;
 }
@@ -237,23 +271,24 @@ static void write_reg(struct vga *v, u16 port, u8 val)
     static const u8 gr_mask[16] = {15, 15, 15, 0x1f, 3, 0x7b, 15, 15, 0xff};
     if (absent(v, port))
         return;
-    if (port != 0x3c4 && port != 0x3ce && port != 0x3d4 && port != 0x3b4)
-        v->changed = 1;
     switch (port) {
     case 0x3c0:
         attr_write(v, val);
         break;
     case 0x3c2:
-        v->misc = val & ~0x10;
+        set(v, &v->misc, val & ~0x10);
         break;
     case 0x3c4:
         v->sr_index = val & 7;
         break;
     case 0x3c5:
-        v->sr[v->sr_index] = val & sr_mask[v->sr_index];
+        if (v->sr_index == 2) /* the planes that writes go to do not show */
+            v->sr[2] = val & sr_mask[2];
+        else
+            set(v, &v->sr[v->sr_index], val & sr_mask[v->sr_index]);
         break;
     case 0x3c6:
-        v->dac_mask = val;
+        set(v, &v->dac_mask, val);
         break;
     case 0x3c7:
         v->dac_read = val;
@@ -272,7 +307,10 @@ static void write_reg(struct vga *v, u16 port, u8 val)
         v->gr_index = val & 15;
         break;
     case 0x3cf:
-        v->gr[v->gr_index] = val & gr_mask[v->gr_index];
+        if (v->gr_index == 5 || v->gr_index == 6) /* the others are about accesses only */
+            set(v, &v->gr[v->gr_index], val & gr_mask[v->gr_index]);
+        else
+            v->gr[v->gr_index] = val & gr_mask[v->gr_index];
         break;
     case 0x3b4:
     case 0x3d4:
@@ -282,10 +320,10 @@ static void write_reg(struct vga *v, u16 port, u8 val)
     case 0x3d5:
         if ((v->cr[0x11] & 0x80) && v->cr_index <= 7) { /* protected, but for line compare's bit 8 */
             if (v->cr_index == 7)
-                v->cr[7] = (v->cr[7] & ~0x10) | (val & 0x10);
+                set(v, &v->cr[7], (v->cr[7] & ~0x10) | (val & 0x10));
             break;
         }
-        v->cr[v->cr_index] = val;
+        write_crtc(v, val);
         break;
     case 0x3ba:
     case 0x3da:
@@ -339,11 +377,16 @@ static u32 bar2_read(void *opaque, u64 addr, int size)
     }
     if (addr >= 0x500 && addr < 0x516 && size == 2)
         return vbe_read(v, (u16)((addr - 0x500) / 2));
+    if (addr < sizeof(v->edid)) {
+        for (int i = 0; i < size && addr + (u64)i < sizeof(v->edid); i++)
+            r |= (u32)v->edid[addr + (u64)i] << (8 * i);
+        return r;
+    }
     if (addr == 0x600)
         return 8; /* size of the extended register block */
     if (addr == 0x604)
-        return 0x1e1e1e1e;         /* little-endian */
-    return addr < 0x400 ? 0 : ~0u; /* no EDID */
+        return 0x1e1e1e1e; /* little-endian */
+    return addr < 0x400 ? 0 : ~0u;
 }
 
 static void bar2_write(void *opaque, u64 addr, int size, u32 val)
@@ -362,8 +405,11 @@ static void map_bar(void *opaque, int bar, u32 addr, bool mapped)
 {
     struct vga *v = opaque;
     u32 *at = bar == 0 ? &v->lfb : &v->regs, size = bar == 0 ? VGA_VRAM : 4096;
-    if (*at)
+    if (*at) {
+        if (bar == 0)
+            vga_untraced(v);
         memory_unmap(v->mem, *at, size);
+    }
     *at = 0;
     if (!mapped || !memory_is_hole(v->mem, addr, size))
         return;
@@ -377,21 +423,13 @@ static void map_bar(void *opaque, int bar, u32 addr, bool mapped)
 
 /* ---- life ---- */
 
-bool vga_changed(struct vga *v)
-{
-    /* The frame buffer is written behind our back: while it is shown, anything may have changed. */
-    bool c = v->changed || (vbe_on(v) && v->lfb);
-    v->changed = 0;
-    return c;
-}
-
 #define F(m)  DEV_FIELD(struct vga, m, 0)
 #define FK(m) DEV_KEEP(struct vga, m)
 static const struct device_field vga_fields[] = {
     FK(pci.config), FK(lfb),      FK(regs),     F(latch),    F(misc),     F(feature),   F(st00),
     F(sr_index),    F(sr),        F(gr_index),  F(gr),       F(ar_index), F(ar),        F(ar_flip),
     F(cr_index),    F(cr),        F(dac),       F(dac_mask), F(dac_read), F(dac_write), F(dac_sub),
-    F(dac_state),   F(dac_latch), F(vbe_index), F(vbe),      F(changed),  DEV_END};
+    F(dac_state),   F(dac_latch), F(vbe_index), F(vbe),      DEV_END};
 
 static void vga_reset(void *dev)
 {
@@ -400,13 +438,68 @@ static void vga_reset(void *dev)
     v->dac_mask = 0xff;
     v->vbe[VBE_ID] = 0xb0c5;
     v->vbe[VBE_BPP] = 8;
-    v->changed = 1;
+    vga_registers_changed(v);
     memset(v->vram, 0, 256 * KiB);
+}
+
+/* ---- the monitor (VESA E-EDID 1.3): any size up to the largest that DISPI takes ---- */
+
+static void detailed_timing(u8 *p, u32 width, u32 height)
+{
+    u32 hblank = 160, vblank = 30, clock = (width + hblank) * (height + vblank) * 60 / 10000; /* of 10 kHz */
+    const u8 t[18] = {clock,
+                      clock >> 8,
+                      width,
+                      hblank,
+                      (width >> 8 & 15) << 4 | hblank >> 8,
+                      height,
+                      vblank,
+                      (height >> 8 & 15) << 4,
+                      48,
+                      32,
+                      3 << 4 | 6,
+                      0,
+                      0,
+                      0,
+                      0,
+                      0,
+                      0,
+                      0x1a};
+    memcpy(p, t, sizeof(t));
+}
+
+static void make_edid(u8 *e)
+{
+    static const u8 head[] = {0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0},
+                    range[] = {0, 0, 0, 0xfd, 0, 50, 125, 30, 160, 30, 0, 10, 32, 32, 32, 32, 32, 32},
+                    name[] = "\0\0\0\xfc\0novt screen\n ";
+    memcpy(e, head, sizeof(head));
+    e[8] = ('N' - 64) << 2 | ('V' - 64) >> 3; /* maker: three letters of five bits */
+    e[9] = (u8)(('V' - 64) << 5 | ('T' - 64));
+    e[10] = 1;
+    e[17] = 2026 - 1990;
+    e[18] = 1, e[19] = 3;       /* version 1.3 */
+    e[20] = 0x80;               /* digital */
+    e[21] = 32, e[22] = 24;     /* cm */
+    e[23] = 120;                /* gamma 2.2 */
+    e[24] = 0x0a;               /* RGB, the first detailed timing is preferred */
+    e[35] = 0x21, e[36] = 0x08; /* 640x480, 800x600 and 1024x768 at 60 Hz */
+    for (int i = 38; i < 54; i++)
+        e[i] = 1;
+    detailed_timing(e + 54, 1024, 768);
+    memcpy(e + 72, range, 18);
+    memcpy(e + 90, name, 18);
+    e[111] = 0x10; /* the fourth descriptor: unused */
+    u8 sum = 0;
+    for (int i = 0; i < 127; i++)
+        sum += e[i];
+    e[127] = -sum;
 }
 
 static void vga_destroy(void *dev)
 {
     struct vga *v = dev;
+    vga_dirty_done(v);
     munmap(v->vram, VGA_VRAM);
     close(v->fd);
     free(v);
@@ -438,8 +531,15 @@ int vga_create(struct bus *b, struct memory *m, struct vga **out)
     struct vga *v = dev_alloc(sizeof(*v));
     v->b = b;
     v->mem = m;
+    make_edid(v->edid);
     int err = make_vram(v);
     if (err) {
+        free(v);
+        return err;
+    }
+    if ((err = vga_dirty_init(v))) {
+        munmap(v->vram, VGA_VRAM);
+        close(v->fd);
         free(v);
         return err;
     }

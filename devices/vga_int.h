@@ -47,7 +47,18 @@ struct vga {
     u8 cr_index, cr[32];
     u8 dac[256][3], dac_mask, dac_read, dac_write, dac_sub, dac_state, dac_latch[3];
     u16 vbe_index, vbe[VBE_COUNT];
-    u8 changed;
+    u8 edid[128];
+
+    /* vga_dirty.c: who looks, and what was written since they did */
+    struct vga_viewer *viewers;
+    struct bus_timer *refresh;
+    bool awake;                /* the timer will fire, or the vCPU thread will set it */
+    bool changed;              /* registers: everything may look different */
+    u64 dirty[VGA_PAGES / 64]; /* written through the windows */
+    u8 lfb_dirty[VGA_PAGES];   /* not traced: may be written through BAR 0 at any time. vCPU thread. */
+    u32 lfb_wake;              /* wake_fd was written to; atomic */
+    int wake_fd;               /* from light code on the vCPU thread to the event thread */
+    struct bus_work trace;
 };
 
 static inline bool vbe_on(const struct vga *v)
@@ -67,12 +78,32 @@ static inline u32 vga_lines(const struct vga *v)
     return (v->cr[0x12] | (u32)(v->cr[7] & 2) << 7 | (u32)(v->cr[7] & 0x40) << 3) + 1;
 }
 
+/* vga_dirty.c */
+#define VGA_BLINK_NS (NS_PER_SEC * 16 / 60) /* half a period of the cursor */
+int vga_dirty_init(struct vga *v);
+void vga_dirty_done(struct vga *v);
+void vga_wake(struct vga *v);
+/* The frame buffer is not mapped any more, or mapped now: what was traced is not. */
+void vga_untraced(struct vga *v);
+static inline void vga_mark(struct vga *v, u64 offset)
+{
+    u64 page = offset >> PAGE_SHIFT & (VGA_PAGES - 1);
+    v->dirty[page >> 6] |= 1ull << (page & 63);
+    if (v->viewers && !v->awake)
+        vga_wake(v);
+}
+static inline void vga_registers_changed(struct vga *v)
+{
+    v->changed = true;
+    if (v->viewers && !v->awake)
+        vga_wake(v);
+}
+/* vga_draw.c */
+void vga_size(const struct vga *v, u32 *width, u32 *height);
+/* Pages of video memory that are on the screen; they may wrap. */
+void vga_visible(const struct vga *v, u32 *first, u32 *count);
 /* vga_mem.c */
 u32 vga_window_read(void *opaque, u64 addr, int size);
 void vga_window_write(void *opaque, u64 addr, int size, u32 val);
-/* vga_text.c */
-void vga_text_size(const struct vga *v, u32 *cols, u32 *rows, u32 *height);
-/* Character and attribute at a cell. */
-void vga_cell(const struct vga *v, u32 col, u32 row, u8 *ch, u8 *attr);
 
 #endif

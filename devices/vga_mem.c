@@ -35,9 +35,15 @@ static u32 spread(u8 bits)
            (bits & 8 ? 0xff000000u : 0);
 }
 
+/* A plane has 64 Ki bytes, but VBE's 16 colours use more. */
+static inline u64 planar_offset(const struct vga *v, i64 n)
+{
+    return vbe_on(v) ? ((u64)n << 2) & (VGA_VRAM - 1) : ((u64)n & 0xffff) << 2;
+}
+
 static inline u32 *dword(const struct vga *v, i64 n)
 {
-    return (u32 *)(v->vram + (((u64)n << 2) & (VGA_VRAM - 1)));
+    return (u32 *)(v->vram + planar_offset(v, n));
 }
 
 static u8 read_byte(struct vga *v, u64 addr)
@@ -49,7 +55,8 @@ static u8 read_byte(struct vga *v, u64 addr)
         return v->vram[a & (VGA_VRAM - 1)];
     if (v->gr[5] & 0x10) { /* odd/even */
         int plane = (v->gr[4] & 2) | (a & 1);
-        return v->vram[(((u64)a & ~1ull) << 1 | (u64)plane) & (VGA_VRAM - 1)];
+        v->latch = *dword(v, a >> 1);
+        return v->latch >> (8 * plane);
     }
     v->latch = *dword(v, a);
     if (!(v->gr[5] & 8))
@@ -109,16 +116,24 @@ static void write_byte(struct vga *v, u64 addr, u8 val)
     i64 a = translate(v, addr);
     if (a < 0)
         return;
-    v->changed = 1;
-    if (v->sr[4] & 8) {
-        if (v->sr[2] >> (a & 3) & 1)
+    if (v->sr[4] & 8) { /* chain-4 */
+        if (v->sr[2] >> (a & 3) & 1) {
             v->vram[a & (VGA_VRAM - 1)] = val;
+            vga_mark(v, (u64)a);
+        }
     } else if (v->gr[5] & 0x10) {
         int plane = (v->gr[4] & 2) | (a & 1);
-        if (v->sr[2] >> plane & 1)
-            v->vram[(((u64)a & ~1ull) << 1 | (u64)plane) & (VGA_VRAM - 1)] = val;
+        u64 off = planar_offset(v, a >> 1);
+        if (v->sr[2] >> plane & 1) {
+            v->vram[off + (u64)plane] = val;
+            vga_mark(v, off);
+        }
     } else {
         write_planar(v, a, val);
+        if ((v->sr[2] & 4) && !vga_graphics(v))
+            vga_registers_changed(v); /* a font */
+        else
+            vga_mark(v, planar_offset(v, a));
     }
 }
 

@@ -3,6 +3,7 @@
  * The text screen: its geometry, its cells, and the screen as UTF-8 (code page 437), for tests, terminals and
  * people.
  */
+#include <stdlib.h>
 #include <string.h>
 #include "devices/vga_int.h"
 
@@ -29,22 +30,42 @@ static const u16 cp437[256] = {
     0x2248, 0xb0,   0x2219, 0xb7,   0x221a, 0x207f, 0xb2,   0x25a0, 0xa0,
 };
 
-void vga_text_size(const struct vga *v, u32 *cols, u32 *rows, u32 *height)
+u16 vga_cp437(u8 c)
 {
-    *cols = v->cr[1] + 1u;
-    *height = (v->cr[9] & 0x1f) + 1u;
-    u32 lines = vga_lines(v);
-    if (v->cr[9] & 0x80)
-        lines /= 2;
-    *rows = lines / *height;
+    return cp437[c];
 }
 
-void vga_cell(const struct vga *v, u32 col, u32 row, u8 *ch, u8 *attr)
+void vga_read_cells(const struct vga *v, struct vga_cells *c)
 {
-    u32 n = vga_start(v) + row * v->cr[0x13] * 2u + col;
-    const u8 *p = v->vram + ((n << 2) & (VGA_VRAM - 1));
-    *ch = p[0];
-    *attr = p[1];
+    c->graphics = vga_graphics(v);
+    c->blanked = !vbe_on(v) && (!(v->ar_index & 0x20) || (v->sr[1] & 0x20));
+    vga_size(v, &c->width, &c->height);
+    c->bits = vbe_on(v) ? v->vbe[VBE_BPP] : v->gr[5] & 0x40 ? 8 : v->gr[5] & 0x20 ? 2 : 4;
+    c->cols = c->rows = 0;
+    c->cursor = false;
+    if (c->graphics)
+        return;
+    u32 height = (v->cr[9] & 0x1f) + 1u, lines = vga_lines(v) / (v->cr[9] & 0x80 ? 2 : 1);
+    u32 compare = v->cr[0x18] | (u32)(v->cr[7] & 0x10) << 4 | (u32)(v->cr[9] & 0x40) << 3;
+    u32 cursor = (u32)v->cr[0x0e] << 8 | v->cr[0x0f];
+    bool shown =
+        !(v->cr[0x0a] & 0x20) && (v->cr[0x0a] & 31) <= (v->cr[0x0b] & 31) && (v->cr[0x0a] & 31u) < height;
+    c->blink = v->ar[0x10] & 8;
+    c->cols = v->cr[1] + 1u;
+    c->rows = lines / height < VGA_MAX_ROWS ? lines / height : VGA_MAX_ROWS;
+    u32 split = (compare + height) / height; /* rows from here on begin at address 0 again */
+    for (u32 y = 0; y < c->rows; y++) {
+        u32 n = y < split ? vga_start(v) + y * v->cr[0x13] * 2u : (y - split) * v->cr[0x13] * 2u;
+        for (u32 x = 0; x < c->cols; x++) {
+            const u8 *p = v->vram + ((n + x) << 2 & 0x3ffff);
+            c->cell[y][x] = (u16)(p[0] | p[1] << 8);
+            if (shown && ((n + x) & 0xffff) == cursor) {
+                c->cursor = true;
+                c->cursor_col = x;
+                c->cursor_row = y;
+            }
+        }
+    }
 }
 
 static size_t put(char *buf, size_t size, size_t n, u32 c)
@@ -66,28 +87,31 @@ static size_t put(char *buf, size_t size, size_t n, u32 c)
 size_t vga_text(struct vga *v, char *buf, size_t size)
 {
     size_t n = 0;
+    struct vga_cells *c;
     if (vga_graphics(v)) {
         int k = vbe_on(v) ? snprintf(buf, size, "(graphics %ux%u, %u bits)\n", v->vbe[VBE_XRES],
                                      v->vbe[VBE_YRES], v->vbe[VBE_BPP])
                           : snprintf(buf, size, "(VGA graphics, %u lines)\n", vga_lines(v));
         return (size_t)k < size ? (size_t)k : size - 1;
     }
-    u32 cols, rows, height;
-    vga_text_size(v, &cols, &rows, &height);
-    for (u32 y = 0; y < rows && y < 200; y++) {
+    c = malloc(sizeof(*c));
+    if (!c) {
+        buf[0] = 0;
+        return 0;
+    }
+    vga_read_cells(v, c);
+    for (u32 y = 0; y < c->rows; y++) {
         u32 last = 0;
-        u8 ch, attr;
-        for (u32 x = 0; x < cols; x++) {
-            vga_cell(v, x, y, &ch, &attr);
+        for (u32 x = 0; x < c->cols; x++) {
+            u8 ch = (u8)c->cell[y][x];
             if (ch && ch != ' ' && ch != 0xff)
                 last = x + 1;
         }
-        for (u32 x = 0; x < last; x++) {
-            vga_cell(v, x, y, &ch, &attr);
-            n = put(buf, size, n, cp437[ch]);
-        }
+        for (u32 x = 0; x < last; x++)
+            n = put(buf, size, n, cp437[c->cell[y][x] & 0xff]);
         n = put(buf, size, n, '\n');
     }
     buf[n] = 0;
+    free(c);
     return n;
 }
