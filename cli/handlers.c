@@ -68,6 +68,33 @@ HANDLER(set_screen)
     return CLI_OK;
 }
 
+HANDLER(set_vnc)
+{
+    if (!*val)
+        return cli_fail(o, "needs a display, such as :0");
+    c->cfg.vnc = strcmp(val, "none") ? val : NULL;
+    return CLI_OK;
+}
+
+HANDLER(set_curses)
+{
+    c->cfg.curses = true;
+    return CLI_OK;
+}
+
+HANDLER(set_display)
+{
+    if (!strcmp(val, "none"))
+        c->cfg.curses = false;
+    else if (!strcmp(val, "curses") || !strcmp(val, "curses,charset=CP437"))
+        c->cfg.curses = true;
+    else if (!strncmp(val, "vnc=", 4) && val[4])
+        return set_vnc(c, o, val + 4);
+    else
+        return cli_fail(o, "'%s' is not supported by novt: curses, vnc=:0 or none", val);
+    return CLI_OK;
+}
+
 HANDLER(set_keyboard)
 {
     c->cfg.keyboard = cli_backend(c, o, val);

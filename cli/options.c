@@ -52,7 +52,12 @@ const struct option cli_options[] = {
     {"chardev", G_CONSOLE, ARG_VALUE, "BACKEND", set_chardev, "stdio,id=ID or null,id=ID or file,id=ID,path=PATH", NULL},
     {"debugcon", G_CONSOLE, ARG_VALUE, "WHERE", set_debugcon, "debug console at port E9h, as -serial", "none"},
     {"global", G_CONSOLE, ARG_VALUE, "PROP=N", set_global, "isa-debugcon.iobase=N: the debug console's port", "0xe9"},
-    {"display", G_CONSOLE, ARG_VALUE, "none", only_none, "no display, for now", "none"},
+    {"display", G_CONSOLE, ARG_VALUE, "WHAT", set_display,
+     "curses: the text screen on this terminal (Ctrl-A h lists commands); vnc=...: as -vnc; none", "none"},
+    {"curses", G_CONSOLE, ARG_NONE, NULL, set_curses, "the same as -display curses", NULL},
+    {"vnc", G_CONSOLE, ARG_VALUE, "WHERE", set_vnc,
+     "VNC server: [HOST]:DISPLAY (no host: this machine only) or unix:PATH or none; ,websocket=on for browsers, at "
+     "port 5700 + DISPLAY; ,password-file=FILE, ,password=on, ,share=force-shared, ,to=N", "none"},
     {"vga", G_CONSOLE, ARG_VALUE, "std", set_vga, "graphics adapter: std (VGA with VBE) or none", "std"},
     {"screen", G_CONSOLE, ARG_VALUE, "FILE", set_screen,
      "keeps FILE showing the screen: its text, or a picture if the name ends in .png", "none"},
@@ -105,7 +110,7 @@ const struct option cli_options[] = {
     MISSING("blockdev"), MISSING("mtdblock"), MISSING("sd"), 
     MISSING("pflash"), MISSING("L"), MISSING("option-rom"), MISSING("dtb"), MISSING("shim"),
     MISSING("netdev"), MISSING("usb"), MISSING("usbdevice"), MISSING("audio"), MISSING("audiodev"), MISSING("soundhw"),
-    MISSING("g"), MISSING("full-screen"), MISSING("spice"), MISSING("vnc"), MISSING("k"), MISSING("curses"), MISSING("sdl"),
+    MISSING("g"), MISSING("full-screen"), MISSING("spice"), MISSING("k"), MISSING("sdl"),
     MISSING("virtfs"), MISSING("fsdev"), MISSING("qmp"), MISSING("qmp-pretty"), MISSING("mon"), MISSING("gdb"), MISSING("s"),
     MISSING("loadvm"), MISSING("incoming"), MISSING("daemonize"), MISSING("pidfile"), MISSING("runas"),
     MISSING("chroot"), MISSING("sandbox"), MISSING("object"), MISSING("set"), MISSING("readconfig"),
@@ -187,6 +192,11 @@ static int finish(struct cli *c)
     }
     bool taken = (cfg->debugcon && !strcmp(cfg->debugcon, "stdio")) ||
                  (cfg->keyboard && !strcmp(cfg->keyboard, "stdio"));
+    if (cfg->curses && taken) {
+        error_report("-display curses needs the terminal for itself: send -debugcon and -keyboard elsewhere");
+        return CLI_BAD;
+    }
+    taken |= cfg->curses;
     for (int i = 0; i < c->serials; i++) {
         if (strcmp(cfg->serial[i], "stdio"))
             continue;

@@ -4,11 +4,8 @@
 #define NOVT_DEVICES_CHARDEV_INT_H
 
 #include "devices/internal.h"
+#include "devices/terminal.h"
 
-/* If stdin is a terminal: makes it raw, and arranges that exit() and fatal signals restore it. Returns
- * whether it is one. */
-bool terminal_enter(void);
-void terminal_leave(void);
 /* A reader that goes away must be an error of write(), not the end of the VM. */
 void terminal_ignore_sigpipe(void);
 

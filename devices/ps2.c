@@ -33,10 +33,22 @@ struct ps2 {
     u8 resolution, rate, remote, wrap, scale21, id, buttons;
     u8 rates[2]; /* the last two, for the wheel's knock */
     int dx, dy, dz;
+    u8 clicked; /* the buttons' state was not told yet */
+    /* keyboard */
+    u8 mods; /* MOD_* that are down */
+    void (*drain)(void *opaque);
+    void *drain_opaque;
     /* typing */
     struct chardev *source;
     u8 esc[8], esc_len;
 };
+
+enum { MOD_SHIFT_L = 1, MOD_SHIFT_R = 2, MOD_CTRL_L = 4, MOD_CTRL_R = 8, MOD_ALT_L = 16, MOD_ALT_R = 32 };
+#define MOD_SHIFT (MOD_SHIFT_L | MOD_SHIFT_R)
+#define MOD_CTRL  (MOD_CTRL_L | MOD_CTRL_R)
+#define MOD_ALT   (MOD_ALT_L | MOD_ALT_R)
+
+static bool mouse_packet(struct ps2 *p);
 
 static void push(struct ps2 *p, u8 val)
 {
@@ -60,6 +72,10 @@ bool ps2_take(struct ps2 *p, u8 *val)
     p->count--;
     if (p->source && p->count <= ROOM / 2)
         chardev_accept(p->source);
+    if (p->drain && p->count <= ROOM / 2)
+        p->drain(p->drain_opaque);
+    if (p->mouse && p->enabled && !p->remote && (p->clicked || p->dx || p->dy || p->dz))
+        mouse_packet(p);
     return true;
 }
 
@@ -147,25 +163,105 @@ static u8 to_set2(u8 code)
     return 0;
 }
 
-static u8 key_length(const struct ps2 *p, bool extended, bool down)
+#define LONGEST_KEY 8
+
+bool ps2_room(const struct ps2 *p)
 {
-    return extended + 1 + (p->set == 2 && !down);
+    return p->count <= ROOM;
 }
 
-void ps2_key(struct ps2 *p, u8 code, bool extended, bool down)
+void ps2_set_drain(struct ps2 *p, void (*fn)(void *opaque), void *opaque)
 {
-    u8 c2 = to_set2(code & 0x7f);
-    if (!p->enabled || !c2 || p->count + key_length(p, extended, down) > QUEUE)
-        return;
-    if (extended)
-        push(p, 0xe0);
+    p->drain = fn;
+    p->drain_opaque = opaque;
+}
+
+u8 ps2_leds(const struct ps2 *p)
+{
+    return p->leds;
+}
+
+/* One code in the set that is spoken. */
+static void push_code(struct ps2 *p, u8 set1, bool down)
+{
     if (p->set == 1) {
-        push(p, (code & 0x7f) | (down ? 0 : 0x80));
+        push(p, set1 | (down ? 0 : 0x80));
         return;
     }
     if (!down)
         push(p, 0xf0);
-    push(p, c2);
+    push(p, set1 == 0x54 ? 0x84 : to_set2(set1));
+}
+
+static void push_extended(struct ps2 *p, u8 set1, bool down)
+{
+    push(p, 0xe0);
+    push_code(p, set1, down);
+}
+
+/* Pause has no release: it sends everything when it goes down. With Ctrl it is Break. */
+static void pause_key(struct ps2 *p, bool down)
+{
+    if (!down)
+        return;
+    if (p->mods & MOD_CTRL) {
+        push_extended(p, 0x46, true);
+        push_extended(p, 0x46, false);
+        return;
+    }
+    push(p, 0xe1);
+    push_code(p, 0x1d, true);
+    push_code(p, 0x45, true);
+    push(p, 0xe1);
+    push_code(p, 0x1d, false);
+    push_code(p, 0x45, false);
+}
+
+/* SysRq with Alt; else a shifted keypad *, unless Shift or Ctrl are there already. */
+static void print_key(struct ps2 *p, bool down)
+{
+    bool shift = !(p->mods & (MOD_SHIFT | MOD_CTRL));
+    if (p->mods & MOD_ALT) {
+        push_code(p, 0x54, down);
+        return;
+    }
+    if (shift && down)
+        push_extended(p, 0x2a, true);
+    push_extended(p, 0x37, down);
+    if (shift && !down)
+        push_extended(p, 0x2a, false);
+}
+
+static u8 modifier(u8 code, bool extended)
+{
+    switch (code) {
+    case 0x2a:
+        return extended ? 0 : MOD_SHIFT_L;
+    case 0x36:
+        return extended ? 0 : MOD_SHIFT_R;
+    case 0x1d:
+        return extended ? MOD_CTRL_R : MOD_CTRL_L;
+    case 0x38:
+        return extended ? MOD_ALT_R : MOD_ALT_L;
+    }
+    return 0;
+}
+
+void ps2_key(struct ps2 *p, u8 code, bool extended, bool down)
+{
+    code &= 0x7f;
+    u8 mod = modifier(code, extended);
+    p->mods = down ? p->mods | mod : p->mods & ~mod;
+    if (!p->enabled || (!to_set2(code) && code != 0x54) || p->count + LONGEST_KEY > QUEUE)
+        return;
+    if (extended && code == 0x46)
+        pause_key(p, down);
+    else if (extended && code == 0x37)
+        print_key(p, down);
+    else if (extended)
+        push_extended(p, code, down);
+    else
+        push_code(p, code, down);
 }
 
 /* ASCII 20h-7Eh on a US keyboard: set 1 code, 80h with shift. */
@@ -182,6 +278,11 @@ static const u8 us_keys[95] = {
     0x18,                                                                                     /* `a-o */
     0x19, 0x10, 0x13, 0x1f, 0x14, 0x16, 0x2f, 0x11, 0x2d, 0x15, 0x2c, 0x9a, 0xab, 0x9b, 0xa9, /* p-z{|}~ */
 };
+
+u8 ps2_us_key(u8 c)
+{
+    return c >= 0x20 && c < 0x7f ? us_keys[c - 0x20] : 0;
+}
 
 static void stroke(struct ps2 *p, u8 code, bool extended, bool shift, bool ctrl)
 {
@@ -273,7 +374,7 @@ static void mouse_defaults(struct ps2 *p)
     p->rate = 100;
     p->scale21 = p->remote = p->wrap = 0;
     p->enabled = 0;
-    p->dx = p->dy = p->dz = 0;
+    p->dx = p->dy = p->dz = p->clicked = 0;
 }
 
 static int clamp(int v, int max)
@@ -287,6 +388,7 @@ static bool mouse_packet(struct ps2 *p)
     int x = clamp(p->dx, 255), y = clamp(p->dy, 255), z = clamp(p->dz, 7);
     if (p->count + 4 > QUEUE)
         return false;
+    p->clicked = 0;
     p->dx -= x;
     p->dy -= y;
     p->dz -= z;
@@ -303,17 +405,15 @@ void ps2_mouse(struct ps2 *p, int dx, int dy, int dz, u8 buttons)
     p->dx = clamp(p->dx + dx, 4096);
     p->dy = clamp(p->dy - dy, 4096); /* PS/2's y grows upwards */
     p->dz = clamp(p->dz + dz, 64);
-    bool click = p->buttons != buttons;
+    p->clicked |= p->buttons != buttons;
     p->buttons = buttons;
+    if (p->id != 3)
+        p->dz = 0;
     if (!p->enabled || p->remote)
         return;
-    while (click || p->dx || p->dy || p->dz) {
-        if (!mouse_packet(p))
+    while (p->clicked || p->dx || p->dy || p->dz)
+        if (!mouse_packet(p)) /* the rest follows when there is room */
             break;
-        click = false;
-        if (p->id != 3)
-            p->dz = 0;
-    }
 }
 
 static void mouse_argument(struct ps2 *p, u8 cmd, u8 val)
@@ -415,10 +515,10 @@ void ps2_send(struct ps2 *p, u8 val)
 /* ---- life ---- */
 
 #define F(m) DEV_FIELD(struct ps2, m, 0)
-static const struct device_field ps2_fields[] = {F(q),      F(head), F(count),   F(command),    F(enabled),
-                                                 F(set),    F(leds), F(resend),  F(resolution), F(rate),
-                                                 F(remote), F(wrap), F(scale21), F(id),         F(buttons),
-                                                 F(rates),  F(dx),   F(dy),      F(dz),         DEV_END};
+static const struct device_field ps2_fields[] = {
+    F(q),          F(head), F(count),  F(command), F(enabled), F(set), F(leds),    F(resend),
+    F(resolution), F(rate), F(remote), F(wrap),    F(scale21), F(id),  F(buttons), F(rates),
+    F(dx),         F(dy),   F(dz),     F(clicked), F(mods),    DEV_END};
 
 static void ps2_reset(void *dev)
 {

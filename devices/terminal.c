@@ -20,6 +20,8 @@
 static struct termios saved, raw;
 static volatile sig_atomic_t is_raw;
 static bool at_exit_done;
+static char leave_text[64];
+static volatile sig_atomic_t leave_len;
 
 /* tcsetattr() of a process in the background would stop it. */
 static void set_quietly(const struct termios *t)
@@ -38,8 +40,20 @@ void chardev_restore_terminal(void)
         return;
     is_raw = 0;
     int err = errno;
+    if (leave_len && write(STDOUT_FILENO, leave_text, (size_t)leave_len) < 0)
+        errno = err; /* nothing else to do */
     set_quietly(&saved);
     errno = err;
+}
+
+void terminal_set_leave_text(const char *text)
+{
+    size_t n = text ? strnlen(text, sizeof(leave_text)) : 0;
+    leave_len = 0;
+    if (!n || n >= sizeof(leave_text))
+        return;
+    memcpy(leave_text, text, n);
+    leave_len = (int)n;
 }
 
 static void on_fatal(int sig, siginfo_t *info, void *ctx)

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "display/display.h"
 #include "monitor/monitor.h"
 #include "shadowpt/shadowpt.h"
 
@@ -205,6 +206,7 @@ void machine_destroy(struct vm *vm)
     bug_set_dumper(NULL, NULL);
     if (vm->started)
         bus_stop(vm->bus);
+    display_destroy(vm->display);
     lockstep_destroy(vm->lockstep);
     if (vm->have_monitor)
         monitor_destroy(vm->cpu);

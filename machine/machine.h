@@ -67,6 +67,8 @@ struct machine_config {
     struct drive_config drives[MAX_DRIVES];
     int ndrives;
     bool snapshot;        /* no drive is written to */
+    const char *vnc;      /* -vnc's value, NULL: no server */
+    bool curses;          /* the text screen on the terminal */
     const char *screen;   /* file that shows the screen: text, or a picture if it ends in .png; NULL: none */
     const char *keyboard; /* where typed keys come from, a back end as for serial; NULL: nowhere */
     bool no_default_drives; /* no empty CD-ROM and floppy drives */

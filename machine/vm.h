@@ -57,6 +57,7 @@ struct vm {
     struct fdc *fdc;
     struct vga *vga;
     struct ps2 *keyboard, *mouse;
+    struct display *display; /* NULL: nobody looks */
     u8 cmos_disks, cmos_translation;
     u64 kick_delivered; /* --kick=irq: stats.interrupts when the last one was raised */
     bool kick_raised;

@@ -19,6 +19,7 @@
 #include "devices/piix.h"
 #include "devices/ps2.h"
 #include "devices/screen.h"
+#include "display/display.h"
 #include "monitor/monitor.h"
 #include "shadowpt/shadowpt.h"
 
@@ -254,6 +255,8 @@ static int add_board(struct vm *vm)
         ps2_set_source(vm->keyboard, c);
     }
     err = err ? err : drives_create(vm);
+    const struct display_config display = {.vnc = vm->cfg.vnc, .curses = vm->cfg.curses};
+    err = err ? err : display_create(b, vm->vga, vm->keyboard, vm->mouse, &display, &vm->display);
     if (!err && !vm->cfg.kernel)
         err = firmware_create(vm);
     return err;
@@ -292,7 +295,7 @@ int wiring_devices(struct vm *vm)
     err = err ? err : add_serial(vm, 0, 0x3f8, 4);
     err = err ? err : add_serial(vm, 1, 0x2f8, 3);
     err = err ? err : add_debug_ports(vm);
-    if (!err && (!vm->cfg.kernel || vm->cfg.ndrives))
+    if (!err && (!vm->cfg.kernel || vm->cfg.ndrives || vm->cfg.vnc || vm->cfg.curses))
         err = add_board(vm);
     if (err == -EEXIST) {
         error_report("a device's I/O ports are taken by another one: choose another iobase");

@@ -7,11 +7,13 @@
 # list nor its package lists are touched; no root is needed for them.
 
 # What building needs, what testing adds, what side-by-side runs add.
-PKGS_BUILD=(gcc libc6-dev meson ninja-build pkg-config python3 libzydis-dev libcapstone-dev libelf-dev libpng-dev libnbd-dev libcmocka-dev)
+PKGS_BUILD=(gcc libc6-dev meson ninja-build pkg-config python3 libzydis-dev libcapstone-dev libelf-dev libpng-dev
+    libnbd-dev libvncserver-dev libncurses-dev libcmocka-dev)
 PKGS_GUEST=(gcc-multilib xz-utils ca-certificates)
 PKGS_TEST=(clang clang-format nbdkit)
 PKGS_FUZZ=(clang libclang-rt-14-dev)
 PKGS_FIRMWARE=(seabios)
+PKGS_BROWSER=(novnc chromium chromium-driver)
 PKGS_QEMU=(qemu-system-x86)
 
 pkg_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
