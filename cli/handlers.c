@@ -91,7 +91,7 @@ HANDLER(set_display)
     else if (!strncmp(val, "vnc=", 4) && val[4])
         return set_vnc(c, o, val + 4);
     else
-        return cli_fail(o, "'%s' is not supported by novt: curses, vnc=:0 or none", val);
+        return cli_fail(o, "'%s' is not supported by novt yet: curses, vnc=:0 or none", val);
     return CLI_OK;
 }
 

@@ -53,11 +53,10 @@ const struct option cli_options[] = {
     {"debugcon", G_CONSOLE, ARG_VALUE, "WHERE", set_debugcon, "debug console at port E9h, as -serial", "none"},
     {"global", G_CONSOLE, ARG_VALUE, "PROP=N", set_global, "isa-debugcon.iobase=N: the debug console's port", "0xe9"},
     {"display", G_CONSOLE, ARG_VALUE, "WHAT", set_display,
-     "curses: the text screen on this terminal (Ctrl-A h lists commands); vnc=...: as -vnc; none", "none"},
+     "curses: the text screen on this terminal, Ctrl-A x quits; vnc=WHERE; none", "none"},
     {"curses", G_CONSOLE, ARG_NONE, NULL, set_curses, "the same as -display curses", NULL},
     {"vnc", G_CONSOLE, ARG_VALUE, "WHERE", set_vnc,
-     "VNC server: [HOST]:DISPLAY (no host: this machine only) or unix:PATH or none; ,websocket=on for browsers, at "
-     "port 5700 + DISPLAY; ,password-file=FILE, ,password=on, ,share=force-shared, ,to=N", "none"},
+     "VNC server: [HOST]:N[,websocket=on][,password-file=FILE] or unix:PATH (display/README.md)", "none"},
     {"vga", G_CONSOLE, ARG_VALUE, "std", set_vga, "graphics adapter: std (VGA with VBE) or none", "std"},
     {"screen", G_CONSOLE, ARG_VALUE, "FILE", set_screen,
      "keeps FILE showing the screen: its text, or a picture if the name ends in .png", "none"},

@@ -142,6 +142,16 @@ static void consoles(void **state)
     bad("-kernel k -chardev null,id=x -chardev null,id=x", "two with id=x");
     bad("-kernel k -vga cirrus", "not supported by novt yet");
     bad("-kernel k -display gtk", "not supported by novt yet");
+    c = ok("-display curses -hda x");
+    assert_true(c->curses);
+    assert_string_equal(c->serial[0], "null"); /* the terminal is taken */
+    bad("-hda x -display curses -keyboard stdio", "needs the terminal for itself");
+    bad("-hda x -display curses -serial stdio", "two devices are connected to stdio");
+    c = ok("-hda x -vnc 127.0.0.1:3,websocket=on");
+    assert_string_equal(c->vnc, "127.0.0.1:3,websocket=on");
+    c = ok("-hda x -display vnc=:1");
+    assert_string_equal(c->vnc, ":1");
+    assert_null(ok("-hda x -vnc none")->vnc);
     ok("-kernel k -vga none -display none -monitor none -parallel none -nographic");
 }
 
