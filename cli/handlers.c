@@ -337,11 +337,15 @@ HANDLER(set_cpu)
         cpu_model_list();
         return CLI_DONE;
     }
-    if (strchr(val, ','))
-        return cli_fail(o, "'%s': single features are not supported by novt yet, choose a model (-cpu help)",
-                        val);
-    if (!cpu_model_find(val))
-        return cli_fail(o, "unknown CPU model '%s': -cpu help lists them", val);
+    struct cpu_model model;
+    const char *bad;
+    if (cpu_model_parse(val, &model, &bad)) {
+        int n = (int)strcspn(bad, ",");
+        if (bad == val)
+            return cli_fail(o, "unknown CPU model '%.*s': -cpu help lists them", n, bad);
+        return cli_fail(
+            o, "unknown feature '%.*s': -NAME or +NAME of a CPUID bit that novt has, such as -apic", n, bad);
+    }
     c->cfg.cpu = val;
     return CLI_OK;
 }

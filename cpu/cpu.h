@@ -226,6 +226,11 @@ struct cpu_ops {
     void (*fpu_env)(struct vcpu *v, u64 host_ip, u64 host_dp);
     /* The time stamp counter as the guest reads it; NULL: the host's plus v->tsc_offset. */
     u64 (*tsc)(struct vcpu *v);
+    /* IA32_APIC_BASE was written (models with CPUF_APIC). NULL: nobody to tell. */
+    void (*apic_base)(struct vcpu *v, u64 val);
+    /* IA32_TSC_DEADLINE (models with CPUFX_DEADLINE). */
+    u64 (*tsc_deadline)(struct vcpu *v);
+    void (*set_tsc_deadline)(struct vcpu *v, u64 val);
 };
 
 /* v->mode: everything that the meaning of a piece of code depends on besides its bytes and address. */
@@ -271,10 +276,11 @@ struct cpu_ops {
 #define CPUF_SSE   (1u << 25)
 #define CPUF_SSE2  (1u << 26)
 /* our own bits for what CPUID does not say */
-#define CPUFX_NX    (1u << 0) /* CPUID.80000001h:EDX.NX */
-#define CPUFX_CPUID (1u << 1) /* cpuid and EFLAGS.ID exist (late 486) */
-#define CPUFX_P6    (1u << 2) /* multi-byte nop, ud2, rdpmc */
-#define CPUFX_486   (1u << 3) /* bswap, xadd, cmpxchg, invd, wbinvd, invlpg, EFLAGS.AC */
+#define CPUFX_NX       (1u << 0) /* CPUID.80000001h:EDX.NX */
+#define CPUFX_CPUID    (1u << 1) /* cpuid and EFLAGS.ID exist (late 486) */
+#define CPUFX_P6       (1u << 2) /* multi-byte nop, ud2, rdpmc */
+#define CPUFX_486      (1u << 3) /* bswap, xadd, cmpxchg, invd, wbinvd, invlpg, EFLAGS.AC */
+#define CPUFX_DEADLINE (1u << 4) /* CPUID.1:ECX.TSC-deadline: the local APIC's timer mode and its MSR */
 
 struct cpu_model {
     const char *name;
@@ -397,6 +403,9 @@ static inline int cpu_raise_pf(struct vcpu *v, u32 lin, u32 error)
 /* Finds a model by its -cpu name (case-insensitive), or NULL. */
 const struct cpu_model *cpu_model_find(const char *name);
 void cpu_model_list(void); /* prints names and descriptions */
+/* A -cpu value: a model's name, then ",+FEATURE", ",-FEATURE", ",FEATURE=on" or "=off" for CPUID bits.
+ * Returns 0 with *out, or -1 with *bad at the word that is unknown, or that no model has. */
+int cpu_model_parse(const char *spec, struct cpu_model *out, const char **bad);
 /* Allocates and resets a vCPU. Never returns NULL (out of memory is fatal). */
 struct vcpu *cpu_create(const struct cpu_model *model, const struct cpu_ops *ops, u32 opts);
 void cpu_destroy(struct vcpu *v);

@@ -2,14 +2,15 @@
 /*
  * The -cpu models, and cpuid, which shows nothing but the model: never the host.
  *
- * A model has no feature that the rest of the CPU does not implement: there is no local APIC in this stage,
- * and SSE2 is the newest vector extension. Family, model and stepping are those of real parts, chosen so that
- * guests' errata lists do not switch off what works (Linux: SEP needs at least 6/3/3).
+ * A model has no feature that the rest of the CPU does not implement: SSE2 is the newest vector extension.
+ * The APIC is the board's (devices/apic.c): its bit follows the enable bit of IA32_APIC_BASE, as on
+ * processors. Family, model and stepping are those of real parts, chosen so that guests' errata lists do not
+ * switch off what works (Linux: SEP needs at least 6/3/3).
  */
 #include "cpu/sys.h"
 
 #define F_486  (CPUF_FPU | CPUF_VME | CPUF_PSE)
-#define F_P5   (F_486 | CPUF_DE | CPUF_TSC | CPUF_MSR | CPUF_MCE | CPUF_CX8)
+#define F_P5   (F_486 | CPUF_DE | CPUF_TSC | CPUF_MSR | CPUF_MCE | CPUF_CX8 | CPUF_APIC)
 #define F_P6   (F_P5 | CPUF_PAE | CPUF_SEP | CPUF_MTRR | CPUF_PGE | CPUF_MCA | CPUF_CMOV)
 #define F_PII  (F_P6 | CPUF_PAT | CPUF_PSE36 | CPUF_MMX | CPUF_FXSR)
 #define F_PIII (F_PII | CPUF_SSE)
@@ -20,8 +21,8 @@
 #define INTEL  "GenuineIntel"
 
 static const struct cpu_model models[] = {
-    {"qemu32", "like QEMU's qemu32 without APIC: Pentium III/4 class with SSE2, PAE and NX (default)", INTEL,
-     "novt Virtual CPU", 6, 6, 3, F_QEMU, X_P6 | CPUFX_NX},
+    {"qemu32", "like QEMU's qemu32: Pentium III/4 class with SSE2, PAE and NX (default)", INTEL,
+     "novt Virtual CPU", 6, 6, 3, F_QEMU, X_P6 | CPUFX_NX | CPUFX_DEADLINE},
     {"486", "Intel 486DX4 with CPUID: no TSC, no MSRs", INTEL, NULL, 4, 8, 0, F_486, X_486},
     {"pentium", "Intel Pentium", INTEL, NULL, 5, 4, 3, F_P5, X_486},
     {"pentium2", "Intel Pentium II: MMX, PAE, SEP", INTEL, NULL, 6, 5, 2, F_PII, X_P6},
@@ -29,7 +30,21 @@ static const struct cpu_model models[] = {
     {"pentium4", "Intel Pentium 4 (Prescott): SSE2, NX", INTEL, "Intel(R) Pentium(R) 4 CPU", 15, 4, 1, F_P4,
      X_P6 | CPUFX_NX},
     {"max", "everything that novt implements", INTEL, "novt Virtual CPU (max)", 6, 14, 8, F_P4,
-     X_P6 | CPUFX_NX},
+     X_P6 | CPUFX_NX | CPUFX_DEADLINE},
+};
+
+static const struct {
+    const char *name;
+    u32 bit, bitx; /* CPUF_*, CPUFX_* */
+} features[] = {
+    {"fpu", CPUF_FPU, 0},       {"vme", CPUF_VME, 0}, {"de", CPUF_DE, 0},
+    {"pse", CPUF_PSE, 0},       {"tsc", CPUF_TSC, 0}, {"msr", CPUF_MSR, 0},
+    {"pae", CPUF_PAE, 0},       {"mce", CPUF_MCE, 0}, {"cx8", CPUF_CX8, 0},
+    {"apic", CPUF_APIC, 0},     {"sep", CPUF_SEP, 0}, {"mtrr", CPUF_MTRR, 0},
+    {"pge", CPUF_PGE, 0},       {"mca", CPUF_MCA, 0}, {"cmov", CPUF_CMOV, 0},
+    {"pat", CPUF_PAT, 0},       {"mmx", CPUF_MMX, 0}, {"pse36", CPUF_PSE36, 0},
+    {"fxsr", CPUF_FXSR, 0},     {"sse", CPUF_SSE, 0}, {"sse2", CPUF_SSE2, 0},
+    {"clflush", CPUF_CLFSH, 0}, {"nx", 0, CPUFX_NX},  {"tsc-deadline", 0, CPUFX_DEADLINE},
 };
 
 static char lower(char c)
@@ -37,16 +52,75 @@ static char lower(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
 }
 
+/* Is `name` the n characters at s, in any case? */
+static bool same(const char *name, const char *s, u32 n)
+{
+    for (; n && *name && lower(*name) == lower(*s); n--)
+        name++, s++;
+    return !n && !*name;
+}
+
+static const struct cpu_model *find_model(const char *s, u32 n)
+{
+    for (size_t k = 0; k < ARRAY_SIZE(models); k++)
+        if (same(models[k].name, s, n))
+            return &models[k];
+    return NULL;
+}
+
 const struct cpu_model *cpu_model_find(const char *name)
 {
-    for (size_t k = 0; k < ARRAY_SIZE(models); k++) {
-        const char *a = models[k].name, *b = name;
-        while (*a && lower(*a) == lower(*b))
-            a++, b++;
-        if (!*a && !*b)
-            return &models[k];
+    u32 n = 0;
+    while (name[n])
+        n++;
+    return find_model(name, n);
+}
+
+static bool set_feature(struct cpu_model *m, const char *s, u32 n, bool on)
+{
+    const struct cpu_model *max = cpu_model_find("max");
+    for (size_t k = 0; k < ARRAY_SIZE(features); k++) {
+        u32 bit = features[k].bit, bitx = features[k].bitx;
+        if (!same(features[k].name, s, n))
+            continue;
+        if (on && ((bit & ~max->features) || (bitx & ~max->featuresx)))
+            return false;
+        m->features = on ? m->features | bit : m->features & ~bit;
+        m->featuresx = on ? m->featuresx | bitx : m->featuresx & ~bitx;
+        return true;
     }
-    return NULL;
+    return false;
+}
+
+int cpu_model_parse(const char *spec, struct cpu_model *out, const char **bad)
+{
+    const struct cpu_model *m = NULL;
+    for (const char *p = spec;;) {
+        u32 n = 0, name;
+        while (p[n] && p[n] != ',')
+            n++;
+        *bad = p;
+        if (!m) {
+            if (!(m = find_model(p, n)))
+                return -1;
+            *out = *m;
+        } else if (n && (*p == '+' || *p == '-')) {
+            if (!set_feature(out, p + 1, n - 1, *p == '+'))
+                return -1;
+        } else {
+            for (name = 0; name < n && p[name] != '=';)
+                name++;
+            bool on = same("on", p + name + 1, n - name - 1), off = same("off", p + name + 1, n - name - 1);
+            if (name == n || (!on && !off) || !set_feature(out, p, name, on))
+                return -1;
+        }
+        if (!p[n])
+            break;
+        p += n + 1;
+    }
+    if (!(out->features & CPUF_APIC) || !(out->features & CPUF_TSC) || !(out->features & CPUF_MSR))
+        out->featuresx &= ~CPUFX_DEADLINE;
+    return 0;
 }
 
 void cpu_model_list(void)
@@ -91,7 +165,10 @@ void cpu_cpuid(struct vcpu *v, u32 leaf, u32 sub, u32 out[4])
     case 1:
         out[0] = signature(m);
         out[1] = m->features & CPUF_CLFSH ? 8u << 8 : 0; /* clflush line: 8 quadwords */
+        out[2] = m->featuresx & CPUFX_DEADLINE ? 1u << 24 : 0;
         out[3] = m->features;
+        if (!(v->msr_apic_base & 1u << 11))
+            out[3] &= ~CPUF_APIC;
         break;
     case 2: /* TLBs; 16 KiB L1 instruction and data caches, 512 KiB L2 */
         out[0] = 0x03020101;

@@ -13,6 +13,7 @@ enum {
     MSR_PLATFORM_ID = 0x17,
     MSR_APIC_BASE = 0x1b,
     MSR_EBL_CR_POWERON = 0x2a,
+    MSR_TSC_DEADLINE = 0x6e,
     MSR_UCODE_WRITE = 0x79,
     MSR_UCODE_REV = 0x8b,
     MSR_MTRRCAP = 0xfe,
@@ -64,6 +65,8 @@ static bool msr_exists(const struct vcpu *v, u32 index)
     case MSR_MISC_ENABLE:
     case MSR_DEBUGCTL:
         return p6;
+    case MSR_TSC_DEADLINE:
+        return v->model->featuresx & CPUFX_DEADLINE;
     case MSR_SYSENTER_CS:
     case MSR_SYSENTER_ESP:
     case MSR_SYSENTER_EIP:
@@ -92,6 +95,9 @@ int cpu_rdmsr(struct vcpu *v, u32 index, u64 *val)
         break;
     case MSR_APIC_BASE:
         *val = v->msr_apic_base;
+        break;
+    case MSR_TSC_DEADLINE:
+        *val = v->ops->tsc_deadline(v);
         break;
     case MSR_UCODE_WRITE:
         return cpu_raise_err(v, EXC_GP, 0);
@@ -176,14 +182,21 @@ int cpu_wrmsr(struct vcpu *v, u32 index, u64 val)
     switch (index) {
     case MSR_TSC:
         v->tsc_offset = val - __builtin_ia32_rdtsc();
+        if (v->model->featuresx & CPUFX_DEADLINE)
+            v->ops->set_tsc_deadline(v, v->ops->tsc_deadline(v)); /* comes nearer or moves away */
         break;
     case MSR_APIC_BASE: { /* without a local APIC the enable bit stays clear */
         bool apic = v->model->features & CPUF_APIC;
-        if (val & ~(PHYS_MASK & ~0x6ffull))
+        if (val & ~(PHYS_MASK & ~0x6ffull)) /* x2APIC mode is not there */
             goto gp;
-        v->msr_apic_base = apic ? val : val & ~(1ull << 11);
+        v->msr_apic_base = (apic ? val : val & ~(1ull << 11)) | 0x100; /* the boot processor, forever */
+        if (apic && v->ops->apic_base)
+            v->ops->apic_base(v, v->msr_apic_base);
         break;
     }
+    case MSR_TSC_DEADLINE:
+        v->ops->set_tsc_deadline(v, val);
+        break;
     case MSR_UCODE_WRITE: /* no update is ever accepted, and none is refused loudly */
     case MSR_P5_MC_ADDR:
     case MSR_P5_MC_TYPE:

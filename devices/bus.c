@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/log.h"
+#include "devices/apic_int.h"
 #include "devices/internal.h"
 
 void *dev_alloc(size_t size)
@@ -218,17 +219,95 @@ void bus_out(struct bus *b, u16 port, int size, u32 val)
 
 /* ---- wires ---- */
 
+/* ISA interrupts are at the pins of their numbers, but the timer, which gives its place to the 8259A. */
+static int ioapic_pin(int irq)
+{
+    return irq ? irq : 2;
+}
+
 void bus_set_irq(struct bus *b, int irq, int level)
 {
     NOVT_ASSERT(irq >= 0 && irq < 16);
     if (b->pic)
         pic_set_irq(b->pic, irq, level);
+    if (b->ioapic)
+        ioapic_set_pin(b->ioapic, ioapic_pin(irq), level);
+}
+
+/* The 8259A's way to the CPU: always open without a local APIC, else through LINT0 or the I/O APIC's pin 0.
+ */
+static bool pic_reaches_cpu(struct bus *b)
+{
+    return !b->apic || apic_takes_pic(b->apic) || (b->ioapic && ioapic_takes_pic(b->ioapic));
+}
+
+void bus_update_intr(struct bus *b)
+{
+    u8 level = (b->pic_intr && pic_reaches_cpu(b)) || (b->apic && apic_pending(b->apic));
+    if (level == b->intr)
+        return;
+    b->intr = level;
+    if (b->host.set_intr)
+        b->host.set_intr(b->host.opaque, level);
+}
+
+void bus_pic_intr(struct bus *b, u8 level)
+{
+    b->pic_intr = level;
+    if (b->apic)
+        apic_lint(b->apic, 0, level);
+    if (b->ioapic)
+        ioapic_set_pin(b->ioapic, 0, level);
+    bus_update_intr(b);
+}
+
+void bus_nmi_pin(struct bus *b)
+{
+    if (b->host.raise_nmi)
+        b->host.raise_nmi(b->host.opaque);
+}
+
+void bus_raise_nmi(struct bus *b)
+{
+    if (!b->apic) {
+        bus_nmi_pin(b);
+        return;
+    }
+    apic_lint(b->apic, 1, 1);
+    apic_lint(b->apic, 1, 0);
+}
+
+bool bus_irq_open(struct bus *b, int irq)
+{
+    if (b->pic && !pic_irq_masked(b->pic, irq))
+        return true;
+    return b->ioapic && ioapic_edge_vector(b->ioapic, ioapic_pin(irq)) >= 0;
+}
+
+bool bus_irq_waiting(struct bus *b, int irq)
+{
+    if (b->pic && !pic_irq_masked(b->pic, irq) && pic_irq_requested(b->pic, irq))
+        return true;
+    int vec = b->ioapic ? ioapic_edge_vector(b->ioapic, ioapic_pin(irq)) : -1;
+    return vec >= 0 && apic_requested(b->apic, (u8)vec);
+}
+
+/* The APIC took a vector: tells who waits for that with an ISA interrupt (the timer). */
+static void vector_taken(struct bus *b, int vec)
+{
+    for (int irq = 0; b->ioapic && irq < 16; irq++)
+        if (b->ack_hook[irq] && ioapic_edge_vector(b->ioapic, ioapic_pin(irq)) == vec)
+            b->ack_hook[irq](b->ack_opaque[irq]);
 }
 
 int bus_intr_ack(struct bus *b)
 {
     bus_lock(b);
-    int vec = b->pic ? pic_ack(b->pic) : -1;
+    int vec = b->apic ? apic_ack(b->apic) : -1;
+    if (vec >= 0)
+        vector_taken(b, vec);
+    else if (b->pic && pic_reaches_cpu(b))
+        vec = pic_ack(b->pic);
     bus_unlock(b);
     return vec;
 }

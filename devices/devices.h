@@ -17,7 +17,7 @@ struct bus;
 
 /* What devices ask of the machine. All are called with the bus lock held. */
 struct bus_host {
-    void (*set_intr)(void *opaque, int level); /* INTR line of the master 8259 */
+    void (*set_intr)(void *opaque, int level); /* INTR of the CPU: from the 8259A, the local APIC, or both */
     void (*raise_nmi)(void *opaque);
     void (*request_reset)(void *opaque);            /* port 92h, CF9h, i8042 */
     void (*request_quit)(void *opaque, int status); /* debug exit, user quit: process exit status */
@@ -53,6 +53,8 @@ u32 bus_in(struct bus *b, u16 port, int size);
 void bus_out(struct bus *b, u16 port, int size, u32 val);
 /* ISA interrupt lines 0..15: level 0 or 1. */
 void bus_set_irq(struct bus *b, int irq, int level);
+/* NMI from the board: through LINT1 where there is a local APIC. Lock held. */
+void bus_raise_nmi(struct bus *b);
 /* INTA cycle: the vector, or -1 if nothing is pending (a spurious interrupt gives the PIC's IRQ 7 vector, not
  * -1). Takes the lock itself. */
 int bus_intr_ack(struct bus *b);

@@ -47,6 +47,10 @@ struct bus {
     struct event_loop *ev;
 
     struct pic *pic;
+    struct apic *apic;                  /* NULL: none */
+    struct ioapic *ioapic;              /* the same */
+    u8 pic_intr;                        /* INTR of the master 8259A */
+    u8 intr;                            /* the CPU's INTR as last told to the machine */
     void (*ack_hook[16])(void *opaque); /* the interrupt was acknowledged: its IRR bit is free again */
     void *ack_opaque[16];
     u8 a20;
@@ -60,6 +64,12 @@ struct event_loop *event_create(void);
 void event_destroy(struct bus *b);
 bool event_running(struct bus *b);
 u64 host_monotonic_ns(void);
+
+/* bus.c: the master 8259A's INTR changes. */
+void bus_pic_intr(struct bus *b, u8 level);
+/* Would an edge of this ISA interrupt reach the CPU? Has the last one reached it, unanswered? */
+bool bus_irq_open(struct bus *b, int irq);
+bool bus_irq_waiting(struct bus *b, int irq);
 
 /* pic.c */
 void pic_set_irq(struct pic *p, int irq, int level);

@@ -11,7 +11,7 @@
  *
  * Invariants:
  *  - irr has a bit only if the line has it; for level-triggered inputs they are equal
- *  - `intr` is the level last told to the machine; it is recomputed after every change
+ *  - `intr` is the level last told to the bus; it is recomputed after every change
  *  - withdrawn is set when INTR fell without an acknowledge and cleared by the next one: only then may an
  * acknowledge with nothing pending be a spurious interrupt, else it is -1 (the CPU side never saw INTR)
  */
@@ -119,8 +119,7 @@ static void update(struct pic *p)
     if (intr == p->intr)
         return;
     p->intr = intr;
-    if (p->b->host.set_intr)
-        p->b->host.set_intr(p->b->host.opaque, intr);
+    bus_pic_intr(p->b, intr);
 }
 
 void pic_set_irq(struct pic *p, int irq, int level)

@@ -241,7 +241,7 @@ static void give_edge(struct pit *p)
 {
     if (!p->owed)
         return;
-    if (p->b->pic && pic_irq_requested(p->b->pic, 0))
+    if (bus_irq_waiting(p->b, 0))
         return;
     p->owed--;
     set_line(p, 0);
@@ -316,7 +316,7 @@ static void catch_up(struct pit *p)
     u64 n = passed_edges(p, now_tick(p));
     if (n) {
         u64 period_ns = ticks_ns(c->count), cap = 1;
-        bool masked = p->b->pic && pic_irq_masked(p->b->pic, 0);
+        bool masked = p->b->pic && !bus_irq_open(p->b, 0);
         if (periodic(c) && period_ns >= MIN_INTERVAL_NS && !masked)
             cap = BACKLOG_NS / period_ns;
         cap = cap < 1 ? 1 : cap > BACKLOG_MAX ? BACKLOG_MAX : cap;

@@ -60,15 +60,19 @@ static int create_memory(struct vm *vm)
 
 static int create_cpu(struct vm *vm)
 {
-    const struct cpu_model *model = cpu_model_find(vm->cfg.cpu);
-    if (!model) {
-        error_report("unknown CPU model '%s': -cpu help lists them", vm->cfg.cpu);
+    const char *bad;
+    if (cpu_model_parse(vm->cfg.cpu, &vm->model, &bad)) {
+        error_report("unknown CPU model or feature '%s': -cpu help lists them", bad);
         return -EINVAL;
+    }
+    if (vm->inputs) { /* memory-mapped I/O is not followed yet */
+        vm->model.features &= ~CPUF_APIC;
+        vm->model.featuresx &= ~CPUFX_DEADLINE;
     }
     const struct cpu_ops *ops = vm->follower ? &follow_ops
                                 : vm->inputs ? &wiring_recorded_ops
                                              : &wiring_cpu_ops;
-    vm->cpu = cpu_create(model, ops, vm->cfg.opts);
+    vm->cpu = cpu_create(&vm->model, ops, vm->cfg.opts);
     vm->cpu->vm = vm;
     if (vm->follower) {
         vm->cpu->vm = vm->follower;

@@ -29,6 +29,7 @@ struct vm {
     struct memory *mem;
     struct bus *bus;
     struct vcpu *cpu;
+    struct cpu_model model;
     struct symbols *symbols;
     bool have_monitor, have_shadow, started;
     int signal_fd;

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "devices/apic.h"
 #include "devices/fdc.h"
 #include "devices/ide.h"
 #include "devices/piix.h"
@@ -88,12 +89,31 @@ LIGHT static void cpu_ferr(struct vcpu *v, int level)
     bus_unlock(vm->bus);
 }
 
+LIGHT static void cpu_apic_base(struct vcpu *v, u64 val)
+{
+    cpu_fpu_park(v);
+    apic_set_base(((struct vm *)v->vm)->bus, val);
+}
+
+LIGHT static u64 cpu_tsc_deadline(struct vcpu *v)
+{
+    cpu_fpu_park(v);
+    return apic_tsc_deadline(((struct vm *)v->vm)->bus);
+}
+
+LIGHT static void cpu_set_tsc_deadline(struct vcpu *v, u64 val)
+{
+    cpu_fpu_park(v);
+    apic_set_tsc_deadline(((struct vm *)v->vm)->bus, val);
+}
+
 #define CPU_OPS                                                                                              \
     .mem_read = shadow_mem_read, .mem_write = shadow_mem_write, .mem_probe_write = shadow_mem_probe_write,   \
     .fetch = shadow_fetch, .code_page = shadow_code_page, .cr3_loaded = shadow_cr3_loaded,                   \
     .paging_changed = shadow_paging_changed, .invlpg = shadow_invlpg, .cpl_changed = shadow_cpl_changed,     \
     .phys_read64 = shadow_phys_read64, .io_in = cpu_io_in, .io_out = cpu_io_out, .intr_ack = cpu_intr_ack,   \
-    .ferr = cpu_ferr,
+    .ferr = cpu_ferr, .apic_base = cpu_apic_base, .tsc_deadline = cpu_tsc_deadline,                          \
+    .set_tsc_deadline = cpu_set_tsc_deadline,
 
 const struct cpu_ops wiring_cpu_ops = {CPU_OPS};
 const struct cpu_ops wiring_recorded_ops = {CPU_OPS.tsc = recorded_tsc, .fpu_env = follow_fpu_env};
@@ -262,6 +282,31 @@ static int add_board(struct vm *vm)
     return err;
 }
 
+/* For the APIC's timer: the guest's time stamp counter, and the host's. */
+static u64 guest_tsc(void *opaque)
+{
+    struct vm *vm = opaque;
+    return __builtin_ia32_rdtsc() + __atomic_load_n(&vm->cpu->tsc_offset, __ATOMIC_RELAXED);
+}
+
+static u64 host_tsc(void *opaque)
+{
+    return __builtin_ia32_rdtsc();
+}
+
+static int add_apics(struct vm *vm)
+{
+    struct apic_host host = {.opaque = vm};
+    if (!(vm->model.features & CPUF_APIC))
+        return 0;
+    if (vm->model.featuresx & CPUFX_DEADLINE) {
+        host.tsc = guest_tsc;
+        host.raw_tsc = host_tsc;
+    }
+    int err = apic_create(vm->bus, vm->mem, &host);
+    return err ? err : ioapic_create(vm->bus, vm->mem);
+}
+
 int wiring_devices(struct vm *vm)
 {
     struct bus_host host = {.set_intr = set_intr,
@@ -281,7 +326,8 @@ int wiring_devices(struct vm *vm)
     }
     struct bus *b = vm->bus;
     const char *rtc = vm->cfg.rtc_base ? vm->cfg.rtc_base : "utc";
-    int err = pic_create(b);
+    int err = add_apics(vm);
+    err = err ? err : pic_create(b);
     err = err ? err : pit_create(b);
     if (!err && (err = rtc_create(b, rtc, vm->cfg.ram_bytes)) == -EINVAL) {
         error_report("-rtc base=%s: give utc, localtime or a date such as 2024-02-29T13:00:00", rtc);
