@@ -13,7 +13,7 @@ enum {
     MSR_PLATFORM_ID = 0x17,
     MSR_APIC_BASE = 0x1b,
     MSR_EBL_CR_POWERON = 0x2a,
-    MSR_TSC_DEADLINE = 0x6e,
+    MSR_TSC_DEADLINE = 0x6e0,
     MSR_UCODE_WRITE = 0x79,
     MSR_UCODE_REV = 0x8b,
     MSR_MTRRCAP = 0xfe,

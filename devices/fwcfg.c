@@ -9,7 +9,8 @@
  * then low half, whose write starts the transfer): control, length and address; skip, read and select work,
  * writes are refused since nothing here can be written.
  *
- * Invariants: items never change once the guest runs; the cursor may pass the end of an item, never overflow.
+ * Invariants: items keep their lengths once the guest runs, and all but live files their contents; the cursor
+ * may pass the end of an item, never overflow.
  *
  * Must not: trust the descriptor. Lengths are the guest's: a transfer is cut at DMA_MAX, so that one port
  * write cannot hold the machine.
@@ -35,6 +36,8 @@ struct item {
     u32 len;
     u8 *data;
     char name[56]; /* files */
+    void (*refresh)(void *opaque, u8 *data, u32 len);
+    void *opaque;
 };
 
 struct fwcfg {
@@ -62,7 +65,10 @@ static void select_item(struct fwcfg *f, u16 key)
 {
     f->selected = key & 0xbfff; /* bit 14 asks for writing */
     f->cursor = 0;
-    LOG(dev, "fw_cfg: item %04x%s", f->selected, find(f, f->selected) ? "" : " (none)");
+    const struct item *it = find(f, f->selected);
+    LOG(dev, "fw_cfg: item %04x%s", f->selected, it ? "" : " (none)");
+    if (it && it->refresh)
+        it->refresh(it->opaque, it->data, it->len);
 }
 
 /* Bytes of the selected item from the cursor on; zeros past its end. buf NULL: skips. */
@@ -225,6 +231,14 @@ void fwcfg_add_file(struct fwcfg *f, const char *name, const void *data, u32 len
     struct item *it = new_item(f, f->next_file++, data, len);
     strcpy(it->name, name);
     write_directory(f);
+}
+
+void fwcfg_add_live_file(struct fwcfg *f, const char *name, const void *data, u32 len,
+                         void (*fn)(void *opaque, u8 *data, u32 len), void *opaque)
+{
+    fwcfg_add_file(f, name, data, len);
+    f->items[f->n_items - 1].refresh = fn;
+    f->items[f->n_items - 1].opaque = opaque;
 }
 
 int fwcfg_create(struct bus *b, struct fwcfg **out)

@@ -23,5 +23,9 @@ int fwcfg_create(struct bus *b, struct fwcfg **out);
 void fwcfg_add(struct fwcfg *f, u16 key, const void *data, u32 len);
 void fwcfg_add_int(struct fwcfg *f, u16 key, u64 val, int size); /* little-endian */
 void fwcfg_add_file(struct fwcfg *f, const char *name, const void *data, u32 len);
+/* The same for contents that depend on what the firmware did before: fn rewrites the data, of the same
+ * length, whenever the file is selected. */
+void fwcfg_add_live_file(struct fwcfg *f, const char *name, const void *data, u32 len,
+                         void (*fn)(void *opaque, u8 *data, u32 len), void *opaque);
 
 #endif

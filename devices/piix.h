@@ -19,6 +19,8 @@ void piix3_set_apm_hook(struct piix3 *p, void (*fn)(void *opaque, u8 cmd), void 
 
 /* ACPI power management at 0:1.3. Soft-off asks the machine to quit with status 0. */
 int piix4_pm_create(struct bus *b, struct piix3 *isa, struct piix4_pm **out);
+/* Where the ports are (a multiple of 64), 0: nowhere. Lock held. */
+u16 piix4_pm_base(struct piix4_pm *p);
 /* The power button is pressed. Lock held. */
 void piix4_pm_power_button(struct piix4_pm *p);
 

@@ -212,6 +212,11 @@ static void apm_command(void *opaque, u8 cmd)
     update(p);
 }
 
+u16 piix4_pm_base(struct piix4_pm *p)
+{
+    return p->io;
+}
+
 void piix4_pm_power_button(struct piix4_pm *p)
 {
     p->sts |= STS_PWRBTN;

@@ -65,6 +65,7 @@ int machine_boot(struct vm *vm)
     }
     symbols_free(vm->symbols);
     vm->symbols = b.symbols;
+    handover_direct(vm);
     cpu_reset(vm->cpu);
     enter_protected_mode(vm->cpu, &b.entry);
     return 0;

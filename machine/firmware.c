@@ -139,6 +139,8 @@ static int describe(struct vm *vm, struct firmware *f)
     int err = fwcfg_create(vm->bus, &fw);
     if (err)
         return err;
+    fwcfg_add(fw, FWCFG_UUID, vm->cfg.uuid, 16);
+    fwcfg_add_int(fw, FWCFG_IRQ0_OVERRIDE, 1, 4);
     fwcfg_add_int(fw, FWCFG_RAM_SIZE, ram, 8);
     fwcfg_add_int(fw, FWCFG_NOGRAPHIC, vm->cfg.nographic, 2);
     fwcfg_add_int(fw, FWCFG_NB_CPUS, 1, 2);
@@ -157,6 +159,7 @@ static int describe(struct vm *vm, struct firmware *f)
     }
     if (vm->cfg.vga)
         add_option_rom(vm, fw, "pci1234,1111.rom", "vgabios-stdvga.bin");
+    tables_to_firmware(vm, fw);
     return 0;
 }
 

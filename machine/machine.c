@@ -193,7 +193,7 @@ struct vm *machine_create(const struct machine_config *cfg, int *status)
     if (!err)
         wiring_memory(vm);
     err = err ? err : wiring_devices(vm);
-    err = err ? err : machine_boot(vm);
+    err = err ? err : machine_boot(vm); /* after the devices: the tables say what there is */
     err = err ? err : create_monitor(vm);
     if (err) {
         machine_destroy(vm);
@@ -225,6 +225,7 @@ void machine_destroy(struct vm *vm)
     if (vm->signal_fd >= 0)
         close(vm->signal_fd);
     firmware_destroy(vm);
+    tables_destroy(vm);
     symbols_free(vm->symbols);
     if (vm->inputs)
         inputs_done(vm->inputs);

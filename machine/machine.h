@@ -7,6 +7,7 @@
 #include "cpu/cpu.h"
 #include "devices/block.h"
 #include "machine/lifecycle.h"
+#include "machine/tables.h"
 
 enum engine { ENGINE_BT, ENGINE_INTERP };
 
@@ -72,6 +73,10 @@ struct machine_config {
     const char *screen;   /* file that shows the screen: text, or a picture if it ends in .png; NULL: none */
     const char *keyboard; /* where typed keys come from, a back end as for serial; NULL: nowhere */
     bool no_default_drives; /* no empty CD-ROM and floppy drives */
+    bool no_acpi;           /* no ACPI tables */
+    u8 uuid[16];            /* of the machine, in text order; */
+    bool have_uuid;         /* if given */
+    struct smbios_config smbios;
 };
 
 struct vm;

@@ -66,6 +66,7 @@ struct vm {
         const struct drive_config *cfg; /* NULL: a drive that nobody asked for */
     } drive[DRIVE_SLOTS];               /* IDE 0-3, floppy 0-1 */
     struct machine_observer drive_observer;
+    struct tables *tables; /* for the guest, or its firmware */
 };
 
 /* machine/wiring.c: everything between the parts. */
@@ -86,6 +87,17 @@ int drives_create(struct vm *vm);
  * negative errno after reporting it. */
 int firmware_create(struct vm *vm);
 void firmware_destroy(struct vm *vm);
+
+/* machine/handover.c: builds the tables; after all devices. Returns 0 or a negative errno after reporting it.
+ */
+int tables_create(struct vm *vm);
+void tables_destroy(struct vm *vm);
+/* Adds them to the firmware's files. */
+struct fwcfg;
+void tables_to_firmware(struct vm *vm, struct fwcfg *fw);
+/* A guest that is loaded directly: does what firmware would do to the board, and puts the tables into memory.
+ */
+void handover_direct(struct vm *vm);
 
 /* machine/run.c: from any thread. */
 void run_request(struct vm *vm, u32 request);

@@ -260,10 +260,8 @@ static int add_board(struct vm *vm)
 {
     struct bus *b = vm->bus;
     int err = ps2_create(b, &vm->keyboard, &vm->mouse);
-    err = err ? err : piix3_create(b, &vm->piix3);
     err = err ? err : ide_create(b, &vm->ide);
     err = err ? err : fdc_create(b, &vm->fdc);
-    err = err ? err : piix4_pm_create(b, vm->piix3, &vm->pm);
     if (!err && vm->cfg.vga)
         err = vga_create(b, vm->mem, &vm->vga);
     if (!err && vm->vga && vm->cfg.screen)
@@ -276,10 +274,7 @@ static int add_board(struct vm *vm)
     }
     err = err ? err : drives_create(vm);
     const struct display_config display = {.vnc = vm->cfg.vnc, .curses = vm->cfg.curses};
-    err = err ? err : display_create(b, vm->vga, vm->keyboard, vm->mouse, &display, &vm->display);
-    if (!err && !vm->cfg.kernel)
-        err = firmware_create(vm);
-    return err;
+    return err ? err : display_create(b, vm->vga, vm->keyboard, vm->mouse, &display, &vm->display);
 }
 
 /* For the APIC's timer: the guest's time stamp counter, and the host's. */
@@ -341,8 +336,13 @@ int wiring_devices(struct vm *vm)
     err = err ? err : add_serial(vm, 0, 0x3f8, 4);
     err = err ? err : add_serial(vm, 1, 0x2f8, 3);
     err = err ? err : add_debug_ports(vm);
+    err = err ? err : piix3_create(b, &vm->piix3);
+    err = err ? err : piix4_pm_create(b, vm->piix3, &vm->pm);
     if (!err && (!vm->cfg.kernel || vm->cfg.ndrives || vm->cfg.vnc || vm->cfg.curses))
         err = add_board(vm);
+    err = err ? err : tables_create(vm);
+    if (!err && !vm->cfg.kernel)
+        err = firmware_create(vm);
     if (err == -EEXIST) {
         error_report("a device's I/O ports are taken by another one: choose another iobase");
         err = -EINVAL; /* the command line's fault */
