@@ -228,7 +228,7 @@ struct cpu_ops {
     u64 (*tsc)(struct vcpu *v);
     /* IA32_APIC_BASE was written (models with CPUF_APIC). NULL: nobody to tell. */
     void (*apic_base)(struct vcpu *v, u64 val);
-    /* IA32_TSC_DEADLINE (models with CPUFX_DEADLINE). */
+    /* IA32_TSC_DEADLINE (models with CPUFX_DEADLINE); both or none. */
     u64 (*tsc_deadline)(struct vcpu *v);
     void (*set_tsc_deadline)(struct vcpu *v, u64 val);
 };

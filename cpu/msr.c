@@ -97,7 +97,7 @@ int cpu_rdmsr(struct vcpu *v, u32 index, u64 *val)
         *val = v->msr_apic_base;
         break;
     case MSR_TSC_DEADLINE:
-        *val = v->ops->tsc_deadline(v);
+        *val = v->ops->tsc_deadline ? v->ops->tsc_deadline(v) : 0;
         break;
     case MSR_UCODE_WRITE:
         return cpu_raise_err(v, EXC_GP, 0);
@@ -182,7 +182,7 @@ int cpu_wrmsr(struct vcpu *v, u32 index, u64 val)
     switch (index) {
     case MSR_TSC:
         v->tsc_offset = val - __builtin_ia32_rdtsc();
-        if (v->model->featuresx & CPUFX_DEADLINE)
+        if (v->ops->tsc_deadline && (v->model->featuresx & CPUFX_DEADLINE))
             v->ops->set_tsc_deadline(v, v->ops->tsc_deadline(v)); /* comes nearer or moves away */
         break;
     case MSR_APIC_BASE: { /* without a local APIC the enable bit stays clear */
@@ -195,7 +195,8 @@ int cpu_wrmsr(struct vcpu *v, u32 index, u64 val)
         break;
     }
     case MSR_TSC_DEADLINE:
-        v->ops->set_tsc_deadline(v, val);
+        if (v->ops->set_tsc_deadline)
+            v->ops->set_tsc_deadline(v, val);
         break;
     case MSR_UCODE_WRITE: /* no update is ever accepted, and none is refused loudly */
     case MSR_P5_MC_ADDR:

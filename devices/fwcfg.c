@@ -216,7 +216,7 @@ static void write_directory(struct fwcfg *f)
     u8 *p = dir->data + 4;
     for (u32 i = 0; i < f->n_items; i++) {
         const struct item *it = &f->items[i];
-        if (it->key < FWCFG_FILE_FIRST)
+        if (!it->name[0]) /* no file: also the keys from 8000h on, which belong to the architecture */
             continue;
         put_be(p, it->len, 4);
         put_be(p + 4, it->key, 2);

@@ -13,7 +13,7 @@
 struct fix {
     struct bus *b;
     u64 now;
-    int intr, intr_changes, resets, quits, status, a20;
+    int intr, intr_changes, nmis, resets, quits, status, a20;
     u8 out[8192];
     int out_len;
     u64 fired; /* timer passes that advance() made */
@@ -24,6 +24,11 @@ static inline void fix_intr(void *o, int level)
     struct fix *f = o;
     f->intr = level;
     f->intr_changes++;
+}
+
+static inline void fix_nmi(void *o)
+{
+    ((struct fix *)o)->nmis++;
 }
 
 static inline void fix_reset(void *o)
@@ -59,6 +64,7 @@ static inline struct fix *fix_new(void)
 {
     struct fix *f = calloc(1, sizeof(*f));
     struct bus_host h = {.set_intr = fix_intr,
+                         .raise_nmi = fix_nmi,
                          .request_reset = fix_reset,
                          .request_quit = fix_quit,
                          .set_a20 = fix_a20,

@@ -219,7 +219,8 @@ static void qemu_compatibility(void **state)
     bad("-kernel k -nic user", "not supported by novt yet");
     assert_string_equal(ok("disk.img")->drives[0].image.path, "disk.img");
     bad("-kernel k -cpu pentium9", "unknown CPU model 'pentium9'");
-    bad("-kernel k -cpu pentium3,+nx", "single features");
+    assert_string_equal(ok("-kernel k -cpu pentium3,-apic,nx=on")->cpu, "pentium3,-apic,nx=on");
+    bad("-kernel k -cpu pentium3,+vmx", "unknown feature '+vmx'");
     bad("-kernel k -rtc base=", "base=utc");
 }
 

@@ -173,6 +173,7 @@ static void msrs(void **state)
         {0x201, 0xfc0000800, 0xf00000000800ull},
         {0x250, 0x0606060606060606ull, 7},
         {0xc0000080, EFER_NXE, EFER_SCE},
+        {0x1b, 0xfed00900, 0xfee00d00}, /* no x2APIC mode */
     };
     for (size_t k = 0; k < ARRAY_SIZE(t); k++) {
         assert_int_equal(cpu_wrmsr(v, t[k].msr, t[k].good), CPU_OK);
@@ -217,8 +218,9 @@ static void cpuid(void **state)
         struct vcpu *c = cpu_create(m, &fk_ops, 0);
         assert_int_equal(id(c, 1, 3), m->features);
         assert_int_equal((id(c, 1, 0) >> 8) & 15, m->family);
-        assert_int_equal(id(c, 1, 2), 0);
-        assert_int_equal(m->features & CPUF_APIC, 0);
+        assert_int_equal(id(c, 1, 2), m->featuresx & CPUFX_DEADLINE ? 1u << 24 : 0);
+        c->msr_apic_base &= ~0x800ull; /* switched off: not shown */
+        assert_int_equal(id(c, 1, 3), m->features & ~CPUF_APIC);
         assert_true(id(c, 0, 0) >= 1 && id(c, 0, 0) <= 2);
         if (m->featuresx & CPUFX_NX)
             assert_int_equal(id(c, 0x80000001, 3), 1u << 20);
@@ -231,6 +233,18 @@ static void cpuid(void **state)
     assert_int_equal(id(v, 0x80000000, 0), 0x80000004);
     assert_int_equal(id(v, 0x80000002, 0), 0x74766f6e); /* novt */
     assert_int_equal(id(v, 0x12345, 0), id(v, 2, 0));
+    /* features by name */
+    struct cpu_model m;
+    const char *bad;
+    assert_int_equal(cpu_model_parse("QEMU32,-apic,+nx,sse2=off", &m, &bad), 0);
+    assert_int_equal(m.features, cpu_model_find("qemu32")->features & ~(CPUF_APIC | CPUF_SSE2));
+    assert_int_equal(m.featuresx & (CPUFX_NX | CPUFX_DEADLINE), CPUFX_NX); /* no APIC, no deadline timer */
+    assert_int_equal(cpu_model_parse("486,apic=on", &m, &bad), 0);
+    assert_int_equal(m.features, cpu_model_find("486")->features | CPUF_APIC);
+    static const char *const wrong[] = {"z80",      "",         "486,",           "486,+",
+                                        "486,+vmx", "486,apic", "486,apic=maybe", "486,=on"};
+    for (size_t k = 0; k < ARRAY_SIZE(wrong); k++)
+        assert_int_equal(cpu_model_parse(wrong[k], &m, &bad), -1);
     /* a 486 has no CR4 bits for PAE, no MSRs, no TSC */
     struct vcpu *c = cpu_create(cpu_model_find("486"), &fk_ops, 0);
     c->rtab = v->rtab, c->wtab = v->wtab, c->xtab = v->xtab;
