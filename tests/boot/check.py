@@ -114,7 +114,7 @@ def run_check_list(args, report):
     if len(sleeping) == 2:
         took = sleeping[1] - sleeping[0]
         # The guest's timer against the host's clock; upwards there is room for a busy host.
-        report.check("sleep 1 takes a second", 0.8 < took < 3.0, f"took {took:.2f} s of host time")
+        report.check("sleep 1 takes a second", 0.8 < took < (3.0 if not args.slow else 600), f"took {took:.2f} s of host time")
     text, rc = part("programs")
     guest = {m[1]: m[2] for m in re.finditer(r"^bench (\S+) [\d.]+ (\S+)", text, re.M)}
     host = host_programs(args.programs, text.splitlines()) if args.programs else {}
@@ -124,7 +124,7 @@ def run_check_list(args, report):
                          f"guest {guest[name]} host {host[name]}")
     report.check("all programs ran", rc == 0 and len(guest) >= programs, f"status {rc}, {len(guest)} results")
     text, rc = part("date")
-    if rc == 0 and text.strip().isdigit():
+    if rc == 0 and text.strip().isdigit() and not args.slow:
         report.check("date", abs(int(text) - time.time()) < 120, f"the guest's clock says {text}")
     bad = [line for line in lines if BAD.search(line)]
     report.check("no complaint by the kernel", not bad, "; ".join(bad[:3]))
@@ -178,6 +178,7 @@ def main():
     parser.add_argument("--log", help="keep the console's text here")
     parser.add_argument("--no-terminal", action="store_true", help="no terminal: input from /dev/null")
     parser.add_argument("--light", action="store_true", help="the guest runs the short list (novt.run=light)")
+    parser.add_argument("--slow", action="store_true", help="so slow that the guest loses timer ticks: no clocks compared")
     parser.add_argument("--shell", action="store_true", help="type at the interactive shell instead")
     parser.add_argument("command", nargs="+")
     args = parser.parse_args()

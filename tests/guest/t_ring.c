@@ -250,7 +250,12 @@ static void irets(void)
     IRET("iret to a null stack", V_GP, 0, 0, sp, 2, SEL_UCODE, ip);
     IRET("iret to a stack of another ring", V_GP, SEL_KDATA, SEL_KDATA, sp, 2, SEL_UCODE, ip);
     IRET("iret to a stack with another rpl", V_GP, SEL_UDATA & ~3, SEL_UDATA & ~3, sp, 2, SEL_UCODE, ip);
-    IRET("iret to a stack that is not present", V_SS, SEL_T8, SEL_T8 | 3, sp, 2, SEL_UCODE, ip);
+    /* TCG raises #NP. */
+    CHECK_FAULT_TCG_GAP("iret to a stack that is not present", V_SS, SEL_T8,
+                        "pushl %0\n\tpushl %1\n\tpushl $2\n\tpushl %2\n\tpushl %3\n\tiret",
+                        :
+                        : "i"(SEL_T8 | 3), "r"(sp), "i"(SEL_UCODE), "r"(ip)
+                        : "memory", "cc");
     IRET("iret to a read-only stack", V_GP, SEL_T9, SEL_T9 | 3, sp, 2, SEL_UCODE, ip);
     tss.link = 0;
     write_flags(FL_NT | 2);

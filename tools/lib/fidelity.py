@@ -167,7 +167,7 @@ def kick(where, *options):
 
 def boot_command(item, flavour, words, *options, light=True, limit=840):
     return [sys.executable, os.path.join(ROOT, "tests/boot/check.py")] + (["--light"] if light else []) + [
-        "--timeout", str(limit), "--programs", os.path.join(GUEST, "bench"), "--memory", "256", "--log",
+        "--slow", "--timeout", str(limit), "--programs", os.path.join(GUEST, "bench"), "--memory", "256", "--log",
         os.path.join(LOGS, item.name + ".console"), "--release", read(os.path.join(GUEST, "release-" + flavour)), "--",
         NOVT, "--engine=bt", "-kernel", os.path.join(GUEST, "vmlinuz-" + flavour), "-initrd",
         os.path.join(GUEST, "initramfs.gz"), "-m", "256", "-nographic", "-no-reboot", "-append",
