@@ -22,7 +22,7 @@ static const char *const headings[G_COUNT] = {
 static const struct {
     const char *status, *meaning;
 } statuses[] = {
-    {"0", "the guest reset with -no-reboot, or the user or a signal ended novt"},
+    {"0", "the guest powered off, or reset with -no-reboot, or the user or a signal ended novt"},
     {"odd", "the guest wrote V to isa-debug-exit: (V << 1) | 1, as in QEMU"},
     {"2", "bad command line or image"},
     {"4", "host failure: out of memory, input or output error"},
@@ -76,7 +76,8 @@ void cli_help(void)
     }
     puts("\nKeys while the serial port is on the terminal:\n"
          "  Ctrl-A x   end novt          Ctrl-A h   help\n"
-         "  Ctrl-A c   kept for a monitor  Ctrl-A Ctrl-A   send Ctrl-A\n"
+         "  Ctrl-A c   monitor, and back  Ctrl-A Ctrl-A   send Ctrl-A\n"
+         "  Ctrl-A b   send a break\n"
          "  Ctrl-C goes to the guest if the terminal is on stdin.\n\nExit status:");
     for (size_t i = 0; i < ARRAY_SIZE(statuses); i++)
         printf("  %-4s %s\n", statuses[i].status, statuses[i].meaning);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "control/control.h"
 
 int main(int argc, char **argv)
 {
@@ -17,7 +18,9 @@ int main(int argc, char **argv)
     if (r == CLI_OK) {
         struct vm *vm = machine_create(&cli.cfg, &status);
         if (vm) {
-            status = machine_run(vm);
+            struct control *control = control_create(vm, &cli.control);
+            status = control ? machine_run(vm) : EXIT_USAGE;
+            control_destroy(control);
             machine_destroy(vm);
         }
     }

@@ -48,8 +48,9 @@ const struct option cli_options[] = {
 
     {"nographic", G_CONSOLE, ARG_NONE, NULL, set_nographic, "first serial port on the terminal, no display; the firmware talks there, too", NULL},
     {"serial", G_CONSOLE, ARG_VALUE, "WHERE", set_serial,
-     "stdio, mon:stdio, null, none, file:PATH or chardev:ID; once for each port", "stdio, then none"},
-    {"chardev", G_CONSOLE, ARG_VALUE, "BACKEND", set_chardev, "stdio,id=ID or null,id=ID or file,id=ID,path=PATH", NULL},
+     "stdio, null, none, file:, pipe: or unix:PATH, tcp:HOST:PORT, chardev:ID; mon:stdio", "mon:stdio"},
+    {"chardev", G_CONSOLE, ARG_VALUE, "BACKEND", set_chardev,
+     "stdio, null, file, pipe or socket; id=, path=, host=, port=, server=, wait=, mux=", NULL},
     {"debugcon", G_CONSOLE, ARG_VALUE, "WHERE", set_debugcon, "debug console at port E9h, as -serial", "none"},
     {"global", G_CONSOLE, ARG_VALUE, "PROP=N", set_global, "isa-debugcon.iobase=N: the debug console's port", "0xe9"},
     {"display", G_CONSOLE, ARG_VALUE, "WHAT", set_display,
@@ -61,7 +62,10 @@ const struct option cli_options[] = {
     {"screen", G_CONSOLE, ARG_VALUE, "FILE", set_screen,
      "keeps FILE showing the screen: its text, or a picture if the name ends in .png", "none"},
     {"keyboard", G_CONSOLE, ARG_VALUE, "WHERE", set_keyboard, "typed keys come from there: stdio, or as -serial", "none"},
-    {"monitor", G_CONSOLE, ARG_VALUE, "none", only_none, "no monitor console, for now", "none"},
+    {"monitor", G_CONSOLE, ARG_VALUE, "WHERE", set_monitor, "a monitor for people, as -serial; help there lists its commands", "Ctrl-A c"},
+    {"qmp", G_CONSOLE, ARG_VALUE, "WHERE", set_qmp, "a monitor for programs (JSON): unix:PATH,server,nowait", "none"},
+    {"qmp-pretty", G_CONSOLE, ARG_VALUE, "WHERE", set_qmp, "the same with indentation", NULL},
+    {"mon", G_CONSOLE, ARG_VALUE, "SPEC", set_mon, "chardev=ID,mode=readline|control,pretty=on: the same for a -chardev", NULL},
 
     {"no-reboot", G_LIFE, ARG_NONE, NULL, set_no_reboot, "exit with status 0 instead of restarting when the guest resets", "restart"},
     {"S", G_LIFE, ARG_NONE, NULL, set_start_paused, "start stopped: c or cont in a monitor, or GDB, lets it run", "run"},
@@ -88,9 +92,11 @@ const struct option cli_options[] = {
      "run the interpreter beside the translator and stop at the first difference (implies --no-opt=flags)", "off"},
     {"record", G_DEBUG, ARG_VALUE, "FILE", set_record, "write everything the guest's CPU gets from outside to FILE", NULL},
     {"replay", G_DEBUG, ARG_VALUE, "FILE", set_replay, "repeat a recorded run, instruction for instruction, by either engine", NULL},
+    {"gdb", G_DEBUG, ARG_VALUE, "WHERE", set_gdb, "GDB's remote protocol: tcp::1234, or unix:PATH,server,nowait", "none"},
+    {"s", G_DEBUG, ARG_NONE, NULL, set_gdb_default, "the same as -gdb tcp::1234", NULL},
     {"d", G_DEBUG, ARG_VALUE, "LIST", set_log_items, "log channels; -d help lists them", "none"},
     {"D", G_DEBUG, ARG_VALUE, "FILE", set_log_file, "where the log goes", "stderr"},
-    {"name", G_DEBUG, ARG_VALUE, "NAME", ignore, "a name for the machine", NULL},
+    {"name", G_DEBUG, ARG_VALUE, "NAME", set_name, "a name for the machine, shown by monitors", NULL},
 
     {"help", G_HELP, ARG_NONE, NULL, show_help, "this text", NULL},
     {"h", G_HELP, ARG_NONE, NULL, show_help, "the same", NULL},
@@ -110,7 +116,7 @@ const struct option cli_options[] = {
     MISSING("pflash"), MISSING("L"), MISSING("option-rom"), MISSING("dtb"), MISSING("shim"),
     MISSING("netdev"), MISSING("usb"), MISSING("usbdevice"), MISSING("audio"), MISSING("audiodev"), MISSING("soundhw"),
     MISSING("g"), MISSING("full-screen"), MISSING("spice"), MISSING("k"), MISSING("sdl"),
-    MISSING("virtfs"), MISSING("fsdev"), MISSING("qmp"), MISSING("qmp-pretty"), MISSING("mon"), MISSING("gdb"), MISSING("s"),
+    MISSING("virtfs"), MISSING("fsdev"),
     MISSING("loadvm"), MISSING("incoming"), MISSING("daemonize"), MISSING("pidfile"), MISSING("runas"),
     MISSING("chroot"), MISSING("sandbox"), MISSING("object"), MISSING("set"), MISSING("readconfig"),
     MISSING("icount"), MISSING("watchdog-action"), MISSING("echr"), MISSING("numa"), MISSING("mem-path"),
@@ -189,25 +195,42 @@ static int finish(struct cli *c)
         if (!cfg->debugcon)
             return CLI_BAD;
     }
-    bool taken = (cfg->debugcon && !strcmp(cfg->debugcon, "stdio")) ||
-                 (cfg->keyboard && !strcmp(cfg->keyboard, "stdio"));
-    if (cfg->curses && taken) {
-        error_report("-display curses needs the terminal for itself: send -debugcon and -keyboard elsewhere");
+    bool replay = cfg->replay != NULL;
+    int users = 0;
+    const char *stdio_users[] = {cfg->debugcon, cfg->keyboard, c->control.gdb};
+    for (size_t i = 0; i < ARRAY_SIZE(stdio_users); i++)
+        users += stdio_users[i] && !strcmp(stdio_users[i], "stdio");
+    for (int i = 0; i < c->control.n_monitors; i++)
+        users += !strcmp(c->control.monitors[i].chardev, "stdio");
+    for (int i = 0; i < c->serials; i++)
+        users += !strcmp(cfg->serial[i], "stdio");
+    if (cfg->curses && users) {
+        error_report("-display curses needs the terminal for itself: send -debugcon, -keyboard, -serial and "
+                     "-monitor elsewhere");
         return CLI_BAD;
     }
-    taken |= cfg->curses;
-    for (int i = 0; i < c->serials; i++) {
-        if (strcmp(cfg->serial[i], "stdio"))
-            continue;
-        if (taken) {
-            error_report(
-                "two devices are connected to stdio: send one of -serial and -debugcon to file:PATH or null");
-            return CLI_BAD;
-        }
-        taken = true;
+    users += cfg->curses;
+    if (users > 1) {
+        error_report(
+            "two devices are connected to stdio: send one of -serial, -debugcon and -monitor to file:PATH, a "
+            "socket or null, or write mon:stdio to share it between the serial port and a monitor");
+        return CLI_BAD;
     }
-    if (!c->serials)
-        cfg->serial[0] = taken ? "null" : "stdio";
+    if (replay && (c->control.n_monitors || c->control.gdb)) {
+        error_report("--replay repeats a run: there is nothing that a monitor or GDB could do");
+        return CLI_BAD;
+    }
+    if (c->control.gdb && (cfg->lockstep || cfg->record)) {
+        error_report("--lockstep and --record exclude -gdb, which changes the machine behind the CPU's back");
+        return CLI_BAD;
+    }
+    if (!c->serials) {
+        static const struct option serial = {.name = "serial"};
+        cfg->serial[0] = users ? "null" : c->monitor_given || replay ? "stdio" : "mux:stdio";
+        if (!users && !c->monitor_given && !replay &&
+            cli_add_monitor(c, &serial, "mux:stdio", CONTROL_HMP) != CLI_OK)
+            return CLI_BAD;
+    }
     if (cfg->kernel && cfg->bios) {
         error_report("-bios and -kernel exclude each other: novt loads a kernel directly, without firmware");
         return CLI_BAD;

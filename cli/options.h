@@ -3,6 +3,7 @@
 #ifndef NOVT_CLI_OPTIONS_H
 #define NOVT_CLI_OPTIONS_H
 
+#include "control/control.h"
 #include "machine/machine.h"
 
 enum option_group {
@@ -29,7 +30,9 @@ enum option_arg {
 /* What parsing collects before it becomes a struct machine_config. */
 struct cli {
     struct machine_config cfg;
-    int serials; /* -serial options so far */
+    struct control_config control;
+    bool monitor_given; /* -monitor, even none */
+    int serials;        /* -serial options so far */
     struct {
         char *id, *backend;
     } chardev[MAX_CHARDEVS];
@@ -72,6 +75,8 @@ char *cli_item(struct cli *c, const char **p);
 const char *cli_key(const char *item, const char *key);
 /* Edit distance, for suggestions. */
 int cli_distance(const char *a, const char *b);
+/* Connects a monitor to a back end in the machine's words. */
+int cli_add_monitor(struct cli *c, const struct option *o, const char *chardev, enum control_mode mode);
 /* A character back end in QEMU's words -> machine's; NULL after reporting. */
 const char *cli_backend(struct cli *c, const struct option *o, const char *val);
 
@@ -107,6 +112,12 @@ HANDLER(set_debugcon);
 HANDLER(set_no_reboot);
 HANDLER(set_no_shutdown);
 HANDLER(set_start_paused);
+HANDLER(set_monitor);
+HANDLER(set_qmp);
+HANDLER(set_mon);
+HANDLER(set_gdb);
+HANDLER(set_gdb_default);
+HANDLER(set_name);
 HANDLER(set_action);
 HANDLER(set_engine);
 HANDLER(set_no_opt);

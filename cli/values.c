@@ -153,22 +153,60 @@ int cli_distance(const char *a, const char *b)
     return row[lb];
 }
 
+int cli_add_monitor(struct cli *c, const struct option *o, const char *chardev, enum control_mode mode)
+{
+    struct control_config *k = &c->control;
+    if (k->n_monitors == MAX_MONITORS)
+        return cli_fail(o, "at most %d monitors", MAX_MONITORS);
+    k->monitors[k->n_monitors].chardev = chardev;
+    k->monitors[k->n_monitors++].mode = mode;
+    return CLI_OK;
+}
+
+/* mon:WHERE shares the back end with a monitor. */
+static const char *with_monitor(struct cli *c, const struct option *o, const char *val)
+{
+    char name[4200];
+    if (!strncmp(val, "mon:", 4)) {
+        cli_fail(o, "one mon: is enough");
+        return NULL;
+    }
+    const char *backend = cli_backend(c, o, val);
+    if (!backend || !strncmp(backend, "mux:", 4) || !strcmp(backend, "none"))
+        return backend;
+    snprintf(name, sizeof(name), "mux:%s", backend);
+    backend = cli_keep(c, name, strlen(name));
+    return cli_add_monitor(c, o, backend, CONTROL_HMP) == CLI_OK ? backend : NULL;
+}
+
 const char *cli_backend(struct cli *c, const struct option *o, const char *val)
 {
     static const struct {
         const char *name, *machine;
     } plain[] = {
-        {"stdio", "stdio"}, {"mon:stdio", "stdio"}, {"null", "null"}, {"/dev/null", "null"}, {"none", "none"},
+        {"stdio", "stdio"},
+        {"null", "null"},
+        {"/dev/null", "null"},
+        {"none", "none"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(plain); i++)
         if (!strcmp(val, plain[i].name))
             return plain[i].machine;
-    if (!strncmp(val, "file:", 5)) {
-        if (val[5])
+    static const char *const with_address[] = {"file:", "pipe:", "unix:", "tcp:"};
+    for (size_t i = 0; i < ARRAY_SIZE(with_address); i++) {
+        size_t n = strlen(with_address[i]);
+        if (strncmp(val, with_address[i], n))
+            continue;
+        if (val[n])
             return val;
-        cli_fail(o, "file: needs a path: file:PATH");
+        cli_fail(o, "%s needs a path or an address: %s", with_address[i],
+                 i < 2    ? "file:PATH, pipe:PATH"
+                 : i == 2 ? "unix:PATH,server=on,wait=off"
+                          : "tcp:HOST:PORT,server=on,wait=off");
         return NULL;
     }
+    if (!strncmp(val, "mon:", 4))
+        return with_monitor(c, o, val + 4);
     if (!strncmp(val, "chardev:", 8)) {
         for (int i = 0; i < c->chardevs; i++)
             if (!strcmp(c->chardev[i].id, val + 8))
@@ -176,15 +214,18 @@ const char *cli_backend(struct cli *c, const struct option *o, const char *val)
         cli_fail(o, "there is no -chardev with id=%s", val + 8);
         return NULL;
     }
-    static const char *const theirs[] = {"vc",         "pty",   "tcp:",  "udp:",  "telnet:",
-                                         "websocket:", "unix:", "pipe:", "/dev/", "braille",
-                                         "msmouse",    "con:",  "COM",   "mon:"};
+    static const char *const theirs[] = {
+        "vc", "pty", "udp:", "telnet:", "websocket:", "/dev/", "braille", "msmouse", "con:", "COM"};
     for (size_t i = 0; i < ARRAY_SIZE(theirs); i++) {
         if (!strncmp(val, theirs[i], strlen(theirs[i]))) {
-            cli_fail(o, "'%s' is not supported by novt yet: use stdio, null, none or file:PATH", val);
+            cli_fail(
+                o,
+                "'%s' is not supported by novt yet: use stdio, null, none, file:, pipe:, unix: or tcp:", val);
             return NULL;
         }
     }
-    cli_fail(o, "unknown back end '%s': use stdio, null, none or file:PATH", val);
+    cli_fail(o,
+             "unknown back end '%s': use stdio, null, none, file:PATH, pipe:PATH, unix:PATH or tcp:HOST:PORT",
+             val);
     return NULL;
 }

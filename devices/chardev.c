@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Character back ends: stdio, file, null, and a function.
+ * Character back ends: stdio, file, pipe, null, and a function; the buffers of them all. Sockets are in
+ * chardev_socket.c, the sharing of one back end by several front ends in chardev_mux.c.
  *
  * Output is gathered for up to a millisecond and written by the event thread, because a guest's console
  * writes single bytes and a system call for each would cost more than the byte's port access. When the buffer
@@ -29,38 +30,13 @@
 #include "base/log.h"
 #include "devices/chardev_int.h"
 
-#define IN_SIZE    4096u
-#define OUT_SIZE   16384u
-#define BACK_SIZE  64u
+#define BACK_SIZE  sizeof(((struct chardev *)0)->back)
 #define FLUSH_NS   NS_PER_MS
 #define RETRY_NS   (2 * NS_PER_MS)
+#define RETRY_MAX  (64 * NS_PER_MS)
 #define CTRL_A     0x01
 #define NOTHING    (-1)
 #define STALLED_MS 10000 /* how long closing waits for a reader that does not read */
-
-struct chardev {
-    struct bus *b;
-    struct chardev_frontend fe;
-    void (*fn)(void *opaque, const u8 *buf, int len);
-    void *fn_opaque;
-
-    int in_fd, out_fd; /* -1: none */
-    bool own_in, own_out;
-    bool out_polls; /* out_fd blocks: ask poll() first */
-    bool tty, escapes, eof, watched;
-
-    u8 in[IN_SIZE]; /* ring: read, not offered yet */
-    u32 in_head, in_count;
-    u8 back[BACK_SIZE]; /* passed the filter, refused or given back */
-    u32 back_count;
-    bool escaped; /* the byte before was Ctrl-A */
-    bool delivering;
-
-    u8 out[OUT_SIZE]; /* ring */
-    u32 out_head, out_count;
-    struct bus_timer *flush_timer;
-    bool flush_armed;
-};
 
 /* ---- output ---- */
 
@@ -69,8 +45,8 @@ struct chardev {
 static ssize_t out_piece(struct chardev *c)
 {
     size_t len = c->out_count;
-    if (len > OUT_SIZE - c->out_head)
-        len = OUT_SIZE - c->out_head;
+    if (len > c->out_size - c->out_head)
+        len = c->out_size - c->out_head;
     if (c->out_polls) {
         struct pollfd p = {.fd = c->out_fd, .events = POLLOUT};
         if (poll(&p, 1, 0) <= 0)
@@ -84,14 +60,14 @@ static ssize_t out_piece(struct chardev *c)
     } while (n < 0 && errno == EINTR);
     if (n < 0)
         return errno == EAGAIN ? 0 : -1;
-    c->out_head = (c->out_head + n) % OUT_SIZE;
+    c->out_head = (c->out_head + n) % c->out_size;
     c->out_count -= n;
     return n;
 }
 
 /* Writes until the buffer is empty, or holds at most `keep` bytes, waiting for the reader at most wait_ms (<
  * 0: no limit) without progress. */
-static void out_drain(struct chardev *c, u32 keep, int wait_ms)
+void chardev_drain(struct chardev *c, u32 keep, int wait_ms)
 {
     int waited = 0;
     while (c->out_fd >= 0 && c->out_count > keep) {
@@ -108,6 +84,10 @@ static void out_drain(struct chardev *c, u32 keep, int wait_ms)
         }
         if (n < 0) {
             LOG(dev, "console output failed: %s; dropped from here on", strerror(errno));
+            if (c->socket) {
+                socket_lost(c);
+                return;
+            }
             if (c->own_out)
                 close(c->out_fd);
             c->out_fd = -1;
@@ -120,10 +100,36 @@ static void out_drain(struct chardev *c, u32 keep, int wait_ms)
 static void flush_fire(void *opaque, u64 now)
 {
     struct chardev *c = opaque;
-    out_drain(c, 0, 0);
+    u32 before = c->out_count;
+    chardev_drain(c, 0, 0);
+    if (c->closing && c->out_count && now > c->closing_until)
+        socket_lost(c);
+    c->retry_ns = c->out_count != before || !c->retry_ns ? RETRY_NS
+                  : c->retry_ns < RETRY_MAX              ? c->retry_ns * 2
+                                                         : RETRY_MAX;
     c->flush_armed = c->out_count != 0;
     if (c->flush_armed)
-        bus_timer_set(c->flush_timer, now + RETRY_NS);
+        bus_timer_set(c->flush_timer, now + c->retry_ns);
+    else if (c->socket)
+        socket_drained(c);
+}
+
+/* Makes room in a socket's buffer, whose reader the guest must not wait for. */
+static bool out_grow(struct chardev *c, u32 need)
+{
+    u32 size = c->out_size;
+    while (size - c->out_count < need && size < SOCKET_OUT_MAX)
+        size *= 2;
+    u8 *out = size - c->out_count >= need ? malloc(size) : NULL;
+    if (!out)
+        return false;
+    for (u32 i = 0; i < c->out_count; i++)
+        out[i] = c->out[(c->out_head + i) % c->out_size];
+    free(c->out);
+    c->out = out;
+    c->out_size = size;
+    c->out_head = 0;
+    return true;
 }
 
 void chardev_write(struct chardev *c, const u8 *buf, int len)
@@ -133,25 +139,44 @@ void chardev_write(struct chardev *c, const u8 *buf, int len)
         return;
     }
     while (len > 0 && c->out_fd >= 0) {
-        if (c->out_count == OUT_SIZE)
-            out_drain(c, OUT_SIZE / 2, -1);
-        u32 room = OUT_SIZE - c->out_count;
+        if (c->socket && (u32)len > c->out_size - c->out_count && !out_grow(c, len)) {
+            LOG(dev, "a peer does not read what it is sent: disconnected");
+            c->out_count = 0;
+            socket_lost(c);
+            return;
+        }
+        if (c->out_count == c->out_size)
+            chardev_drain(c, c->out_size / 2, -1);
+        u32 room = c->out_size - c->out_count;
         for (; room && len; room--, len--)
-            c->out[(c->out_head + c->out_count++) % OUT_SIZE] = *buf++;
+            c->out[(c->out_head + c->out_count++) % c->out_size] = *buf++;
     }
     if (!c->out_count || c->flush_armed)
         return;
     if (!event_running(c->b)) {
-        out_drain(c, 0, -1);
+        chardev_drain(c, 0, c->socket ? 0 : -1);
         return;
     }
     c->flush_armed = true;
+    c->retry_ns = 0;
     bus_timer_set(c->flush_timer, bus_host_now(c->b) + FLUSH_NS);
 }
 
 void chardev_flush(struct chardev *c)
 {
-    out_drain(c, 0, -1);
+    chardev_drain(c, 0, -1);
+}
+
+void chardev_push(struct chardev *c)
+{
+    if (c->mux)
+        c = c->mux;
+    chardev_drain(c, 0, 0);
+}
+
+u32 chardev_pending(const struct chardev *c)
+{
+    return c->mux ? c->mux->out_count : c->out_count;
 }
 
 static void say(struct chardev *c, const char *text)
@@ -176,12 +201,14 @@ static int escape_command(struct chardev *c, u8 ch)
             c->fe.send_break(c->fe.opaque);
         break;
     case 'c':
-        say(c, "\r\nnovt: no monitor here yet\r\n");
+    case 'C':
+        if (!mux_switch(c))
+            say(c, "\r\nnovt: no monitor here: -serial mon:stdio has one\r\n");
         break;
     case 'h':
     case '?':
         say(c, "\r\nCtrl-A x  quit novt\r\n"
-               "Ctrl-A c  monitor (reserved)\r\n"
+               "Ctrl-A c  switch between the console and the monitor\r\n"
                "Ctrl-A b  send a break\r\n"
                "Ctrl-A h  this help\r\n"
                "Ctrl-A Ctrl-A  send Ctrl-A\r\n");
@@ -206,7 +233,7 @@ static int escape_filter(struct chardev *c, u8 ch)
 
 static void in_ready(void *opaque);
 
-static void update_watch(struct chardev *c)
+void chardev_update_watch(struct chardev *c)
 {
     bool want = c->in_fd >= 0 && !c->eof && (c->tty || c->in_count < IN_SIZE);
     if (want == c->watched)
@@ -261,7 +288,11 @@ void chardev_accept(struct chardev *c)
         }
     }
     c->delivering = false;
-    update_watch(c);
+    if (c->mux)
+        chardev_accept(c->mux);
+    chardev_update_watch(c);
+    if (c->socket && c->eof && !c->in_count && !c->back_count)
+        bus_defer(c->b, &c->hangup); /* after what was asked for before */
 }
 
 static void in_put(struct chardev *c, u8 ch)
@@ -291,7 +322,7 @@ static void in_ready(void *opaque)
             in_put(c, ch);
     }
     chardev_accept(c);
-    update_watch(c);
+    chardev_update_watch(c);
 }
 
 int chardev_feed(struct chardev *c, const u8 *buf, int len)
@@ -307,6 +338,8 @@ void chardev_set_frontend(struct chardev *c, const struct chardev_frontend *f)
 {
     bus_lock(c->b);
     c->fe = *f;
+    if (c->fe.opened && (!c->socket || c->connected))
+        c->fe.opened(c->fe.opaque);
     chardev_accept(c);
     bus_unlock(c->b);
 }
@@ -317,26 +350,39 @@ static void chardev_destroy(void *dev)
 {
     struct chardev *c = dev;
     c->fe = (struct chardev_frontend){0};
-    out_drain(c, 0, STALLED_MS);
+    if (c->socket) {
+        chardev_drain(c, 0, SOCKET_STALLED_MS);
+        socket_close(c);
+    } else {
+        chardev_drain(c, 0, STALLED_MS);
+    }
+    bus_cancel(c->b, &c->hangup);
     if (c->watched)
         bus_unwatch_fd(c->b, c->in_fd);
     if (c->b->stdio == c) {
         terminal_leave();
         c->b->stdio = NULL;
     }
-    if (c->own_in)
+    if (c->own_in && c->in_fd >= 0)
         close(c->in_fd);
     if (c->own_out && c->out_fd >= 0)
         close(c->out_fd);
+    free(c->out);
+    free(c->name);
     free(c);
 }
 
 static const struct device_desc chardev_desc = {.name = "chardev", .destroy = chardev_destroy};
 
-static struct chardev *chardev_new(struct bus *b)
+struct chardev *chardev_new(struct bus *b)
 {
     struct chardev *c = dev_alloc(sizeof(*c));
     c->b = b;
+    c->out_size = OUT_SIZE;
+    c->out = dev_alloc(OUT_SIZE);
+    c->next = b->chardevs;
+    b->chardevs = c;
+    c->listen_fd = -1;
     c->in_fd = c->out_fd = -1;
     c->flush_timer = bus_host_timer_new(b, flush_fire, c);
     bus_add_device(b, &chardev_desc, c);
@@ -407,7 +453,34 @@ struct chardev *chardev_stdio(struct bus *b)
     }
     terminal_ignore_sigpipe();
     bus_lock(b);
-    update_watch(c);
+    chardev_update_watch(c);
+    bus_unlock(b);
+    return c;
+}
+
+struct chardev *chardev_pipe(struct bus *b, const char *path)
+{
+    char name[4096];
+    snprintf(name, sizeof(name), "%s.in", path);
+    int in = open(name, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    snprintf(name, sizeof(name), "%s.out", path);
+    int out = open(name, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    if (in < 0 || out < 0) {
+        if (in >= 0)
+            close(in);
+        if (out >= 0)
+            close(out);
+        in = out = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+        if (in < 0)
+            return NULL;
+    }
+    struct chardev *c = chardev_new(b);
+    c->in_fd = in;
+    c->out_fd = out;
+    c->own_in = true;
+    c->own_out = in != out;
+    bus_lock(b);
+    chardev_update_watch(c);
     bus_unlock(b);
     return c;
 }

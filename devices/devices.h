@@ -136,9 +136,21 @@ struct chardev_frontend {
     int (*receive)(void *opaque, const u8 *buf, int len);
     void *opaque;
     void (*send_break)(void *opaque); /* Ctrl-A b; may be NULL */
+    /* A peer is there (called at once where there always is one), and is gone. May be NULL. Lock held. */
+    void (*opened)(void *opaque);
+    void (*closed)(void *opaque);
+    void (*focused)(void *opaque); /* of a share (mux:): typed input comes here from now on; may be NULL */
 };
+/* Opens a back end by its name, as in -serial:
+ *   null   stdio   file:PATH   pipe:PATH (PATH.in and PATH.out, or PATH)
+ *   unix:PATH[,server=on][,wait=off]   tcp:[HOST]:PORT[,server=on][,wait=off]
+ *   mux:NAME   a share of NAME: Ctrl-A c takes the input from one to the next
+ * server and nowait alone mean server=on and wait=off. A server takes one client at a time, and the next when
+ * that is gone; without a client output is dropped. Sockets on paths can be used by their owner only; a TCP
+ * server without HOST listens on the loopback. NULL with a message for the user in err. */
+struct chardev *chardev_open(struct bus *b, const char *name, char *err, size_t err_size);
 /* Back ends belong to the bus and die with it. stdio: raw terminal if stdin is one (restored at exit and on
- * fatal signals); Ctrl-A x quits, Ctrl-A c is reserved for a monitor, Ctrl-A b sends a break, Ctrl-A h prints
+ * fatal signals); Ctrl-A x quits, Ctrl-A c switches (mux:), Ctrl-A b sends a break, Ctrl-A h prints
  * help, Ctrl-A Ctrl-A sends Ctrl-A. stdin at EOF or not a terminal is fine. A second call on the same bus
  * gives the same back end. */
 struct chardev *chardev_stdio(struct bus *b);
@@ -154,6 +166,11 @@ void chardev_accept(struct chardev *c); /* the front end has room again */
 /* Gives bytes back that the front end took but the guest did not read; they are offered again first. At most
  * 64 are kept. */
 void chardev_unread(struct chardev *c, const u8 *buf, int len);
+/* Writes out what can be written without waiting; how much is left. Lock held. */
+void chardev_push(struct chardev *c);
+u32 chardev_pending(const struct chardev *c);
+/* Hangs up on the peer of a socket, once it has what was written. Lock held. */
+void chardev_hangup(struct chardev *c);
 /* Writes out what is buffered, waiting for a slow reader. */
 void chardev_flush(struct chardev *c);
 /* Puts the terminal back as it was. Async-signal-safe; for crash paths. The usual exits and fatal signals do
@@ -162,8 +179,9 @@ void chardev_restore_terminal(void);
 
 /* ---- devices: each create call registers ports, fields and timers ---- */
 
-int pic_create(struct bus *b); /* two 8259A at 20h, A0h, ELCR at 4D0h */
-int pit_create(struct bus *b); /* 8254 at 40h, port 61h gate and speaker bits */
+int pic_create(struct bus *b);               /* two 8259A at 20h, A0h, ELCR at 4D0h */
+void pic_describe(struct bus *b, FILE *out); /* for people; lock held */
+int pit_create(struct bus *b);               /* 8254 at 40h, port 61h gate and speaker bits */
 int rtc_create(struct bus *b, const char *base,
                u64 ram_bytes); /* MC146818 at 70h, IRQ 8; base: "utc", "localtime", "YYYY-MM-DD[Thh:mm:ss]";
                                   -EINVAL: none of these */

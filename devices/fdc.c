@@ -638,14 +638,14 @@ bool fdc_has(const struct fdc *f, int drive)
     return f->drive[drive].present;
 }
 
-struct block *fdc_medium(const struct fdc *f, int drive)
-{
-    return f->drive[drive].blk;
-}
-
 u8 fdc_drive_type(const struct fdc *f, int drive)
 {
     return f->drive[drive].type;
+}
+
+struct block *fdc_medium(const struct fdc *f, int drive)
+{
+    return f->drive[drive].blk;
 }
 
 void fdc_change_medium(struct fdc *f, int drive, struct block *blk)

@@ -11,9 +11,9 @@ int fdc_create(struct bus *b, struct fdc **out);
 /* Connects drive 0 or 1; blk may be NULL: an empty drive. The drive owns blk. Before the guest runs. */
 void fdc_attach(struct fdc *f, int drive, struct block *blk);
 bool fdc_has(const struct fdc *f, int drive);
-struct block *fdc_medium(const struct fdc *f, int drive); /* NULL: none */
 /* CMOS type of the drive: 4 = 1.44 MB, 5 = 2.88 MB, 2 = 1.2 MB; 0 = none. */
 u8 fdc_drive_type(const struct fdc *f, int drive);
+struct block *fdc_medium(const struct fdc *f, int drive); /* NULL: none */
 /* Another disk, or none. Lock held. */
 void fdc_change_medium(struct fdc *f, int drive, struct block *blk);
 

@@ -55,6 +55,7 @@ struct bus {
     void *ack_opaque[16];
     u8 a20;
     struct chardev *stdio;
+    struct chardev *chardevs;  /* all of them */
     pthread_mutex_t work_lock; /* taken last; for the queue of bus_defer(): */
     struct bus_work *work, **work_tail;
 };

@@ -290,6 +290,12 @@ int pci_add(struct bus *b, struct pci_dev *d)
     return 0;
 }
 
+const struct pci_dev *pci_function(struct bus *b, u8 devfn)
+{
+    struct pci *p = pci_of(b);
+    return p ? p->fn[devfn] : NULL;
+}
+
 void pci_set_intx(struct bus *b, struct pci_dev *d, int pin, int level)
 {
     struct pci *p = pci_of(b);

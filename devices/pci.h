@@ -64,4 +64,7 @@ void pci_set_pam_hook(struct bus *b, void (*fn)(void *opaque, const u8 *config),
 /* Fills the identification registers; class is base << 8 | sub. */
 void pci_set_id(struct pci_dev *d, u16 vendor, u16 device, u16 class, u8 revision);
 
+/* The function at devfn, or NULL. Lock held. */
+const struct pci_dev *pci_function(struct bus *b, u8 devfn);
+
 #endif

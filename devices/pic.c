@@ -394,3 +394,15 @@ int pic_create(struct bus *b)
     bus_add_device(b, &pic_desc, p);
     return 0;
 }
+
+void pic_describe(struct bus *b, FILE *out)
+{
+    for (int i = 1; b->pic && i >= 0; i--) {
+        const struct i8259 *c = &b->pic->chip[i];
+        fprintf(out,
+                "pic%d: irr=%02x imr=%02x isr=%02x hprio=%d irq_base=%02x rr_sel=%d elcr=%02x fnm=%d "
+                "lines=%02x\n",
+                i, c->irr, c->imr, c->isr, (c->lowest + 1) & 7, c->base, c->read_isr, c->elcr, c->sfnm,
+                c->lines);
+    }
+}

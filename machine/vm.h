@@ -10,6 +10,7 @@
 #include "machine/boot.h"
 #include "machine/drives.h"
 #include "machine/machine.h"
+#include "machine/symbols.h"
 #include "memory/memory.h"
 
 /* Requests to the vCPU's run loop from devices and signals; in vm->requests. */

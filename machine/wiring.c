@@ -222,15 +222,11 @@ static const struct port_ops coproc_ops = {coproc_read, coproc_write};
  * asked for. */
 static struct chardev *backend(struct vm *vm, const char *what, const char *name)
 {
-    if (!strcmp(name, "stdio"))
-        return chardev_stdio(vm->bus);
-    if (!strncmp(name, "file:", 5)) {
-        struct chardev *c = chardev_file(vm->bus, name + 5);
-        if (!c)
-            error_report("cannot write %s output to '%s': %s", what, name + 5, strerror(errno));
-        return c;
-    }
-    return chardev_null(vm->bus);
+    char err[512];
+    struct chardev *c = chardev_open(vm->bus, name, err, sizeof(err));
+    if (!c)
+        error_report("%s: %s", what, err);
+    return c;
 }
 
 static int add_serial(struct vm *vm, int n, u16 base, int irq)

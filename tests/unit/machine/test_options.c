@@ -77,7 +77,10 @@ static void defaults(void **state)
     assert_non_null(cpu_model_find(c->cpu));
     assert_int_equal(c->engine, ENGINE_BT);
     assert_int_equal(c->opts, OPT_ALL);
-    assert_string_equal(c->serial[0], "stdio");
+    assert_string_equal(c->serial[0], "mux:stdio"); /* with a monitor behind Ctrl-A c */
+    assert_int_equal(cli.control.n_monitors, 1);
+    assert_string_equal(cli.control.monitors[0].chardev, "mux:stdio");
+    assert_null(cli.control.gdb);
     assert_null(c->serial[1]);
     assert_null(c->debugcon);
     assert_int_equal(c->debug_exit_iobase, -1);
@@ -122,23 +125,49 @@ static void consoles(void **state)
 {
     struct machine_config *c = ok("-kernel k -serial file:/tmp/x -serial mon:stdio");
     assert_string_equal(c->serial[0], "file:/tmp/x");
-    assert_string_equal(c->serial[1], "stdio");
+    assert_string_equal(c->serial[1], "mux:stdio");
+    assert_int_equal(cli.control.n_monitors, 1);
     c = ok("-kernel k -nographic -debugcon stdio");
     assert_string_equal(c->serial[0], "null"); /* the terminal is taken */
     c = ok("-kernel k -chardev file,path=/tmp/a,,b,id=x -device isa-debugcon,iobase=0x402,chardev=x");
     assert_string_equal(c->debugcon, "file:/tmp/a,b");
     assert_int_equal(c->debugcon_iobase, 0x402);
-    assert_string_equal(c->serial[0], "stdio");
+    assert_string_equal(c->serial[0], "mux:stdio");
     c = ok("-kernel k -chardev stdio,id=s -serial chardev:s -serial none");
     assert_string_equal(c->serial[0], "stdio");
+    c = ok("-kernel k -monitor none");
+    assert_string_equal(c->serial[0], "stdio");
+    assert_int_equal(cli.control.n_monitors, 0);
+    c = ok("-kernel k -monitor stdio");
+    assert_string_equal(c->serial[0], "null");
+    c = ok("-kernel k -serial null -qmp unix:/tmp/q,server,nowait -monitor "
+           "tcp:localhost:4444,server=on,wait=off -s -S");
+    assert_int_equal(cli.control.n_monitors, 2);
+    assert_int_equal(cli.control.monitors[0].mode, CONTROL_QMP);
+    assert_string_equal(cli.control.monitors[0].chardev, "unix:/tmp/q,server,nowait");
+    assert_string_equal(cli.control.gdb, "tcp::1234,server=on,wait=off");
+    assert_true(c->start_paused);
+    c = ok("-kernel k -chardev socket,id=q,path=/tmp/q,server=on,wait=off -mon "
+           "chardev=q,mode=control,pretty=on");
+    assert_string_equal(cli.control.monitors[0].chardev, "unix:/tmp/q,server=on,wait=off");
+    assert_int_equal(cli.control.monitors[0].mode, CONTROL_QMP_PRETTY);
+    c = ok("-kernel k -chardev stdio,id=m,mux=on -serial chardev:m -mon m");
+    assert_string_equal(c->serial[0], "mux:stdio");
+    assert_string_equal(cli.control.monitors[0].chardev, "mux:stdio");
+    bad("-kernel k -chardev socket,id=q -mon q", "path=PATH");
+    bad("-kernel k -mon chardev=x", "no -chardev with id=x");
+    bad("-kernel k -gdb tcp::1 -s", "one GDB is enough");
+    bad("-kernel k -monitor stdio -serial stdio", "two devices are connected to stdio");
+    bad("-kernel k -lockstep -s", "exclude -gdb");
+    bad("-kernel k -replay f -qmp unix:/tmp/q,server", "repeats a run");
     bad("-kernel k -serial stdio -serial stdio", "two devices are connected to stdio");
     bad("-kernel k -serial null -serial null -serial null", "2 serial ports");
-    bad("-kernel k -serial tcp:host:1", "not supported by novt yet");
+    bad("-kernel k -serial telnet:host:1", "not supported by novt yet");
     bad("-kernel k -serial nonsense", "unknown back end");
     bad("-kernel k -serial file:", "needs a path");
     bad("-kernel k -serial chardev:nobody", "no -chardev with id=nobody");
     bad("-kernel k -chardev stdio", "needs an id");
-    bad("-kernel k -chardev socket,id=x", "not supported");
+    bad("-kernel k -chardev udp,id=x", "not supported");
     bad("-kernel k -chardev null,id=x -chardev null,id=x", "two with id=x");
     bad("-kernel k -vga cirrus", "not supported by novt yet");
     bad("-kernel k -display gtk", "not supported by novt yet");

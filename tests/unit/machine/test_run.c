@@ -153,7 +153,7 @@ static void host_limits(void **state)
     assert_int_equal(st, EXIT_HOST);
     says("novt: error: ");
     assert_int_equal(run("-serial file:/nonexistent/x"), EXIT_HOST);
-    says("cannot write serial port output to '/nonexistent/x': No such file");
+    says("cannot write to '/nonexistent/x': No such file");
     assert_int_equal(run("-device isa-debug-exit,iobase=0x60"), EXIT_USAGE);
     says("choose another iobase");
     assert_int_equal(run("-rtc base=yesterday"), EXIT_USAGE);
