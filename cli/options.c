@@ -28,9 +28,7 @@ const struct option cli_options[] = {
     {"fda", G_IMAGE, ARG_VALUE, "FILE", set_disk, "image of a floppy disk; also -fdb", "empty drive"},
     {"fdb", G_IMAGE, ARG_VALUE, "FILE", set_disk, "the second floppy drive", "none"},
     {"drive", G_IMAGE, ARG_VALUE, "SPEC", set_drive,
-     "file=FILE|nbd:...,format=raw|nbd,if=ide|floppy,index=N,media=disk|cdrom,readonly=on,snapshot=on,cache=writeback|"
-     "none|writethrough|directsync|unsafe,discard=ignore|unmap,detect-zeroes=on|off|unmap,werror=,rerror=report|"
-     "ignore|stop|enospc,id=ID,serial=TEXT", NULL},
+     "file=,format=,if=,index=,media=,readonly=,cache=,discard=,werror=,rerror=,id=: see README.md", NULL},
     {"snapshot", G_IMAGE, ARG_NONE, NULL, set_snapshot, "images stay as they are: writes are forgotten at the end", NULL},
     {"boot", G_IMAGE, ARG_VALUE, "ORDER", set_boot, "a floppy, c disk, d CD-ROM: order=cda,menu=on", "order=cad"},
     {"bios", G_IMAGE, ARG_VALUE, "FILE", set_bios, "firmware that starts when no kernel is given", "SeaBIOS"},

@@ -175,7 +175,7 @@ static void consoles(void **state)
     assert_true(c->curses);
     assert_string_equal(c->serial[0], "null"); /* the terminal is taken */
     bad("-hda x -display curses -keyboard stdio", "needs the terminal for itself");
-    bad("-hda x -display curses -serial stdio", "two devices are connected to stdio");
+    bad("-hda x -display curses -serial stdio", "needs the terminal for itself");
     c = ok("-hda x -vnc 127.0.0.1:3,websocket=on");
     assert_string_equal(c->vnc, "127.0.0.1:3,websocket=on");
     c = ok("-hda x -display vnc=:1");
