@@ -208,8 +208,8 @@ int far_call(struct vcpu *v, u16 sel, u32 off, u32 opsize, u32 return_eip)
 int far_ret(struct vcpu *v, u32 opsize, u32 pop_bytes)
 {
     u32 eip, cs_sel, esp = v->gpr[R_ESP];
+    TRY(stack_peek(v, opsize, opsize, &cs_sel)); /* the selector first: cr2 shows it */
     TRY(stack_peek(v, 0, opsize, &eip));
-    TRY(stack_peek(v, opsize, opsize, &cs_sel));
     u16 sel = (u16)cs_sel;
     if (!sys_protected(v)) {
         TRY(real_target(v, eip));

@@ -300,7 +300,7 @@ static int simd_any(struct vcpu *v, const struct insn *i)
 static int simd_maskmov(struct vcpu *v, const struct insn *i)
 {
     u8 a[16] __attribute__((aligned(16))), b[16] __attribute__((aligned(16)));
-    u32 len = i->fpu_attr & FPA_XMM ? 16 : 8, lin, from, n;
+    u32 len = i->fpu_attr & FPA_XMM ? 16 : 8, lin, n;
     u32 off = i->adsize == 2 ? v->gpr[R_EDI] & 0xffff : v->gpr[R_EDI];
     fpu_thunk fn = (fpu_thunk)i->thunk;
     void *p;
@@ -320,11 +320,8 @@ static int simd_maskmov(struct vcpu *v, const struct insn *i)
     fn(a, NULL, 0);
     fn(b, NULL, 0);
     for (n = 0; n < len; n++) {
-        if (a[n] != b[n])
-            continue;
-        for (from = n; n < len && a[n] == b[n]; n++)
-            ;
-        TRY(lin_store(v, lin + from, a + from, n - from));
+        if (a[n] == b[n])
+            TRY(lin_write8(v, lin + n, a[n]));
     }
     return CPU_OK;
 }
@@ -453,8 +450,8 @@ insn_fn simd_lookup(struct insn *i)
         return NULL;
     if (i->has_mem) {
         op.attr &= (u16)~FPA_GRM;
-        if (i->opcode == 0x2a && pfx == P_66)
-            op.attr &= (u16)~FPA_MMX; /* cvtpi2pd xmm, m64 does not touch the x87 */
+        if (i->opcode == 0x2a && pfx <= P_66)
+            op.attr &= (u16)~FPA_MMX; /* cvtpi2ps, cvtpi2pd xmm, m64 do not touch the x87 */
         rm = 7;
     } else {
         op.attr &= (u16) ~(FPA_ALIGN);

@@ -128,6 +128,11 @@ int simd_unmasked(struct vcpu *v, const struct insn *i, void *mem, u32 *g, u64 *
             raised |= MX_PE;
     }
     __asm__ volatile("fxrstor64 %0" : : "m"(save) : "memory");
+    if ((i->fpu_attr & FPA_MMX) &&
+        i->opcode != 0x2a) { /* cvtps2pi and its like have switched the x87 to MMX mode by then */
+        u64 t;
+        __asm__ volatile("movq %%mm0, %0" : "=m"(t));
+    }
     set_mxcsr(mx | raised);
     return cpu_raise(v, v->cr4 & CR4_OSXMMEXCPT ? EXC_XM : EXC_UD);
 }

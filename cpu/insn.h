@@ -9,7 +9,7 @@
 #define NOREG    0xff
 
 struct insn;
-/* Executes the instruction. On entry v->next_eip = v->eip + len (wrapped to the code size); branches change
+/* Executes the instruction. On entry v->next_eip = v->eip + len; branches change
  * it. Returns CPU_OK or CPU_FAULT. */
 typedef int (*insn_fn)(struct vcpu *v, const struct insn *i);
 

@@ -35,8 +35,7 @@ static bool loads_ss(const struct insn *i)
 
 static inline int exec(struct vcpu *v, const struct insn *i)
 {
-    u32 next = v->eip + i->len;
-    v->next_eip = v->mode & MODE_CS32 ? next : next & 0xffff;
+    v->next_eip = v->eip + i->len; /* does not wrap at 64 KiB, in no mode: beyond is beyond the limit */
     TRY(i->fn(v, i));
     v->eip = v->next_eip;
     return CPU_OK;

@@ -125,8 +125,8 @@ static inline bool run_linear(struct vcpu *v, int seg, u32 off, u32 bytes, int a
     static inline int cmps##N##_one(struct vcpu *v, const struct insn *i, u32 mask, u32 *fl)                 \
     {                                                                                                        \
         T a, b;                                                                                              \
+        TRY(mem_read##N(v, S_ES, v->gpr[R_EDI] & mask, &b)); /* which faults first: as CPUs do */            \
         TRY(mem_read##N(v, i->seg, v->gpr[R_ESI] & mask, &a));                                               \
-        TRY(mem_read##N(v, S_ES, v->gpr[R_EDI] & mask, &b));                                                 \
         *fl = compare##N(a, b, *fl);                                                                         \
         advance##N(v, R_ESI, mask);                                                                          \
         advance##N(v, R_EDI, mask);                                                                          \

@@ -102,9 +102,9 @@ int do_iret(struct vcpu *v, u32 opsize)
         return v->sflags & FL_VM ? iret_v86(v, opsize) : iret_task(v);
 
     u32 eip, cs_sel, fl, esp = v->gpr[R_ESP];
-    TRY(stack_peek(v, 0, opsize, &eip));
+    TRY(stack_peek(v, 2 * opsize, opsize, &fl)); /* the last one first: cr2 shows it */
     TRY(stack_peek(v, opsize, opsize, &cs_sel));
-    TRY(stack_peek(v, 2 * opsize, opsize, &fl));
+    TRY(stack_peek(v, 0, opsize, &eip));
     if (unlikely((fl & FL_VM) && opsize == 4 && v->cpl == 0))
         return iret_to_v86(v, eip, cs_sel, fl);
 

@@ -116,8 +116,9 @@ int seg_load(struct vcpu *v, int seg, u16 sel)
 
 /* ---- stack frames ---- */
 
-/* A frame that wraps at the end of its 16-bit (or 4 GiB) stack: each value on its own, all checked before any
- * write. */
+/* A frame that wraps at the end of its 16-bit (or 4 GiB) stack, or that needs more than one look at the
+ * tables: each value on its own, in the order of the pushes (which cr2 shows), all checked before any write.
+ */
 static __attribute__((noinline)) int push_each(struct vcpu *v, const struct seg *ss, u32 *esp,
                                                const u32 *vals, int n, u32 size, int user, u32 error)
 {
@@ -162,7 +163,7 @@ int stack_push_frame(struct vcpu *v, const struct seg *ss, u32 *esp, const u32 *
         for (u32 i = 0; i < bytes; i += 2)
             __builtin_memcpy(p + i, (u8 *)buf + i, 2);
     } else {
-        TRY(v->ops->mem_write(v, lin, buf, bytes, user));
+        return push_each(v, ss, esp, vals, n, size, user, error);
     }
     *esp = (*esp & ~mask) | lo;
     return CPU_OK;

@@ -100,6 +100,8 @@ static int ins_outs(struct vcpu *v, const struct insn *i)
     u32 mask = addr_mask(i), *index = &v->gpr[is_in ? R_EDI : R_ESI];
     u32 step = v->aflags & FL_DF ? 0u - (u32)size : (u32)size;
 
+    if (rep) /* permission is checked even if there is nothing to do */
+        TRY(cpu_io_allowed(v, (u16)v->gpr[R_EDX], size));
     for (int n = 0;; n++) {
         if (rep) {
             if ((v->gpr[R_ECX] & mask) == 0)

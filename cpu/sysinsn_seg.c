@@ -253,9 +253,12 @@ static int arpl(struct vcpu *v, const struct insn *i)
         set_zf(v, raise);
         return CPU_OK;
     }
-    TRY(rmw_open16(v, i, &m, &dst));
+    TRY(op_read16(v, i, &dst)); /* a plain read: it is written only if it changes */
     bool raise = (dst & 3u) < rpl;
-    TRY(rmw_close16(v, &m, raise ? (u16)((dst & ~3u) | rpl) : dst));
+    if (raise) {
+        TRY(rmw_open16(v, i, &m, &dst));
+        TRY(rmw_close16(v, &m, (u16)((dst & ~3u) | rpl)));
+    }
     set_zf(v, raise);
     return CPU_OK;
 }

@@ -130,6 +130,8 @@ void bt_window_prefill(struct vcpu *v);
 /* Translated code faulted on the host. Returns whether to enter it again at BT_RESUME. */
 bool bt_host_fault(struct vcpu *v);
 
+bool bt_other_fault_first(struct vcpu *v, u32 lin); /* run.c */
+
 /* One instruction by the interpreter; counted: translated code has counted it already (run.c). */
 void bt_step(struct vcpu *v, bool counted);
 

@@ -43,6 +43,9 @@ struct monitor_config {
  * process. Call on the thread that will run v. Returns 0 or a negative errno. */
 int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config *cfg);
 void monitor_destroy(struct vcpu *v);
+/* Makes v the one of several vCPUs that the calling thread runs next (the last one created is), whatever
+ * other code did to the host's GS base in between. */
+void monitor_attach(struct vcpu *v);
 /* Runs guest code by binary translation until v->events has something for the caller (EV_HALT, EV_SHUTDOWN,
  * EV_RESET, EV_QUIT, EV_STOP) or v->kick asks it to look up. Delivers interrupts itself. */
 void monitor_run_bt(struct vcpu *v);

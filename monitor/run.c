@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include "base/log.h"
 #include "base/opts.h"
+#include "cpu/fpu.h"
 #include "monitor/bt.h"
 #include "shadowpt/shadowpt.h"
 #include "tcache/verify.h"
@@ -194,11 +195,6 @@ static int resume_after(struct vcpu *v, u32 next)
     return bt_continue(v);
 }
 
-static u32 after(const struct vcpu *v, u32 eip, u32 len)
-{
-    return v->mode & MODE_CS32 ? eip + len : (eip + len) & 0xffff;
-}
-
 /* ---- callouts: called from thunks.S with the guest's registers in v ---- */
 
 int co_slow(struct vcpu *v, u64 unused, u32 eip);
@@ -221,7 +217,7 @@ static int interpret(struct vcpu *v, u32 eip)
         cpu_deliver_fault(v);
         return bt_continue(v);
     }
-    next = after(v, eip, i->len);
+    next = eip + i->len;
     again = restartable(i);
     if (interp_exec(v, i) != CPU_OK) {
         cpu_deliver_fault(v);
@@ -236,6 +232,14 @@ int co_slow(struct vcpu *v, u64 unused, u32 eip)
 {
     v->stats.exit_slow++;
     return interpret(v, eip);
+}
+
+/* Might an instruction that met a page fault at lin owe the guest another fault first? A pending x87
+ * exception, if it is one that waits; the limit of a flat segment, if the operand runs over its end. The
+ * interpreter knows. */
+bool bt_other_fault_first(struct vcpu *v, u32 lin)
+{
+    return unlikely(lin >> PAGE_SHIFT == 0xfffff || (fpu_get_fsw(v) & FSW_ES));
 }
 
 static int miss(struct vcpu *v, u32 lin, u32 eip, enum shadow_access acc)
@@ -258,8 +262,11 @@ static int miss(struct vcpu *v, u32 lin, u32 eip, enum shadow_access acc)
             cpu_fpu_live(v);
         return 0;
     case SH_FAULT:
-        cpu_deliver_fault(v);
-        return bt_continue(v);
+        if (!bt_other_fault_first(v, lin)) {
+            cpu_deliver_fault(v);
+            return bt_continue(v);
+        }
+        break;
     case SH_SLOW:
         break;
     }
@@ -280,7 +287,7 @@ int co_write_miss(struct vcpu *v, u32 lin, u32 eip)
 
 int co_exec(struct vcpu *v, const struct insn *i, u32 eip)
 {
-    u32 next = after(v, eip, i->len);
+    u32 next = eip + i->len;
 
     v->stats.exit_exec++;
     v->eip = eip;

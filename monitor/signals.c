@@ -57,8 +57,7 @@ static void spill(struct vcpu *v, const greg_t *g, bool saved)
 
 static void set_eip(struct vcpu *v, const struct fragment *f, u32 k)
 {
-    u32 eip = f->key.eip + f->pcmap[k].guest;
-    v->eip = f->key.mode & MODE_CS32 ? eip : eip & 0xffff;
+    v->eip = f->key.eip + f->pcmap[k].guest;
 }
 
 static u32 find_insn(const struct fragment *f, u32 off)
@@ -222,6 +221,14 @@ int bt_signals_init(struct vcpu *v)
     current = v;
     bt_of(v)->thread = pthread_self();
     return 0;
+}
+
+void monitor_attach(struct vcpu *v)
+{
+    if (!v->tc)
+        return;
+    current = v;
+    bt_of(v)->gs = 0;
 }
 
 void bt_signals_kick(struct vcpu *v)

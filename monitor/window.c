@@ -107,6 +107,8 @@ bool bt_host_fault(struct vcpu *v)
             }
             break; /* A and D bits are set: the instruction must run before anything else happens */
         case SH_FAULT:
+            if (bt_other_fault_first(v, lin))
+                break;
             window_expect(v, lin, b->hf.write);
             cpu_deliver_fault(v);
             return false;

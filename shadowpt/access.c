@@ -134,10 +134,12 @@ int shadow_mem_probe_write(struct vcpu *v, u32 lin, u32 len, int user)
     u32 first = PAGE_SIZE - (lin & PAGE_MASK);
     if (resolve(v, lin, SH_WRITE, user, &p) != CPU_OK)
         return CPU_FAULT;
-    if (likely(len <= first))
-        return CPU_OK;
-    NOVT_ASSERT(len - first <= PAGE_SIZE);
-    return resolve(v, lin + first, SH_WRITE, user, &p);
+    if (unlikely(len > first)) {
+        NOVT_ASSERT(len - first <= PAGE_SIZE);
+        if (resolve(v, lin + first, SH_WRITE, user, &p) != CPU_OK)
+            return CPU_FAULT;
+    }
+    return check_access(v, lin, len, true, user); /* so that the write will not fault for its alignment */
 }
 
 int shadow_fetch(struct vcpu *v, u32 lin, const u8 **host, u64 *gpa)

@@ -206,8 +206,7 @@ static bool code_arg(struct verifier *v, const struct hi *h, const struct state 
 static bool eip_arg(struct verifier *v, const struct hi *h, const struct state *s)
 {
     const struct val *a = &s->r[R9];
-    u32 mask = v->in->mode & MODE_CS32 ? ~0u : 0xffff;
-    if (a->kind == K_CONST && a->aux <= 0xffffffff && (((u32)a->aux - v->in->eip) & mask) <= v->in->guest_len)
+    if (a->kind == K_CONST && a->aux <= 0xffffffff && (u32)a->aux - v->in->eip <= v->in->guest_len)
         return true;
     return vf_bad(v, h, "r9 is not the address of an instruction of the unit");
 }

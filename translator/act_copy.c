@@ -27,7 +27,7 @@ static u32 prefixes(const struct insn *i, struct cls c)
     if (i->fpu >= 2)
         return (i->pfx & PFX_66 ? OP_66 : 0) | (i->pfx & PFX_REP ? OP_F3 : 0) |
                (i->pfx & PFX_REPNE ? OP_F2 : 0);
-    if (i->opsize != 2 || i->fpu)
+    if (i->opsize != 2 || i->fpu || (i->map == 1 && i->opcode == 0xae)) /* 66 mfence is tpause today */
         return 0;
     if (i->map == 1 && (i->opcode == 0xb6 || i->opcode == 0xbe)) /* movzx, movsx r16, r/m8 */
         return OP_66;
@@ -88,6 +88,8 @@ void act_copy(struct xl *x, const struct insn *i, struct cls c)
         }
         fl_before_op(x, i);
         emit_opcode(x, i, c, reg, rm);
+        if (i->map == 1 && i->opcode == 0xae) /* fences: rm is ignored, but 0 is what disassemblers know */
+            rm = 0;
         e_modrm(&x->e, 3, reg, rm);
         emit_imm(x, i);
         return;

@@ -5,6 +5,7 @@
  * segment registers: they only touch the virtual state in struct vcpu). The rest of the sensitive ones are
  * callouts. emit_insn() routes by action.
  */
+#include "cpu/fpu.h"
 #include "translator/xl.h"
 
 static void op66(struct xl *x, u32 n)
@@ -271,6 +272,7 @@ void emit_insn(struct xl *x, const struct insn *i)
 
     x->table_only = (x->env->mode & MODE_WIN) && x->env->table_site &&
                     x->env->table_site(x->env->opaque, x->u->pcmap[x->k].guest);
+    x->aligned = i->fpu && (i->fpu_attr & FPA_ALIGN);
     switch (c.act) {
     case ACT_COPY:
         act_copy(x, i, c);

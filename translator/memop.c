@@ -216,6 +216,13 @@ void mem_lookup(struct xl *x, u32 size, bool write)
     u32 j;
 
     fl_clobber(x);
+    if (x->aligned && size == 16) {
+        e_rex(e, 0, 0, 0, R8); /* test r8b, 15 */
+        e8(e, 0xf6);
+        e_modrm(e, 3, 0, R8);
+        e8(e, 15);
+        stub_add(x, STUB_SLOW, e_jcc(e, 5), size, 0, 0);
+    }
     e_mov_rr32(e, R9, R8);
     e_rex(e, 0, 0, 0, R9); /* shr r9d, 12 */
     e8(e, 0xc1);
@@ -225,7 +232,7 @@ void mem_lookup(struct xl *x, u32 size, bool write)
     e_rr(e, 1, 0x85, R9, R9);
     j = e_jcc(e, 4); /* jz */
     stub_add(x, write ? STUB_MISS_W : STUB_MISS_R, j, size, 0, 0);
-    if (size == 1)
+    if (size == 1 || (x->aligned && size == 16))
         return;
     if (size == 2 || size == 4 || size == 16) {
         e_rex(e, 0, 0, 0, R8); /* test r8b, size - 1 */

@@ -44,7 +44,22 @@ static enum xlate_status decode_unit(struct xl *x)
 
         if (off == env->avail || (k && unlikely(env->stop_before) && env->stop_before(env->opaque, off)))
             break;
-        r = insn_decode(env->model, env->bytes + off, env->avail - off, env->mode & MODE_CS32, i);
+        u32 room = env->avail - off;
+        if (!(env->mode & MODE_FLATCS)) { /* what lies beyond the limit is not looked at: #GP comes first */
+            u64 allowed = (u64)env->cs_limit + 1 - env->eip;
+            if (allowed <= off)
+                break;
+            if (allowed - off < room)
+                room = (u32)(allowed - off);
+        }
+        r = insn_decode(env->model, env->bytes + off, room, env->mode & MODE_CS32, i);
+        if (r < 0 && room < INSN_MAX &&
+            (room < env->avail - off ||
+             (!(env->mode & MODE_FLATCS) && (u64)env->eip + env->avail > env->cs_limit))) {
+            if (k)
+                break;
+            return XLATE_INTERP;
+        }
         if (r < 0) { /* runs into the next page */
             if (k)
                 break;

@@ -111,6 +111,7 @@ struct xl {
     bool target[UNIT_MAX_INSNS + 1]; /* jumped to from within the unit */
     u32 k;                           /* the instruction being emitted */
     struct hostmem hm;               /* the operand prepared by memop.c */
+    bool aligned;    /* this instruction's operand must be aligned to its size: #GP, before any #PF */
     bool table_only; /* this instruction's sequence cannot take a host fault: no window form */
     enum flstate fs;
     u32 uncounted; /* guest instructions since the last count */
@@ -133,8 +134,7 @@ static inline u32 insn_eip(const struct xl *x, u32 k)
 }
 static inline u32 next_eip(const struct xl *x, const struct insn *i)
 {
-    u32 n = insn_eip(x, x->k) + i->len;
-    return x->env->mode & MODE_CS32 ? n : n & 0xffff;
+    return insn_eip(x, x->k) + i->len;
 }
 
 /* ---- flags (flags.c) ---- */

@@ -141,13 +141,15 @@ static void test_cs_limit(void **state)
     f->v->eip = 0x2000;
     interp_run(f->v, 1);
     expect_fault(f, EXC_GP);
-    /* IP wraps at 64 KiB in 16-bit code */
+    /* IP does not wrap at 64 KiB in 16-bit code: what is there is beyond the limit */
     f->v->mode &= ~MODE_CS32;
     f->v->seg[S_CS].limit = 0xffff;
     CODE(f, BASE + 0xffff, 0x90);
     f->v->eip = 0xffff;
     interp_run(f->v, 1);
-    assert_int_equal(f->v->eip, 0);
+    assert_int_equal(f->v->eip, 0x10000);
+    interp_run(f->v, 1);
+    expect_fault(f, EXC_GP);
     fx_destroy(f);
 }
 

@@ -222,7 +222,7 @@ static void atomic(void **state)
     step(v, "cd 80");
     assert_int_equal(v->eip, 0x60e0);
     assert_int_equal(v->cpl, 3);
-    assert_int_equal(v->cr2, 0x8ff4);
+    assert_int_equal(v->cr2, 0x8ffc);
     assert_int_equal(peek32m(0x9000), 0x77777777);
     assert_int_equal(peek32m(STACK3 - 16), PF_W); /* error: supervisor write, absent */
     assert_int_equal(peek32m(STACK3 - 12), 0x4000);
