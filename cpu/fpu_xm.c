@@ -128,8 +128,7 @@ int simd_unmasked(struct vcpu *v, const struct insn *i, void *mem, u32 *g, u64 *
             raised |= MX_PE;
     }
     __asm__ volatile("fxrstor64 %0" : : "m"(save) : "memory");
-    if ((i->fpu_attr & FPA_MMX) &&
-        i->opcode != 0x2a) { /* cvtps2pi and its like have switched the x87 to MMX mode by then */
+    if (i->fpu_attr & FPA_MMX) { /* cvtps2pi and its like have switched the x87 to MMX mode by then */
         u64 t;
         __asm__ volatile("movq %%mm0, %0" : "=m"(t));
     }

@@ -123,7 +123,8 @@ static void one(struct fixture *f, const struct form *t, const struct insn *i, e
                      fx_mxcsr(fx));
         memcpy(fx + 24, &want, 4);
         memcpy(r.fx, fx, 288);
-        if (strstr(t->text, "2pi")) /* switches the x87 to MMX mode even so (tests/insn compares that) */
+        if (strstr(t->text, "2pi") ||
+            strstr(t->text, "pi2")) /* switches the x87 to MMX mode even so (tests/insn compares that) */
             memcpy(r.fx, v->fx, 160);
         memcpy(r.mem, mem, 64);
         r.eax = eax;
