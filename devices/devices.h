@@ -107,7 +107,7 @@ void bus_set_clock(struct bus *b, u64 (*fn)(void *opaque), void *opaque);
 /* Runs the timers that are due now, as the event thread does; takes the lock. For tests and for machines
  * without the thread. */
 void bus_run_timers(struct bus *b);
-/* Deadline of the earliest armed timer of the guest's time, or 0. Lock held. */
+/* Deadline of the earliest armed timer of either clock, or 0. Lock held. */
 u64 bus_next_deadline(struct bus *b);
 
 /* ---- DMA and work for the vCPU thread ---- */

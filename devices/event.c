@@ -275,7 +275,8 @@ void bus_timer_set(struct bus_timer *t, u64 deadline_ns)
 
 u64 bus_next_deadline(struct bus *b)
 {
-    return heap_deadline(&b->ev->guest);
+    u64 guest = heap_deadline(&b->ev->guest), host = heap_deadline(&b->ev->host);
+    return guest && (!host || guest < host) ? guest : host;
 }
 
 static void run_heap(struct heap *h, u64 now)

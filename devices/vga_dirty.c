@@ -133,18 +133,24 @@ static void trace_again(void *opaque)
     struct vga *v = opaque;
     if (!v->lfb || !pixels_wanted(v))
         return;
-    if (take_lfb(v, true)) {
-        v->awake = true;
-        bus_timer_set(v->refresh, bus_host_now(v->b));
-    }
+    if (take_lfb(v, true))
+        vga_wake(v);
 }
 
 /* ---- refreshing ---- */
 
+/* The timer fires then, if not before. */
 static void set_refresh(struct vga *v, u64 at)
 {
-    v->awake = true;
-    bus_timer_set(v->refresh, at);
+    if (v->refresh_at && v->refresh_at <= at)
+        return;
+    v->refresh_at = at ? at : 1;
+    bus_timer_set(v->refresh, v->refresh_at);
+}
+
+void vga_keep_blinking(struct vga *v)
+{
+    set_refresh(v, (bus_host_now(v->b) / VGA_BLINK_NS + 1) * VGA_BLINK_NS);
 }
 
 void vga_wake(struct vga *v)
@@ -152,8 +158,10 @@ void vga_wake(struct vga *v)
     u64 now = bus_host_now(v->b), at = UINT64_MAX;
     for (struct vga_viewer *w = v->viewers; w; w = w->next)
         at = w->next_ns < at ? w->next_ns : at;
-    if (v->viewers)
-        set_refresh(v, at > now ? at : now);
+    if (!v->viewers)
+        return;
+    v->awake = true;
+    set_refresh(v, at > now ? at : now);
 }
 
 static bool any_bits(const u64 *map)
@@ -184,6 +192,7 @@ static void refresh(void *opaque, u64 now)
     struct vga *v = opaque;
     u64 next = UINT64_MAX;
     v->awake = false;
+    v->refresh_at = 0;
     take_marks(v);
     if (v->lfb && pixels_wanted(v) && lfb_marked(v)) {
         if (__atomic_load_n(&v->trace.queued, __ATOMIC_RELAXED)) {
@@ -193,12 +202,12 @@ static void refresh(void *opaque, u64 now)
             next = now + WAIT_NS;
         }
     }
-    u64 blink = (now / VGA_BLINK_NS + 1) * VGA_BLINK_NS;
     for (struct vga_viewer *w = v->viewers, *after; w; w = after) {
         after = w->next; /* it may remove itself */
         bool due = w->dirty || (w->blinking && w->phase != now / VGA_BLINK_NS);
         if (due && now < w->next_ns) {
             next = w->next_ns < next ? w->next_ns : next;
+            v->awake |= w->dirty;
             continue;
         }
         if (due) {
@@ -208,9 +217,9 @@ static void refresh(void *opaque, u64 now)
         }
     }
     for (struct vga_viewer *w = v->viewers; w; w = w->next)
-        if (w->blinking && blink < next)
-            next = blink;
-    if (next != UINT64_MAX && !v->awake)
+        if (w->blinking)
+            vga_keep_blinking(v);
+    if (next != UINT64_MAX)
         set_refresh(v, next);
 }
 

@@ -109,10 +109,11 @@ static struct scan scan_at(const struct vga *v, u32 y)
     s.row = line % step;
     s.addr += line / step * v->cr[0x13] * 2;
     if (vga_graphics(v)) {
-        if (!(v->cr[0x17] & 1)) /* CGA: odd scan lines 8 KiB further */
-            s.addr = (s.addr & ~(1u << 13)) | (s.row & 1) << 13;
+        u32 bank = v->cr[0x17] & 0x40 ? 13 : 12; /* word addresses take two bytes each */
+        if (!(v->cr[0x17] & 1))                  /* CGA: odd scan lines 8 KiB further */
+            s.addr = (s.addr & ~(1u << bank)) | (s.row & 1) << bank;
         if (!(v->cr[0x17] & 2)) /* Hercules-like: four banks */
-            s.addr = (s.addr & ~(1u << 14)) | (s.row >> 1 & 1) << 14;
+            s.addr = (s.addr & ~(2u << bank)) | (s.row & 2) << bank;
     }
     return s;
 }
@@ -462,6 +463,8 @@ int vga_draw(struct vga *v, struct vga_picture *p, struct vga_viewer *viewer,
         else
             viewer->blinking |= text && w.blinks;
         vga_viewer_clear(viewer);
+        if (viewer->blinking)
+            vga_keep_blinking(v);
     }
     return resized;
 }

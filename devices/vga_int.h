@@ -52,7 +52,8 @@ struct vga {
     /* vga_dirty.c: who looks, and what was written since they did */
     struct vga_viewer *viewers;
     struct bus_timer *refresh;
-    bool awake;                /* the timer will fire, or the vCPU thread will set it */
+    u64 refresh_at;            /* when the timer fires; 0: it does not */
+    bool awake;                /* it was set for marks that are there: more of them need nothing */
     bool changed;              /* registers: everything may look different */
     u64 dirty[VGA_PAGES / 64]; /* written through the windows */
     u8 lfb_dirty[VGA_PAGES];   /* not traced: may be written through BAR 0 at any time. vCPU thread. */
@@ -83,6 +84,7 @@ static inline u32 vga_lines(const struct vga *v)
 int vga_dirty_init(struct vga *v);
 void vga_dirty_done(struct vga *v);
 void vga_wake(struct vga *v);
+void vga_keep_blinking(struct vga *v); /* viewers that blink are called at the next phase */
 /* The frame buffer is not mapped any more, or mapped now: what was traced is not. */
 void vga_untraced(struct vga *v);
 static inline void vga_mark(struct vga *v, u64 offset)

@@ -93,8 +93,9 @@ char curses_ascii(u8 ch)
 {
     static const char high[] = "CueaaaaceeeiiiAAEaAooouuyOUcLYPfaiounNao?--24!<>"
                                ":%#|++++++|+++++++-|-++++++++=+++++++++++++#_||~"
-                               "abGpSsmtFTO?^fen=+><()/~o..Vn2# ";
+                               "asGpSsmtFTO?^fen=+><()/~o..Vn2# ";
     static const char low[] = " @@v*+*o#oo%%mm*><|!Pp_|^v><L-^v";
+    _Static_assert(sizeof(high) == 129 && sizeof(low) == 33, "one for each");
     if (ch >= 0x80)
         return high[ch - 0x80];
     return ch < 0x20 ? low[ch] : ch == 0x7f ? '^' : (char)ch;
