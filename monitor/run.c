@@ -119,6 +119,7 @@ int bt_continue(struct vcpu *v)
     struct ibtc_entry *e;
     struct fragment *f;
 
+    b->retry_eip = ~0u; /* whoever comes here is past it */
     for (;;) {
         if (unlikely(b->cfg.exact)) {
             if (b->cfg.sync)
@@ -186,6 +187,7 @@ static int resume_after(struct vcpu *v, u32 next)
 
     if (unlikely(b->cfg.sync))
         b->cfg.sync(b->cfg.exact_opaque);
+    b->retry_eip = ~0u;
     if (likely(v->bt[BT_RESUME] && v->eip == next && !v->events && !v->intr_shadow &&
                !cpu_interrupt_ready(v) && v->bt[BT_BASE] == bt_view_base(v))) {
         if (!v->fpu_live)
@@ -352,8 +354,9 @@ void monitor_run_bt(struct vcpu *v)
         while (why == 2 && bt_host_fault(v));
         if (unlikely(bt_of(v)->kick_stopped))
             count_trap(bt_of(v));
-        if (unlikely(why != 2 && v->eip == bt_of(v)->retry_eip)) {
-            /* A kick may have come between a miss and the new start of its instruction: see miss(). */
+        if (unlikely(why != 2 && v->eip == bt_of(v)->retry_eip && v->bt[BT_LEFT])) {
+            /* A kick may have come between a miss and the new start of its instruction: see miss(). Only a
+             * kick leaves retry_eip as it is: after hlt or at an exact stop nothing more may run. */
             bt_of(v)->retry_eip = ~0u;
             bt_step(v, false);
         }

@@ -27,10 +27,21 @@
 
 void __real_block_submit(struct block *k, struct block_req *r);
 void __wrap_block_submit(struct block *k, struct block_req *r);
+void __real_bus_defer(struct bus *b, struct bus_work *w);
+void __wrap_bus_defer(struct bus *b, struct bus_work *w);
+static u32 handed_back; /* calls of bus_defer(); while this thread waits, the disk's thread makes them */
+
+void __wrap_bus_defer(struct bus *b, struct bus_work *w)
+{
+    __real_bus_defer(b, w);
+    __atomic_add_fetch(&handed_back, 1, __ATOMIC_SEQ_CST);
+}
+
 void __wrap_block_submit(struct block *k, struct block_req *r)
 {
+    u32 before = __atomic_load_n(&handed_back, __ATOMIC_SEQ_CST);
     __real_block_submit(k, r);
-    while (!*(volatile bool *)&r->finished)
+    while (__atomic_load_n(&handed_back, __ATOMIC_SEQ_CST) == before)
         sched_yield();
 }
 
@@ -106,11 +117,11 @@ static void start(struct run *r, u8 shape)
         .vga = true,
         .bios = bios,
         .nographic = true,
-        .drives = {{.path = disk, .index = 0, .snapshot = true},
-                   {.path = small, .index = 1, .snapshot = !(shape & 1), .read_only = shape & 1},
-                   {.path = shape & 2 ? disc : NULL, .index = 2, .cdrom = true},
-                   {.path = floppy, .index = 0, .floppy = true, .snapshot = true},
-                   {.path = NULL, .index = 1, .floppy = true}},
+        .drives = {{.index = 0, .image = {.path = disk, .snapshot = true, .discard = shape & 4}},
+                   {.index = 1, .image = {.path = small, .snapshot = !(shape & 1), .read_only = shape & 1}},
+                   {.index = 2, .cdrom = true, .image = {.path = shape & 2 ? disc : NULL, .read_only = true}},
+                   {.index = 0, .floppy = true, .image = {.path = floppy, .snapshot = true}},
+                   {.index = 1, .floppy = true}},
         .ndrives = 5,
     };
     if (!cpu && !(cpu = cpu_create(cpu_model_find("qemu32"), &wiring_cpu_ops, 0)))

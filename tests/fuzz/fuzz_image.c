@@ -48,7 +48,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
         abort();
     in.p += content;
     struct bus *b = bus_create(&host);
-    struct block_config c = {.path = name, .read_only = how & 1, .snapshot = how & 2};
+    struct block_config c = {.path = name, .read_only = how & 1, .snapshot = how & 2, .discard = how & 8};
     struct block *k = block_open(b, &c, err, sizeof(err));
     for (u32 n = 0; k && left(&in) && n < 16; n++) {
         u8 op = take8(&in);
@@ -60,7 +60,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
                 buf[i] = (u8)(op + i / SECTOR + i);
         bool inside = r.offset + r.len <= block_size(k);
         int res = carry_out(b, k, &r);
-        if (r.op == BLOCK_FLUSH)
+        if (r.op == BLOCK_FLUSH || (r.op == BLOCK_DISCARD && !block_discards(k)))
             continue;
         if ((res == 0) != (inside && !(block_read_only(k) && r.op != BLOCK_READ)))
             abort();
