@@ -270,14 +270,22 @@ HANDLER(set_boot)
     for (char *item; (item = cli_item(c, &val)); first = false) {
         const char *v = cli_key(item, "order");
         u64 ms;
-        if (!v)
-            v = cli_key(item, "once"); /* resets are rare: the same order holds after them */
         if (!v && first && !strchr(item, '='))
             v = item;
         if (v) {
             if (strspn(v, "abcdnop") != strlen(v))
                 return cli_fail(o, "order '%s': letters a (floppy), c (disk), d (CD-ROM)", v);
             c->cfg.boot_order = v;
+        } else if ((v = cli_key(item, "once"))) {
+            if (!*v || strspn(v, "abcdnop") != strlen(v))
+                return cli_fail(o, "once '%s': letters a (floppy), c (disk), d (CD-ROM)", v);
+            c->cfg.boot_once = v;
+        } else if ((v = cli_key(item, "reboot-timeout"))) {
+            bool never = !strcmp(v, "-1");
+            if (!never && cli_number(o, v, 0xffff, &ms))
+                return CLI_BAD;
+            c->cfg.reboot_timeout = never ? -1 : (i64)ms;
+            c->cfg.have_reboot_timeout = true;
         } else if ((v = cli_key(item, "menu"))) {
             if (on_off(o, v, &c->cfg.boot_menu))
                 return CLI_BAD;
@@ -285,7 +293,7 @@ HANDLER(set_boot)
             if (cli_number(o, v, 65535, &ms))
                 return CLI_BAD;
             c->cfg.boot_menu_wait = (u32)ms;
-        } else if (!cli_key(item, "strict") && !cli_key(item, "reboot-timeout")) {
+        } else if (!cli_key(item, "strict")) {
             return cli_fail(o, "'%s' is not supported by novt yet", item);
         }
     }
@@ -401,7 +409,6 @@ HANDLER(set_machine)
     static const char *const harmless[] = {"usb",
                                            "vmport",
                                            "hpet",
-                                           "acpi",
                                            "smm",
                                            "kernel-irqchip",
                                            "graphics",
@@ -435,7 +442,14 @@ HANDLER(set_machine)
                 return CLI_BAD;
             continue;
         }
-        bool ok = false;
+        const char *acpi = cli_key(item, "acpi");
+        bool ok = false, with_acpi = true;
+        if (acpi) {
+            if (on_off(o, acpi, &with_acpi))
+                return CLI_BAD;
+            c->cfg.no_acpi = !with_acpi;
+            continue;
+        }
         for (size_t i = 0; i < ARRAY_SIZE(harmless); i++)
             ok |= cli_key(item, harmless[i]) != NULL;
         if (!ok)

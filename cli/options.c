@@ -30,7 +30,7 @@ const struct option cli_options[] = {
     {"drive", G_IMAGE, ARG_VALUE, "SPEC", set_drive,
      "file=,format=,if=,index=,media=,readonly=,cache=,discard=,werror=,rerror=,id=: see README.md", NULL},
     {"snapshot", G_IMAGE, ARG_NONE, NULL, set_snapshot, "images stay as they are: writes are forgotten at the end", NULL},
-    {"boot", G_IMAGE, ARG_VALUE, "ORDER", set_boot, "a floppy, c disk, d CD-ROM: order=cda,menu=on", "order=cad"},
+    {"boot", G_IMAGE, ARG_VALUE, "ORDER", set_boot, "a floppy, c disk, d CD-ROM: order=cda,once=d,menu=on,reboot-timeout=MS", "order=cad"},
     {"bios", G_IMAGE, ARG_VALUE, "FILE", set_bios, "firmware that starts when no kernel is given", "SeaBIOS"},
     {"append", G_IMAGE, ARG_VALUE, "TEXT", set_append, "kernel command line", "empty"},
 
@@ -39,6 +39,10 @@ const struct option cli_options[] = {
     {"smp", G_MACHINE, ARG_VALUE, "1", set_smp, "number of CPUs: one, for now", "1"},
     {"machine", G_MACHINE, ARG_VALUE, "pc", set_machine, "board: a PC with an i440FX host bridge", "pc"},
     {"M", G_MACHINE, ARG_VALUE, "pc", set_machine, "the same as -machine", NULL},
+    {"no-acpi", G_MACHINE, ARG_NONE, NULL, set_no_acpi, "no ACPI tables", NULL},
+    {"uuid", G_MACHINE, ARG_VALUE, "UUID", set_uuid, "the machine's UUID, for SMBIOS and the firmware", "zeros"},
+    {"smbios", G_MACHINE, ARG_VALUE, "type=N,KEY=TEXT", set_smbios,
+     "0: vendor, version, date, release; 1: manufacturer, product, version, serial, uuid; 2, 3", NULL},
     {"rtc", G_MACHINE, ARG_VALUE, "base=BASE", set_rtc,
      "clock at start: utc, localtime, or a date such as 2024-02-29T13:00:00", "base=utc"},
     {"device", G_MACHINE, ARG_VALUE, "DEVICE", set_device,
@@ -47,6 +51,7 @@ const struct option cli_options[] = {
     {"nographic", G_CONSOLE, ARG_NONE, NULL, set_nographic, "first serial port on the terminal, no display; the firmware talks there, too", NULL},
     {"serial", G_CONSOLE, ARG_VALUE, "WHERE", set_serial,
      "stdio, null, none, file:, pipe: or unix:PATH, tcp:HOST:PORT, chardev:ID; mon:stdio", "mon:stdio"},
+    {"parallel", G_CONSOLE, ARG_VALUE, "WHERE", set_parallel, "parallel port; what is printed goes to stdio, null or file:PATH", "none"},
     {"chardev", G_CONSOLE, ARG_VALUE, "BACKEND", set_chardev,
      "stdio, null, file, pipe or socket; id=, path=, host=, port=, server=, wait=, mux=", NULL},
     {"debugcon", G_CONSOLE, ARG_VALUE, "WHERE", set_debugcon, "debug console at port E9h, as -serial", "none"},
@@ -102,11 +107,10 @@ const struct option cli_options[] = {
 
 #define IGNORED_FLAG(n) {n, G_IGNORED, ARG_NONE, NULL, ignore, NULL, NULL}
     {"nodefaults", G_IGNORED, ARG_NONE, NULL, set_nodefaults, NULL, NULL},
-    IGNORED_FLAG("no-user-config"), IGNORED_FLAG("nodefconfig"), IGNORED_FLAG("no-acpi"),
+    IGNORED_FLAG("no-user-config"), IGNORED_FLAG("nodefconfig"),
     IGNORED_FLAG("no-hpet"), IGNORED_FLAG("no-fd-bootchk"), IGNORED_FLAG("enable-kvm"),
     {"nic", G_IGNORED, ARG_VALUE, "none", only_none, NULL, NULL},
     {"net", G_IGNORED, ARG_VALUE, "none", only_none, NULL, NULL},
-    {"parallel", G_IGNORED, ARG_VALUE, "none", only_none, NULL, NULL},
 
 #define MISSING(n) {n, G_MISSING, ARG_VALUE, NULL, not_supported, NULL, NULL}
     
@@ -118,8 +122,8 @@ const struct option cli_options[] = {
     MISSING("loadvm"), MISSING("incoming"), MISSING("daemonize"), MISSING("pidfile"), MISSING("runas"),
     MISSING("chroot"), MISSING("sandbox"), MISSING("object"), MISSING("set"), MISSING("readconfig"),
     MISSING("icount"), MISSING("watchdog-action"), MISSING("echr"), MISSING("numa"), MISSING("mem-path"),
-    MISSING("mem-prealloc"), MISSING("overcommit"), MISSING("add-fd"), MISSING("smbios"), MISSING("acpitable"),
-    MISSING("fw_cfg"), MISSING("uuid"), MISSING("tpmdev"), MISSING("iscsi"), MISSING("semihosting"), MISSING("trace"),
+    MISSING("mem-prealloc"), MISSING("overcommit"), MISSING("add-fd"), MISSING("acpitable"),
+    MISSING("fw_cfg"), MISSING("tpmdev"), MISSING("iscsi"), MISSING("semihosting"), MISSING("trace"),
     MISSING("plugin"), MISSING("singlestep"), MISSING("dfilter"), MISSING("seed"), MISSING("msg"), MISSING("preconfig"),
     MISSING("only-migratable"), MISSING("compat"), MISSING("dump-vmstate"), MISSING("enable-sync-profile"),
     MISSING("xen-domid"), MISSING("xen-attach"), MISSING("win2k-hack"), MISSING("no-quit"), MISSING("alt-grab"),

@@ -88,10 +88,9 @@ struct apic {
     u32 irr[8], isr[8], tmr[8];
     u8 lint[2]; /* levels of the pins */
     u32 initial, divide;
-    u64 start;     /* ns at which the timer counted from `initial` */
-    u64 expired;   /* periods that were answered since */
-    u64 deadline;  /* TSC */
-    u64 tsc0, ns0; /* a pair of the two clocks, to convert by */
+    u64 start;    /* ns at which the timer counted from `initial` */
+    u64 expired;  /* periods that were answered since */
+    u64 deadline; /* TSC */
     struct bus_timer *timer;
 };
 
@@ -271,16 +270,15 @@ static u32 current_count(const struct apic *a)
     return gone >= total ? 0 : a->initial - (u32)(gone / divisor(a));
 }
 
-/* The bus time at which the guest's TSC will be about `deadline`. The two clocks' ratio is taken from all the
- * time since the machine began, so it gets better with time; fire() looks at the TSC itself. */
+/* The bus time at which the guest's TSC will be about `deadline`, never quite now: fire() looks at the TSC
+ * itself, and may have to come back. */
 static u64 deadline_ns(const struct apic *a, u64 now)
 {
-    u64 tsc = a->host.tsc(a->host.opaque);
+    u64 tsc = a->host.tsc(a->host.opaque), hz = a->host.tsc_hz(a->host.opaque);
     if (a->deadline <= tsc)
         return now + 1;
-    u64 dt = a->host.raw_tsc(a->host.opaque) - a->tsc0, dn = now - a->ns0;
-    unsigned __int128 ns = (unsigned __int128)(a->deadline - tsc) * dn / (dt ? dt : 1);
-    return ns > NS_PER_SEC * 3600 ? now + NS_PER_SEC * 3600 : now + (u64)ns + 1;
+    unsigned __int128 ns = (unsigned __int128)(a->deadline - tsc) * NS_PER_SEC / (hz ? hz : 1);
+    return now + (ns > NS_PER_SEC * 3600 ? NS_PER_SEC * 3600 : ns < NS_PER_US ? NS_PER_US : (u64)ns);
 }
 
 static void arm(struct apic *a)
@@ -635,8 +633,6 @@ int apic_create(struct bus *b, struct memory *mem, const struct apic_host *host)
         free(a);
         return err;
     }
-    a->ns0 = bus_now(b);
-    a->tsc0 = a->host.tsc ? a->host.raw_tsc(a->host.opaque) : 0;
     a->timer = bus_timer_new(b, fire, a);
     bus_lock(b);
     b->apic = a;

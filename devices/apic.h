@@ -17,10 +17,10 @@ struct ioapic;
 
 /* What the APICs need of the machine besides the bus. */
 struct apic_host {
-    /* The time stamp counter as the guest reads it, from any thread; NULL: no TSC-deadline mode. raw_tsc
-     * counts at the same rate and nobody writes it. */
+    /* The time stamp counter as the guest reads it, from any thread; NULL: no TSC-deadline mode. tsc_hz: how
+     * fast it counts, as well as that is known. */
     u64 (*tsc)(void *opaque);
-    u64 (*raw_tsc)(void *opaque);
+    u64 (*tsc_hz)(void *opaque);
     void *opaque;
 };
 

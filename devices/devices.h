@@ -188,7 +188,8 @@ int rtc_create(struct bus *b, const char *base,
 void rtc_cmos_set(struct bus *b, u8 index, u8 val); /* CMOS byte, for the machine's wiring */
 int i8042_create(struct bus *b);  /* 60h/64h: self test, reset line, A20, no keyboard attached yet */
 int port92_create(struct bus *b); /* system control port A: A20, fast reset */
-int uart_create(struct bus *b, u16 base, int irq, struct chardev *c); /* 16550A */
+int uart_create(struct bus *b, u16 base, int irq, struct chardev *c);     /* 16550A */
+int parallel_create(struct bus *b, u16 base, int irq, struct chardev *c); /* SPP; bytes printed go to c */
 int pci_create(
     struct bus *b); /* configuration mechanism 1 at CF8h/CFCh (CF9h: reset), i440FX host bridge at 0:0.0 */
 int debugcon_create(struct bus *b, u16 base,

@@ -150,9 +150,11 @@ static void describe_floppies(struct vm *vm)
     rtc_cmos_set(vm->bus, 0x14, 0x06 | (n ? 1 | (n - 1) << 6 : 0));
 }
 
-static void boot_order(struct vm *vm)
+void drives_boot_order(struct vm *vm)
 {
     const char *order = vm->cfg.boot_order ? vm->cfg.boot_order : "cad";
+    if (vm->cfg.boot_once && !vm->booted)
+        order = vm->cfg.boot_once;
     u8 dev[3] = {0};
     int n = 0;
     for (const char *p = order; *p && n < 3; p++)
@@ -175,7 +177,7 @@ int drives_create(struct vm *vm)
         fdc_attach(vm->fdc, 0, NULL);
     describe_floppies(vm);
     rtc_cmos_set(vm->bus, 0x39, vm->cmos_translation);
-    boot_order(vm);
+    drives_boot_order(vm);
     vm->drive_observer = (struct machine_observer){.event = retry_parked, .opaque = vm};
     machine_observe(vm, &vm->drive_observer);
     return 0;

@@ -152,6 +152,11 @@ static int describe(struct vm *vm, struct firmware *f)
         put64(wait, vm->cfg.boot_menu_wait ? vm->cfg.boot_menu_wait : 5000);
         fwcfg_add_file(fw, "etc/boot-menu-wait", wait, 8);
     }
+    if (vm->cfg.have_reboot_timeout) {
+        u8 wait[4];
+        put32(wait, (u32)vm->cfg.reboot_timeout);
+        fwcfg_add_file(fw, "etc/boot-fail-wait", wait, 4);
+    }
     if (vm->cfg.nographic && vm->cfg.serial[0] && strcmp(vm->cfg.serial[0], "none")) {
         u8 port[8];
         put64(port, 0x3f8);

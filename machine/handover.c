@@ -51,6 +51,7 @@ static void collect(struct vm *vm, struct board_facts *f)
         .cpu_features = vm->model.features,
         .cpu_brand = vm->model.brand,
     };
+    f->parallel = vm->cfg.parallel && strcmp(vm->cfg.parallel, "none");
     for (int i = 0; i < 2; i++) {
         if (vm->cfg.serial[i] && strcmp(vm->cfg.serial[i], "none"))
             f->serials |= 1u << i;

@@ -64,6 +64,10 @@ struct machine_config {
     bool boot_menu;
     u32 boot_menu_wait;     /* ms, 0: default */
     const char *boot_order; /* letters a, c, d, n as in -boot; NULL: default */
+    const char *boot_once;  /* the same for the first start only, or NULL */
+    i64 reboot_timeout;     /* ms after which the firmware tries again; -1: never; if have_reboot_timeout */
+    bool have_reboot_timeout;
+    const char *parallel; /* as serial: what the guest prints; NULL or "none": no parallel port */
     bool no_fd_bootchk;
     struct drive_config drives[MAX_DRIVES];
     int ndrives;

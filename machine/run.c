@@ -107,6 +107,9 @@ static int reset(struct vm *vm, bool guest)
 {
     struct vcpu *v = vm->cpu;
     bus_reset(vm->bus);
+    vm->booted = true;
+    if (vm->cfg.boot_once && !vm->cfg.kernel)
+        drives_boot_order(vm);
     __atomic_and_fetch(&vm->requests, ~(REQ_RESET | REQ_HOST_RESET), __ATOMIC_SEQ_CST);
     __atomic_store_n(&v->nmi_pending, 0, __ATOMIC_SEQ_CST);
     v->events = 0;

@@ -67,7 +67,9 @@ struct vm {
         const struct drive_config *cfg; /* NULL: a drive that nobody asked for */
     } drive[DRIVE_SLOTS];               /* IDE 0-3, floppy 0-1 */
     struct machine_observer drive_observer;
-    struct tables *tables; /* for the guest, or its firmware */
+    u64 start_tsc, start_ns; /* the host's two clocks when the machine was made */
+    bool booted;             /* has been reset since */
+    struct tables *tables;   /* for the guest, or its firmware */
 };
 
 /* machine/wiring.c: everything between the parts. */
@@ -83,6 +85,7 @@ int machine_boot(struct vm *vm);
 
 /* machine/drives.c: opens the images and connects them; after the controllers. The same. */
 int drives_create(struct vm *vm);
+void drives_boot_order(struct vm *vm); /* tells the firmware, through the CMOS */
 
 /* machine/firmware.c: maps the BIOS and its shadow RAM, and creates fw_cfg; after all devices. Returns 0 or a
  * negative errno after reporting it. */

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "devices/apic.h"
@@ -238,6 +239,15 @@ static int add_serial(struct vm *vm, int n, u16 base, int irq)
     return c ? uart_create(vm->bus, base, irq, c) : -EIO;
 }
 
+static int add_parallel(struct vm *vm)
+{
+    const char *name = vm->cfg.parallel;
+    if (!name || !strcmp(name, "none"))
+        return 0;
+    struct chardev *c = backend(vm, "parallel port", name);
+    return c ? parallel_create(vm->bus, 0x378, 7, c) : -EIO;
+}
+
 static int add_debug_ports(struct vm *vm)
 {
     const struct machine_config *cfg = &vm->cfg;
@@ -273,6 +283,13 @@ static int add_board(struct vm *vm)
     return err ? err : display_create(b, vm->vga, vm->keyboard, vm->mouse, &display, &vm->display);
 }
 
+static u64 host_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (u64)ts.tv_sec * 1000000000u + (u64)ts.tv_nsec;
+}
+
 /* For the APIC's timer: the guest's time stamp counter, and the host's. */
 static u64 guest_tsc(void *opaque)
 {
@@ -280,9 +297,12 @@ static u64 guest_tsc(void *opaque)
     return __builtin_ia32_rdtsc() + __atomic_load_n(&vm->cpu->tsc_offset, __ATOMIC_RELAXED);
 }
 
-static u64 host_tsc(void *opaque)
+/* From all the time since the machine was made; the clocks of the host, which no pause stops. */
+static u64 tsc_hz(void *opaque)
 {
-    return __builtin_ia32_rdtsc();
+    struct vm *vm = opaque;
+    u64 ns = host_ns() - vm->start_ns;
+    return ns ? (u64)((unsigned __int128)(__builtin_ia32_rdtsc() - vm->start_tsc) * 1000000000u / ns) : 0;
 }
 
 static int add_apics(struct vm *vm)
@@ -292,7 +312,9 @@ static int add_apics(struct vm *vm)
         return 0;
     if (vm->model.featuresx & CPUFX_DEADLINE) {
         host.tsc = guest_tsc;
-        host.raw_tsc = host_tsc;
+        host.tsc_hz = tsc_hz;
+        vm->start_tsc = __builtin_ia32_rdtsc();
+        vm->start_ns = host_ns();
     }
     int err = apic_create(vm->bus, vm->mem, &host);
     return err ? err : ioapic_create(vm->bus, vm->mem);
@@ -331,6 +353,7 @@ int wiring_devices(struct vm *vm)
     err = err ? err : bus_add_ports(b, 0xf0, 2, 1, &coproc_ops, vm);
     err = err ? err : add_serial(vm, 0, 0x3f8, 4);
     err = err ? err : add_serial(vm, 1, 0x2f8, 3);
+    err = err ? err : add_parallel(vm);
     err = err ? err : add_debug_ports(vm);
     err = err ? err : piix3_create(b, &vm->piix3);
     err = err ? err : piix4_pm_create(b, vm->piix3, &vm->pm);

@@ -206,6 +206,29 @@ static void qemu_compatibility(void **state)
     ok("-nodefaults -no-user-config -nic none -net none -accel tcg -machine pc -kernel k -name test -smp 1");
     ok("-M pc-i440fx-7.2,accel=kvm:tcg,usb=off -accel tcg,thread=single -kernel k -smp cpus=1,sockets=1");
     ok("-kernel k -enable-kvm -rtc base=localtime,clock=host -no-acpi -no-hpet");
+    assert_true(ok("-no-acpi")->no_acpi && ok("-machine pc,acpi=off")->no_acpi &&
+                !ok("-M pc,acpi=on")->no_acpi);
+    static const u8 uuid[16] = {0x55, 0x0e, 0x84, 0,    0xe2, 0x9b, 0x41, 0xd4,
+                                0xa7, 0x16, 0x44, 0x66, 0x55, 0x44, 0,    0};
+    assert_memory_equal(ok("-uuid 550e8400-e29b-41d4-a716-446655440000")->uuid, uuid, 16);
+    assert_memory_equal(ok("-smbios type=1,uuid=550E8400e29b41d4a716446655440000")->uuid, uuid, 16);
+    bad("-uuid 550e8400-e29b-41d4-a716-44665544000", "no UUID");
+    bad("-uuid 550e8400-e29b-41d4-a716-4466554400000", "no UUID");
+    bad("-uuid x", "no UUID");
+    struct machine_config *c = ok("-smbios type=0,vendor=v,release=1.2 -smbios type=3,serial=s");
+    assert_string_equal(c->smbios.bios_vendor, "v");
+    assert_true(c->smbios.bios_release && c->smbios.bios_major == 1 && c->smbios.bios_minor == 2);
+    assert_string_equal(c->smbios.case_serial, "s");
+    bad("-smbios vendor=v", "type=N must come first");
+    bad("-smbios type=17", "not supported");
+    bad("-smbios type=0,release=7", "two numbers");
+    bad("-smbios type=1,vendor=v", "not known");
+    c = ok("-boot once=d,order=c,reboot-timeout=-1");
+    assert_string_equal(c->boot_once, "d");
+    assert_string_equal(c->boot_order, "c");
+    assert_true(c->have_reboot_timeout && c->reboot_timeout == -1);
+    bad("-boot once=", "letters");
+    assert_string_equal(ok("-parallel file:/tmp/x")->parallel, "file:/tmp/x");
     assert_true(ok("-kernel k -action reboot=shutdown,shutdown=pause")->no_reboot);
     bad("-kernel k -smp 2", "2 CPUs are not supported");
     bad("-kernel k -smp 0", "needs a CPU");
