@@ -235,7 +235,7 @@ static void qemu_compatibility(void **state)
     bad("-kernel k -smp cores=4", "4 CPUs are not supported");
     bad("-kernel k -machine q35", "board 'q35' is not supported");
     bad("-kernel k -accel fast", "unknown accelerator");
-    struct machine_config *c = ok("-hda disk.img -cdrom x.iso -boot order=dc,menu=on");
+    c = ok("-hda disk.img -cdrom x.iso -boot order=dc,menu=on");
     assert_int_equal(c->ndrives, 2);
     assert_int_equal(c->drives[1].index, 2);
     assert_true(c->drives[1].cdrom);
