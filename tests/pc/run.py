@@ -26,6 +26,10 @@ import picture
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCREENS = os.path.join(HERE, "screens")
 EXIT_GOOD = 33
+# Screens that QEMU is known to draw otherwise than the hardware would.
+QEMU_GAPS = {
+    "vga13mask": "QEMU has no DAC mask register (3C6h); the reference is vga13pal with each colour looked up again",
+}
 
 
 class Qmp:
@@ -118,6 +122,8 @@ class Machine:
 def look(machine, name, args):
     """None when the screen is what it should be within some seconds; otherwise what is wrong."""
     reference = os.path.join(SCREENS, name + ".png")
+    if args.qemu and name in QEMU_GAPS:
+        return None
     if args.update:
         time.sleep(0.3)
         os.makedirs(SCREENS, exist_ok=True)
@@ -129,10 +135,12 @@ def look(machine, name, args):
             want = picture.read_png(f.read())
     except FileNotFoundError:
         return "no reference " + reference
+    # Adapters widen the 6 bits of the DAC to 8 in different ways, and the 5 of modes with 15 or 16 bits a pixel.
+    bits = 5 if name.endswith(("15", "16")) else 6
     end = time.monotonic() + args.patience
     while True:
         got = machine.picture()
-        wrong = picture.differ(got, want) if got else "no picture"
+        wrong = picture.differ(got, want, bits) if got else "no picture"
         if not wrong:
             return None
         if time.monotonic() > end:
