@@ -33,7 +33,7 @@ QEMU_GAPS = {
 
 
 class Qmp:
-    """Just enough of QMP to ask QEMU for its screen."""
+    """Just enough of QMP to ask for the screen."""
 
     def __init__(self, path, limit):
         self.sock = socket.socket(socket.AF_UNIX)
@@ -75,15 +75,15 @@ class Machine:
                    "file=%s,format=raw,if=floppy,snapshot=on" % image, "-boot", "a", "-device",
                    "isa-debug-exit,iobase=0xf4,iosize=4"]
         command += disks.options(name, work)
+        path = os.path.join(work, "qmp")
+        command += ["-qmp", "unix:%s,server=on,wait=off" % path]
         if args.qemu:
-            path = os.path.join(work, "qmp")
-            command = ["qemu-system-i386", "-accel", "tcg", "-nic", "none", "-qmp", "unix:%s,server=on,wait=off" % path] + command
+            command = ["qemu-system-i386", "-accel", "tcg", "-nic", "none"] + command
         else:
-            command = [args.vmm, "--engine=" + args.engine, "-screen", self.shot] + command
+            command = [args.vmm, "--engine=" + args.engine] + command
         self.p = subprocess.Popen(command + args.more, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                   stderr=subprocess.PIPE)
-        if args.qemu:
-            self.qmp = Qmp(path, 20)
+        self.path = path
         self.lines = queue.Queue()
         self.said = b""
         self.threads = [threading.Thread(target=self.reader, daemon=True), threading.Thread(target=self.errors, daemon=True)]
@@ -99,8 +99,10 @@ class Machine:
         self.said = self.p.stderr.read()
 
     def picture(self):
-        if self.qmp:
-            self.qmp.call("screendump", filename=self.shot, format="png")
+        self.qmp = self.qmp or Qmp(self.path, 20)
+        answer = self.qmp.call("screendump", filename=self.shot, format="png")
+        if "error" in answer:
+            raise OSError(str(answer["error"]))
         try:
             with open(self.shot, "rb") as f:
                 return picture.read_png(f.read())
