@@ -219,11 +219,11 @@ struct cpu_ops {
     int (*intr_ack)(struct vcpu *v);
     /* FERR# for CR0.NE = 0: raise (1) or clear (0) IRQ 13. */
     void (*ferr)(struct vcpu *v, int level);
-    /* An x87 environment image is about to be shown to the guest; host_ip and host_dp are the host's last x87
-     * instruction and data pointers (0 if the host does not record them). If host_ip lies in translated code,
-     * sets v->fpu_ip, fpu_cs, fpu_dp, fpu_ds and fpu_op for the guest instruction that it belongs to. May be
-     * NULL. */
-    void (*fpu_env)(struct vcpu *v, u64 host_ip, u64 host_dp);
+    /* An x87 environment image is about to be shown to the guest; host_ip and host_dp are the lower halves of
+     * the host's last x87 instruction and data pointers (0: the host has lost them). If host_ip lies in
+     * translated code, sets v->fpu_ip, fpu_cs and fpu_op, and where it can fpu_dp and fpu_ds, for the guest
+     * instruction that it belongs to. Light; may be NULL. */
+    void (*fpu_env)(struct vcpu *v, u32 host_ip, u32 host_dp);
     /* The time stamp counter as the guest reads it; NULL: the host's plus v->tsc_offset. */
     u64 (*tsc)(struct vcpu *v);
     /* IA32_APIC_BASE was written (models with CPUF_APIC). NULL: nobody to tell. */
@@ -425,6 +425,9 @@ void cpu_update_mode(struct vcpu *v);
 void cpu_fpu_park(struct vcpu *v);
 /* v->fx -> host registers. Idempotent. */
 void cpu_fpu_live(struct vcpu *v);
+/* Takes what the host knows of the last x87 instruction over into v->fpu_ip and its siblings, and forgets it:
+ * before translated code goes away. Leaves the state live. */
+void cpu_fpu_name_pointers(struct vcpu *v);
 /* Power-up state (SDM vol. 3, table 9-1), parked. Called by cpu_reset(). */
 void cpu_fpu_reset(struct vcpu *v);
 

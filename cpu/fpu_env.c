@@ -59,19 +59,26 @@ static int ctrl_begin(struct vcpu *v, const struct insn *i)
             return fpu_pending(v, i);                                                                        \
     } while (0)
 
-/* Gives the monitor the chance to name the guest instruction behind the host's last x87 instruction. */
-static void update_pointers(struct vcpu *v)
+/* Gives the monitor the chance to name the guest instruction behind the host's last x87 instruction: the
+ * pointers are those of an environment that the host has just stored, the lower halves of its own addresses.
+ */
+static void name_pointers(struct vcpu *v, const struct env32 *e)
 {
-    struct fxsave fx;
-    u64 ip, dp;
+    if (v->ops->fpu_env)
+        v->ops->fpu_env(v, e->ip, e->dp);
+}
+
+void cpu_fpu_name_pointers(struct vcpu *v)
+{
+    struct env32 e;
 
     if (!v->ops->fpu_env)
         return;
     cpu_fpu_live(v);
-    __asm__ volatile("fxsave64 %0" : "=m"(fx));
-    __builtin_memcpy(&ip, (u8 *)&fx + 8, 8);
-    __builtin_memcpy(&dp, (u8 *)&fx + 16, 8);
-    v->ops->fpu_env(v, ip, dp);
+    __asm__ volatile("fnstenv %0" : "=m"(e));
+    name_pointers(v, &e);
+    e.ip = e.cs_op = e.dp = e.ds = 0;
+    __asm__ volatile("fldenv %0" : : "m"(e)); /* an unmasked exception is pending again, as before */
 }
 
 static void set_pointers(struct vcpu *v, u16 cs, u32 ip, u16 ds, u32 dp, u16 op)
@@ -244,9 +251,9 @@ static int x_fnstenv(struct vcpu *v, const struct insn *i)
     TRY(ctrl_begin(v, i));
     TRY(mem_linear(v, i->seg, fpu_ea(v, i), i->memsize, SEGF_W, &lin));
     TRY(lin_probe_write(v, lin, i->memsize));
-    update_pointers(v);
     cpu_fpu_live(v);
     __asm__ volatile("fnstenv %0" : "=m"(e)); /* and masks every exception, as it should */
+    name_pointers(v, &e);
     fpu_ferr_update(v);
     return lin_store(v, lin, out, env_build(v, &e, i->opsize, out));
 }
@@ -280,9 +287,9 @@ static int x_fnsave(struct vcpu *v, const struct insn *i)
     TRY(ctrl_begin(v, i));
     TRY(mem_linear(v, i->seg, fpu_ea(v, i), i->memsize, SEGF_W, &lin));
     TRY(lin_probe_write(v, lin, i->memsize));
-    update_pointers(v);
     cpu_fpu_live(v);
     __asm__ volatile("fnsave %0" : "=m"(s)); /* and initialises */
+    name_pointers(v, &s.e);
     n = env_build(v, &s.e, i->opsize, out);
     fpu_copy(out + n, s.st, 80);
     set_pointers(v, 0, 0, 0, 0, 0);
@@ -329,7 +336,7 @@ static int x_fxsave(struct vcpu *v, const struct insn *i)
 
     TRY(fx_linear(v, i, SEGF_W, &lin));
     TRY(lin_probe_write(v, lin, 512));
-    update_pointers(v);
+    cpu_fpu_name_pointers(v);
     cpu_fpu_live(v);
     __asm__ volatile("fxsave64 %0" : "=m"(fx));
     fx.rsvd0 = 0;

@@ -101,7 +101,7 @@ static void follow_ferr(struct vcpu *v, int level)
 {
 }
 
-void follow_fpu_env(struct vcpu *v, u64 host_ip, u64 host_dp)
+void follow_fpu_env(struct vcpu *v, u32 host_ip, u32 host_dp)
 {
     v->fpu_ip = v->fpu_dp = 0;
     v->fpu_cs = v->fpu_ds = v->fpu_op = 0;

@@ -84,7 +84,7 @@ bool follow_run(struct follower *f, u64 count);
 /* Delivers the interrupt at the head of the queue, which must belong here. */
 bool follow_interrupt(struct follower *f);
 /* x87 instruction and data pointers read as zero in recorded runs: the translator has no exact ones. */
-void follow_fpu_env(struct vcpu *v, u64 host_ip, u64 host_dp);
+void follow_fpu_env(struct vcpu *v, u32 host_ip, u32 host_dp);
 /* Checksum of the registers for INPUT_END. */
 u64 follow_checksum(const struct vcpu *v);
 

@@ -116,7 +116,7 @@ LIGHT static void cpu_set_tsc_deadline(struct vcpu *v, u64 val)
     .ferr = cpu_ferr, .apic_base = cpu_apic_base, .tsc_deadline = cpu_tsc_deadline,                          \
     .set_tsc_deadline = cpu_set_tsc_deadline,
 
-const struct cpu_ops wiring_cpu_ops = {CPU_OPS};
+const struct cpu_ops wiring_cpu_ops = {CPU_OPS.fpu_env = monitor_fpu_env};
 const struct cpu_ops wiring_recorded_ops = {CPU_OPS.tsc = recorded_tsc, .fpu_env = follow_fpu_env};
 #undef CPU_OPS
 

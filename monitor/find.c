@@ -77,6 +77,7 @@ void bt_flush(struct vcpu *v)
 {
     struct bt *b = bt_of(v);
 
+    cpu_fpu_name_pointers(v);
     tcache_flush(b->tc, forget_page, b);
     /* pages lose their watch: the interpreter's decode cache must not trust them either */
     cpu_fpu_park(v);

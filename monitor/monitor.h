@@ -67,6 +67,9 @@ void monitor_set_stop(struct vcpu *v, u64 count);
 bool monitor_unfinished(struct vcpu *v);
 /* Prints the translations that hold guest address eip, guest and host code. Heavy. */
 void monitor_dump_at(struct vcpu *v, u32 eip);
+/* struct cpu_ops' fpu_env: names the guest instruction that a host x87 instruction in translated code was
+ * made for. */
+void monitor_fpu_env(struct vcpu *v, u32 host_ip, u32 host_dp);
 /* Forget all translations (reset). */
 void monitor_flush(struct vcpu *v);
 /* Prints translation counters that are computed, not counted, into v->stats. */

@@ -59,7 +59,7 @@ static u64 no_tsc(struct vcpu *v)
 {
     return 0x123456789ull;
 }
-__attribute__((target("general-regs-only"))) static void no_env(struct vcpu *v, u64 ip, u64 dp)
+__attribute__((target("general-regs-only"))) static void no_env(struct vcpu *v, u32 ip, u32 dp)
 {
     v->fpu_ip = v->fpu_dp = 0;
     v->fpu_cs = v->fpu_ds = v->fpu_op = 0;

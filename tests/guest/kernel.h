@@ -26,6 +26,7 @@ void check_eq(const char *name, u32 got, u32 want);
  * a mismatch is printed as "gap" and not counted. Each use says what TCG leaves out. */
 void check_tcg_gap(const char *name, bool good);
 extern bool peer_is_qemu;
+extern bool exact_run; /* "exact" on the command line: a recorded or a lockstep run */
 extern u32
     storm_mode; /* "storm=fragment" (1) or "storm=instruction" (2) on the command line: see t_storm.c */
 _Noreturn void finish(bool good);

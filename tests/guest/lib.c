@@ -7,7 +7,7 @@
  */
 #include "kernel.h"
 
-bool peer_is_qemu;
+bool peer_is_qemu, exact_run;
 u32 storm_mode;
 volatile struct trap_record last;
 trap_handler *handlers[256];
@@ -305,6 +305,8 @@ void kmain(u32 magic, const u32 *info)
     outb(0x3fa, 7); /* FIFOs on and empty */
     for (const char *p = cmdline; *p; p++)
         peer_is_qemu |= !memcmp(p, "peer=qemu", 9);
+    for (const char *p = cmdline; *p; p++)
+        exact_run |= !memcmp(p, "exact", 5);
     for (const char *p = cmdline; *p; p++)
         if (!memcmp(p, "storm=", 6))
             storm_mode = p[6] == 'f' ? 1 : 2;

@@ -25,7 +25,7 @@ def main():
     parser.add_argument("kernel")
     parser.add_argument("subject")
     args = parser.parse_args()
-    base = [args.vmm, "-kernel", args.kernel, "-append", "only=" + args.subject, "-m", "64", "-nographic", "-no-reboot",
+    base = [args.vmm, "-kernel", args.kernel, "-append", "exact only=" + args.subject, "-m", "64", "-nographic", "-no-reboot",
             "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
     bad = 0
     with tempfile.TemporaryDirectory() as folder:

@@ -30,6 +30,8 @@ def main():
 
     append = ["only=" + ",".join(args.subject)] if args.subject else []
     append += args.append.split()
+    if "--lockstep" in more:
+        append.append("exact")
     if args.qemu:
         command = ["qemu-system-i386", "-accel", "tcg", "-nic", "none"]
         append.append("peer=qemu")
