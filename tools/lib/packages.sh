@@ -14,6 +14,7 @@ PKGS_TEST=(clang clang-format nbdkit)
 PKGS_FUZZ=(clang libclang-rt-14-dev)
 PKGS_FIRMWARE=(seabios)
 PKGS_SYSLINUX=(syslinux syslinux-common isolinux mtools xorriso)
+PKGS_DISPLAY=(novnc tmux)
 PKGS_BROWSER=(novnc chromium chromium-driver)
 PKGS_QEMU=(qemu-system-x86)
 
