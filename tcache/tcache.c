@@ -214,7 +214,7 @@ struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 
         .page2 = page2,
         .host = (u32)tc->used,
         .host_len = u->host_len,
-        .guest_len = (u16)u->guest_len,
+        .guest_len = (u16)u->depends,
         .n_insns = (u16)u->n_insns,
         .valid = true,
         .pcmap = map_copy,

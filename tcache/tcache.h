@@ -33,7 +33,7 @@ struct fragment {
     u32 page2; /* 1 + physical page number of the second page, 0: does not cross */
     u32 host;  /* offset of its first byte in the code area */
     u32 host_len;
-    u16 guest_len;
+    u16 guest_len; /* struct unit's depends */
     u16 n_insns;
     bool valid;
     const struct pcmap *pcmap; /* n_insns entries */

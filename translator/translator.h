@@ -68,6 +68,7 @@ struct unit_env {
 
 struct unit {
     u32 guest_len; /* bytes of guest code covered */
+    u32 depends;   /* bytes whose change makes the unit another one: more behind an undefined encoding */
     u32 n_insns;
     bool crosses; /* depends on the next page too */
     u32 leaks;    /* sensitive instructions that were copied: must be 0 */

@@ -63,9 +63,6 @@ static enum xlate_status decode_unit(struct xl *x)
         if (r < 0) { /* runs into the next page */
             if (k)
                 break;
-            /* beyond the segment's end: #GP, and the next page must not even be looked at */
-            if (!(env->mode & MODE_FLATCS) && (u64)env->eip + env->avail > env->cs_limit)
-                return XLATE_INTERP;
             if (!env->cross)
                 return XLATE_NEED_CROSS;
             r = insn_decode(env->model, env->cross, env->cross_avail, env->mode & MODE_CS32, i);
@@ -84,7 +81,13 @@ static enum xlate_status decode_unit(struct xl *x)
         if (crosses || ends_unit(x, k))
             break;
     }
-    u->guest_len = off;
+    u->guest_len = u->depends = off;
+    if (u->n_insns && u->insns[u->n_insns - 1].mnemonic == ZYDIS_MNEMONIC_INVALID) {
+        /* bytes behind the ones that count for its length may have made it undefined */
+        u32 last = u->pcmap[u->n_insns - 1].guest + INSN_MAX,
+            seen = u->crosses ? env->cross_avail : env->avail;
+        u->depends = last < seen ? last : seen;
+    }
     return XLATE_OK;
 }
 

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include "base/opts.h"
 #include "cpu/interp.h"
+#include "machine/machine.h"
 #include "memory/memory.h"
 #include "monitor/monitor.h"
 #include "shadowpt/shadowpt.h"
@@ -32,6 +33,8 @@
 #define STACK    0x20000u
 #define USED     0x40000u /* what a program can reach easily; all of RAM is compared */
 #define STEPS    400
+
+static bool tracing; /* NOVT_TRACE: what both do, for tools/fuzz --replay */
 
 enum { INTERP, TABLE, WINDOW, PLAIN, EXACT, EXACT_WINDOW, SIDES };
 
@@ -116,6 +119,8 @@ static void side_init(int n)
     if (n == INTERP)
         return;
     struct monitor_config cfg = {.tcache_bytes = 512 * KiB,
+                                 .dump = tracing && n == TABLE ? DUMP_GUEST | DUMP_EXITS : 0,
+                                 .dump_hi = ~0u,
                                  .windows_always = n == WINDOW || n == EXACT_WINDOW,
                                  .exact = n >= EXACT,
                                  .due = due,
@@ -298,6 +303,10 @@ static u64 interpret(struct side *s)
         if (v->events & OVER)
             break;
         interp_run(v, 1);
+        if (unlikely(tracing))
+            fprintf(stderr, "%3llu [%02x %02x %02x] %04x:%08x -> %08x esp %08x\n", (unsigned long long)n,
+                    memory_base(s->m)[0x803c], memory_base(s->m)[0x803d], memory_base(s->m)[0x803e],
+                    v->seg[S_CS].sel, start, v->eip, v->gpr[R_ESP]);
         if (v->eip != start || !monitor_unfinished(v))
             n++;
     }
@@ -381,6 +390,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
     static struct program p;
     struct in in = {data, data + size};
 
+    tracing = getenv("NOVT_TRACE");
     if (!sides[0].m)
         for (int n = 0; n < SIDES; n++)
             side_init(n);
