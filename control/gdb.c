@@ -262,7 +262,9 @@ static void send_stop(struct gdb *g)
     enum run_state s = machine_state(c->vm);
     int sig = s == RUN_PAUSED ? 2 : s == RUN_SHUTDOWN ? 3 : s == RUN_INTERNAL_ERROR ? 6 : 5;
     int n = snprintf(text, sizeof(text), "T%02xthread:1;", sig);
-    if (sig == 5 && d->hit == DEBUG_HIT_BREAK) {
+    /* Where eip is not the linear address, GDB knows of no breakpoint at its pc and would think that this
+     * stop is an old one to be ignored: it gets a plain SIGTRAP. */
+    if (sig == 5 && d->hit == DEBUG_HIT_BREAK && d->hit_addr == c->m.cpu->eip) {
         u32 k = 0;
         while (k < d->n_breaks && d->breaks[k] != d->hit_addr)
             k++;

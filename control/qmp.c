@@ -243,7 +243,7 @@ static void request(struct qmp *q, json_t *j)
 static void message(struct qmp *q)
 {
     json_error_t err;
-    json_t *j = json_loadb(q->msg, q->len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &err);
+    json_t *j = json_loadb(q->msg, q->len, JSON_REJECT_DUPLICATES, &err);
     q->len = 0;
     if (!j) {
         char desc[JSON_ERROR_TEXT_LENGTH + 32];
