@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "display/display.h"
 
 #define LINE_MAX_LEN 1023
 #define HISTORY      16
@@ -171,8 +172,23 @@ static void hmp_eject(struct hmp_call *h)
         fprintf(h->out, "Error: %s\n", err);
 }
 
+static void hmp_set_password(struct hmp_call *h)
+{
+    if (!has_args(h, 2, 2))
+        return;
+    if (strcmp(h->argv[0], "vnc"))
+        fprintf(h->out, "there are passwords for vnc only\n");
+    else if (display_set_vnc_password(h->c->m.display, h->argv[1]))
+        fprintf(h->out, "Error: there is no VNC server with password=on\n");
+}
+
 static void hmp_change(struct hmp_call *h)
 {
+    if (h->argc == 3 && !strcmp(h->argv[0], "vnc") && !strcmp(h->argv[1], "password")) {
+        if (display_set_vnc_password(h->c->m.display, h->argv[2]))
+            fprintf(h->out, "Error: there is no VNC server with password=on\n");
+        return;
+    }
     bool force = h->argc && !strcmp(h->argv[0], "-f");
     char **a = h->argv + force;
     int n = h->argc - force, read_only = -1;
@@ -262,6 +278,7 @@ const struct hmp_command hmp_commands[] = {
     {"eject", NULL, "[-f] DEVICE", "takes the medium out; -f: although the guest locked it", hmp_eject},
     {"change", NULL, "[-f] DEVICE FILE [raw [retain|read-only|read-write]]", "puts another medium in",
      hmp_change},
+    {"set_password", NULL, "vnc PASSWORD", "who knows it may look (-vnc ...,password=on)", hmp_set_password},
     {"gdbserver", NULL, "", "says how to use GDB", hmp_gdbserver},
     {"savevm", NULL, "TAG", "not in novt", hmp_none},
     {"loadvm", NULL, "TAG", "not in novt", hmp_none},

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The human monitor's info commands: they look and change nothing. */
 #include "control/internal.h"
+#include "display/display.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -18,6 +19,13 @@ static void info_status(struct hmp_call *h)
         fprintf(h->out, "VM status: %s\n", run_state_name(s));
     else
         fprintf(h->out, "VM status: paused (%s)\n", run_state_name(s));
+}
+
+static void info_vnc(struct hmp_call *h)
+{
+    char text[4096];
+    display_vnc_info(h->c->m.display, text, sizeof(text));
+    fputs(text, h->out);
 }
 
 static void info_version(struct hmp_call *h)
@@ -241,6 +249,7 @@ const struct hmp_command hmp_info_commands[] = {
     {"block", NULL, "", "drives and their media", info_block},
     {"chardev", NULL, "", "where the ports and monitors are", info_chardev},
     {"mice", NULL, "", "the mouse", info_mice},
+    {"vnc", NULL, "", "the VNC server and who is connected", info_vnc},
     {"version", NULL, "", "novt's version", info_version},
     {"name", NULL, "", "the machine's name (-name)", info_name},
     {"snapshots", NULL, "", "novt has none", info_none},

@@ -117,6 +117,7 @@ static const struct {
     {"kp_9", 0x49},
     {"less", 0x56},
     {"print", EXT | 0x37},
+    {"pause", EXT | 0x46},
     {"home", EXT | 0x47},
     {"pgup", EXT | 0x49},
     {"pgdn", EXT | 0x51},

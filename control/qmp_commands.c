@@ -5,6 +5,7 @@
  * before a command sees them.
  */
 #include "control/qmp.h"
+#include "display/display.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -267,6 +268,25 @@ static json_t *screendump(struct qmp_call *q)
     return json_object();
 }
 
+static json_t *vnc_password(struct qmp_call *q, const char *password)
+{
+    if (display_set_vnc_password(q->c->m.display, password))
+        return qmp_error(q, "GenericError", "There is no VNC server with password=on");
+    return json_object();
+}
+
+static json_t *set_password(struct qmp_call *q)
+{
+    if (strcmp(arg_string(q, "protocol"), "vnc"))
+        return qmp_error(q, "GenericError", "Parameter 'protocol' accepts vnc only");
+    return vnc_password(q, arg_string(q, "password"));
+}
+
+static json_t *change_vnc_password(struct qmp_call *q)
+{
+    return vnc_password(q, arg_string(q, "password"));
+}
+
 /* A KeyValue: {"type": "qcode", "data": "a"} or {"type": "number", "data": 30}; -1 after setting the error.
  */
 static int key_value(struct qmp_call *q, json_t *j)
@@ -489,6 +509,8 @@ const struct qmp_command qmp_commands[] = {
     {"blockdev-open-tray", WHICH ",force?:b", open_tray},
     {"blockdev-remove-medium", WHICH, remove_medium},
     {"screendump", "filename:s,format?:s,device?:s,head?:i", screendump},
+    {"set_password", "protocol:s,password:s,connected?:s", set_password},
+    {"change-vnc-password", "password:s", change_vnc_password},
     {"send-key", "keys:a,hold-time?:i", send_key},
     {"input-send-event", "device?:s,head?:i,events:a", input_send_event},
     {"human-monitor-command", "command-line:s,cpu-index?:i", human_monitor_command},

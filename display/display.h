@@ -26,7 +26,7 @@ int display_create(struct bus *b, struct vga *v, struct ps2 *keyboard, struct ps
 /* Ends threads and connections; before the bus goes, without its lock. d may be NULL. */
 void display_destroy(struct display *d);
 
-/* For the monitor, from any thread but the display's own, without the bus lock.
+/* For the monitor, from any thread but the display's own, with or without the bus lock; d may be NULL.
  * Sets the VNC password (the first 8 characters count); NULL or "": nobody gets in while -vnc has
  * password=on. 0, or -ENOENT: there is no VNC server, or it runs without password=on. */
 int display_set_vnc_password(struct display *d, const char *password);

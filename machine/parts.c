@@ -11,6 +11,7 @@ struct machine_parts machine_parts(struct vm *vm)
                                   .mem = vm->mem,
                                   .bus = vm->bus,
                                   .vga = vm->vga,
+                                  .display = vm->display,
                                   .keyboard = vm->keyboard,
                                   .mouse = vm->mouse,
                                   .translates = vm->have_monitor,

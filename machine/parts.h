@@ -12,6 +12,7 @@ struct machine_parts {
     struct memory *mem;
     struct bus *bus;
     struct vga *vga;              /* NULL: none */
+    struct display *display;      /* NULL: nobody looks */
     struct ps2 *keyboard, *mouse; /* the same */
     bool translates;              /* monitor_*() may be used: --engine=bt */
     bool power_button;            /* the board has ACPI */
