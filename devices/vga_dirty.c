@@ -29,11 +29,6 @@
 #define LIGHT   __attribute__((target("general-regs-only")))
 #define WAIT_NS (50 * NS_PER_MS) /* for the vCPU thread */
 
-static inline bool bit(const u64 *map, u32 page)
-{
-    return map[page >> 6] >> (page & 63) & 1;
-}
-
 static inline void set_bit(u64 *map, u32 page)
 {
     map[page >> 6] |= 1ull << (page & 63);
