@@ -63,9 +63,41 @@ static void test_dma(void **st)
     fix_free(f);
 }
 
+/* The parallel port: a byte is printed once for each strobe; ACK is an interrupt if that is let through. */
+static void test_parallel(void **st)
+{
+    struct fix *f = fix_new();
+    assert_int_equal(pic_create(f->b), 0);
+    assert_int_equal(parallel_create(f->b, 0x378, 7, chardev_fn(f->b, fix_output, f)), 0);
+    init_pics(f);
+    assert_int_equal(inb(f, 0x379), 0xdf);
+    assert_int_equal(inb(f, 0x37a), 0xcc);
+    outb(f, 0x378, 'x');
+    assert_int_equal(inb(f, 0x378), 'x');
+    outb(f, 0x37a, 0x0d);
+    assert_int_equal(f->out_len, 0);
+    outb(f, 0x37a, 0x0c);
+    assert_int_equal(f->out_len, 1);
+    assert_int_equal(f->out[0], 'x');
+    assert_int_equal(f->intr, 0);
+    for (int i = 0; i < 2; i++) {
+        outb(f, 0x37a, 0x1d);
+        outb(f, 0x37a, 0x1c);
+        assert_int_equal(bus_intr_ack(f->b), 0x37);
+        outb(f, 0x20, 0x20);
+    }
+    assert_int_equal(f->out_len, 3);
+    outb(f, 0x37a, 0x2d); /* as an input it prints nothing */
+    outb(f, 0x37a, 0x2c);
+    assert_int_equal(f->out_len, 3);
+    assert_int_equal(inb(f, 0x378), 0xff);
+    assert_int_equal(parallel_create(f->b, 0x378, 7, chardev_null(f->b)), -17);
+    fix_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_debugcon), cmocka_unit_test(test_debug_exit),
-                                       cmocka_unit_test(test_dma)};
+                                       cmocka_unit_test(test_dma), cmocka_unit_test(test_parallel)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
