@@ -217,6 +217,8 @@ struct cpu_ops {
     void (*io_out)(struct vcpu *v, u16 port, int size, u32 val);
     /* Acknowledges the external interrupt (INTA cycle): returns the vector, or -1 if it went away. */
     int (*intr_ack)(struct vcpu *v);
+    /* An NMI is delivered now: for those who record it. May be NULL. */
+    void (*nmi_taken)(struct vcpu *v);
     /* FERR# for CR0.NE = 0: raise (1) or clear (0) IRQ 13. */
     void (*ferr)(struct vcpu *v, int level);
     /* An x87 environment image is about to be shown to the guest; host_ip and host_dp are the lower halves of

@@ -326,6 +326,8 @@ bool cpu_poll_interrupts(struct vcpu *v)
         return false;
     if (__atomic_load_n(&v->nmi_pending, __ATOMIC_RELAXED) && !v->nmi_blocked) {
         __atomic_store_n(&v->nmi_pending, 0, __ATOMIC_RELAXED);
+        if (v->ops->nmi_taken)
+            v->ops->nmi_taken(v);
         v->nmi_blocked = 1;
         v->events &= ~EV_HALT;
         cpu_deliver_interrupt(v, EXC_NMI, true);

@@ -4,7 +4,8 @@
  * and the task return under NT. It is the hottest far transfer (every system call and interrupt ends in one),
  * so the common case reads its five words through the table and recomputes the mode once.
  *
- * All checks and accesses come before the first change. NMI blocking ends when the iret succeeds.
+ * All checks and accesses come before the first change. NMI blocking ends with an iret
+ * even if it faults (SDM vol. 3, 6.7.1).
  */
 #include "cpu/sys.h"
 
@@ -25,7 +26,6 @@ static int iret_real(struct vcpu *v, u32 opsize)
     stack_set(v, v->gpr[R_ESP] + 3 * opsize);
     flags_write(v, fl, mask);
     v->next_eip = eip;
-    v->nmi_blocked = 0;
     mode_refresh(v);
     return CPU_OK;
 }
@@ -57,7 +57,6 @@ static int iret_v86(struct vcpu *v, u32 opsize)
     stack_set(v, v->gpr[R_ESP] + 3 * opsize);
     flags_write(v, fl, mask);
     v->next_eip = eip;
-    v->nmi_blocked = 0;
     mode_refresh(v);
     return CPU_OK;
 }
@@ -68,7 +67,6 @@ static int iret_task(struct vcpu *v)
     u16 link;
     TRY(sys_read(v, v->seg[S_TR].base, &link, 2));
     TRY(task_switch(v, link, TASK_IRET, v->next_eip, false, 0));
-    v->nmi_blocked = 0;
     return CPU_OK;
 }
 
@@ -89,13 +87,13 @@ static int iret_to_v86(struct vcpu *v, u32 eip, u32 cs, u32 fl)
         seg_load_real(v, order[k], (u16)sel[k]);
     v->gpr[R_ESP] = esp;
     v->next_eip = eip;
-    v->nmi_blocked = 0;
     mode_refresh(v);
     return CPU_OK;
 }
 
 int do_iret(struct vcpu *v, u32 opsize)
 {
+    v->nmi_blocked = 0;
     if (unlikely(!(v->cr0 & CR0_PE)))
         return iret_real(v, opsize);
     if (unlikely(v->sflags & (FL_VM | FL_NT)))
@@ -158,7 +156,6 @@ int do_iret(struct vcpu *v, u32 opsize)
         stack_set(v, esp + 3 * opsize);
     }
     v->next_eip = eip;
-    v->nmi_blocked = 0;
     mode_refresh(v);
     return CPU_OK;
 }

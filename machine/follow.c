@@ -41,9 +41,9 @@ static bool trouble(struct follower *f, const char *fmt, u64 a, u64 b)
 /* The value that the CPU asks for, if the queue's head is of that kind. */
 static u64 take(struct follower *f, enum input_kind kind, u32 port, int size)
 {
-    static const char *const names[] = {"nothing", "in", "out", "rdtsc", "an interrupt", "the end"};
+    static const char *const names[] = {"nothing", "in", "out", "rdtsc", "an interrupt", "the end", "an NMI"};
     const struct input *in = peek(f);
-    u32 have = in && in->kind <= INPUT_END ? in->kind : 0;
+    u32 have = in && in->kind <= INPUT_NMI ? in->kind : 0;
     if (have != kind || in->port != port || in->size != size) {
         snprintf(f->text, sizeof(f->text),
                  "%s port %x size %d is due, but the log has %s port %x size %d (count %llu)", names[kind],
@@ -171,12 +171,16 @@ bool follow_interrupt(struct follower *f)
         return trouble(f, "an interrupt belongs at eip %llx, but eip is %llx", e.eip, v->eip);
     if (v->gpr[R_ECX] != e.ecx)
         return trouble(f, "an interrupt belongs at ecx %llx, but ecx is %llx", e.ecx, v->gpr[R_ECX]);
-    if (!v->iflag || v->intr_shadow)
-        return trouble(f, "an interrupt was taken with interrupts off (IF %llu, shadow %llu)", v->iflag,
-                       v->intr_shadow);
+    bool nmi = e.kind == INPUT_NMI;
+    if (nmi ? v->nmi_blocked : !v->iflag)
+        return trouble(f, "an interrupt was taken while blocked (IF %llu, NMI blocking %llu)", v->iflag,
+                       v->nmi_blocked);
+    if (v->intr_shadow)
+        return trouble(f, "an interrupt was taken in the shadow of sti or mov ss", 0, 0);
     inputs_pop(f->q);
     v->events &= ~EV_HALT;
-    cpu_deliver_interrupt(v, (u8)e.val, false);
+    v->nmi_blocked |= nmi;
+    cpu_deliver_interrupt(v, (u8)e.val, nmi);
     return true;
 }
 
@@ -184,7 +188,7 @@ bool follow_run(struct follower *f, u64 count)
 {
     for (;;) {
         const struct input *in = peek(f);
-        if (in && in->count == f->count && in->kind == INPUT_INTR) {
+        if (in && in->count == f->count && (in->kind == INPUT_INTR || in->kind == INPUT_NMI)) {
             if (!follow_interrupt(f))
                 return false;
             continue;

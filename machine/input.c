@@ -95,12 +95,12 @@ bool inputs_fill(struct inputs *q)
     return true;
 }
 
-const struct input *inputs_ahead(struct inputs *q, enum input_kind kind)
+const struct input *inputs_ahead(struct inputs *q)
 {
     for (u64 i = q->head;; i++) {
         if (i == q->tail && !inputs_fill(q))
             return NULL;
-        if (q->ring[i & (q->size - 1)].kind == kind)
+        if (inputs_stop(q->ring[i & (q->size - 1)].kind))
             return &q->ring[i & (q->size - 1)];
     }
 }

@@ -16,7 +16,8 @@ enum input_kind {
     INPUT_OUT,    /* a port was written: val as a check; bit 32: IGNNE# afterwards */
     INPUT_TSC,    /* the time stamp counter was read: val */
     INPUT_INTR, /* an interrupt was delivered: val is the vector; eip and ecx say where, even within a rep */
-    INPUT_END   /* the run ended: val is a checksum of the registers */
+    INPUT_END,  /* the run ended: val is a checksum of the registers */
+    INPUT_NMI   /* an NMI was delivered: as INPUT_INTR, without a vector */
 };
 
 struct input {
@@ -53,8 +54,13 @@ static inline const struct input *inputs_peek(struct inputs *q)
         return NULL;
     return &q->ring[q->head & (q->size - 1)];
 }
-/* The next input of this kind that waits in the queue or the file, without taking anything; NULL: none. */
-const struct input *inputs_ahead(struct inputs *q, enum input_kind kind);
+/* Inputs that come by themselves: the CPU must be stopped for them. */
+static inline bool inputs_stop(u8 kind)
+{
+    return kind == INPUT_INTR || kind == INPUT_NMI || kind == INPUT_END;
+}
+/* The next of those that waits in the queue or the file, without taking anything; NULL: none. */
+const struct input *inputs_ahead(struct inputs *q);
 static inline void inputs_pop(struct inputs *q)
 {
     q->head++;

@@ -55,6 +55,7 @@ struct machine_config {
     bool lockstep;               /* run the interpreter beside the translator and compare */
     u8 kick;                     /* KICK_*: forced stops of translated code; 0: none */
     u32 kick_times;              /* how often at each place, 0: always */
+    bool kick_nmi;               /* and an NMI, and another one within its handler */
     u8 kick_irq;                 /* and this interrupt request there, 0: none */
     const char *record, *replay; /* file of inputs, or NULL */
     /* -- the whole PC; used when there is no kernel to load directly, or when there are drives -- */

@@ -35,11 +35,10 @@ static void deliver(struct vm *vm)
     u64 now = f->count = monitor_count(vm->cpu);
     const struct input *in;
 
-    while (!f->trouble && (in = inputs_peek(f->q)) && in->kind == INPUT_INTR && in->count == now)
+    while (!f->trouble && (in = inputs_peek(f->q)) && inputs_stop(in->kind) && in->kind != INPUT_END &&
+           in->count == now)
         follow_interrupt(f);
-    in = inputs_ahead(f->q, INPUT_INTR);
-    if (!in)
-        in = inputs_ahead(f->q, INPUT_END);
+    in = inputs_ahead(f->q);
     if (f->trouble || !in || in->count <= now)
         vm->cpu->events |= EV_QUIT;
     else

@@ -229,6 +229,35 @@ static void kick_irq(struct vm *vm)
     bus_unlock(vm->bus);
 }
 
+/* --kick=...,nmi: an NMI wherever translated code was stopped with IF set (so that the guest says where it
+ * wants them), and a second one as soon as the first one's handler runs: it must wait for the handler's iret.
+ */
+static void kick_nmi(struct vm *vm)
+{
+    struct vcpu *v = vm->cpu;
+    bool raise = false;
+    switch (vm->kick_nmi) {
+    case 0:
+        raise = v->iflag && !v->intr_shadow && !v->nmi_blocked;
+        break;
+    case 1: /* the first is pending, or its handler runs */
+        raise = v->nmi_blocked;
+        break;
+    case 2: /* the second waits */
+        if (v->nmi_blocked && !__atomic_load_n(&v->nmi_pending, __ATOMIC_SEQ_CST))
+            vm->kick_nmi = 3;
+        break;
+    case 3: /* the second one's handler runs; behind it is the same place again */
+        if (!v->nmi_blocked)
+            vm->kick_nmi = 0;
+        break;
+    }
+    if (raise) {
+        vm->kick_nmi++;
+        __atomic_store_n(&v->nmi_pending, 1, __ATOMIC_SEQ_CST);
+    }
+}
+
 static int run_loop(struct vm *vm)
 {
     struct vcpu *v = vm->cpu;
@@ -265,6 +294,8 @@ static int run_loop(struct vm *vm)
         cpu_fpu_park(v); /* what follows is heavy code */
         if (unlikely(vm->cfg.kick_irq))
             kick_irq(vm);
+        if (unlikely(vm->cfg.kick_nmi))
+            kick_nmi(vm);
     }
 }
 

@@ -63,6 +63,7 @@ struct vm {
     u8 cmos_disks, cmos_translation;
     u64 kick_delivered; /* --kick=irq: stats.interrupts when the last one was raised */
     bool kick_raised;
+    u8 kick_nmi; /* --kick=nmi: 0: none under way, then the steps of kick_nmi() */
     struct {
         const struct drive_config *cfg; /* NULL: a drive that nobody asked for */
     } drive[DRIVE_SLOTS];               /* IDE 0-3, floppy 0-1 */

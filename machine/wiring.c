@@ -72,6 +72,12 @@ LIGHT static int cpu_intr_ack(struct vcpu *v)
     return vector;
 }
 
+LIGHT static void recorded_nmi(struct vcpu *v)
+{
+    cpu_fpu_park(v);
+    record_input(v->vm, INPUT_NMI, 0, 0, 0);
+}
+
 LIGHT static u64 recorded_tsc(struct vcpu *v)
 {
     struct vm *vm = v->vm;
@@ -117,7 +123,8 @@ LIGHT static void cpu_set_tsc_deadline(struct vcpu *v, u64 val)
     .set_tsc_deadline = cpu_set_tsc_deadline,
 
 const struct cpu_ops wiring_cpu_ops = {CPU_OPS.fpu_env = monitor_fpu_env};
-const struct cpu_ops wiring_recorded_ops = {CPU_OPS.tsc = recorded_tsc, .fpu_env = follow_fpu_env};
+const struct cpu_ops wiring_recorded_ops = {CPU_OPS.tsc = recorded_tsc, .fpu_env = follow_fpu_env,
+                                            .nmi_taken = recorded_nmi};
 #undef CPU_OPS
 
 /* ---- memory-mapped I/O ---- */

@@ -4,28 +4,30 @@
  *
  * Each computation runs twice, without interrupts and with them, and must give the same registers, flags and
  * memory. The handler is not polite: it checks its frame, overwrites every register, all flags and the whole
- * x87/SSE state and puts them back. The interrupts come from the timer; with "storm=fragment" or
- * "storm=instruction" on the command line from IRQ 5, which novt's --kick=...,irq=5 raises at every boundary
- * of that kind: then each one must have been hit.
+ * x87/SSE state and puts them back, and never runs within itself. The interrupts come from the timer; with
+ * "storm=fragment" or "storm=instruction" on the command line from IRQ 5, which novt's --kick=...,irq=5
+ * raises at every boundary of that kind: then each one must have been hit. With "storm=nmi" it is NMIs that
+ * --kick=instruction,nmi raises, a second one within each first one's handler.
  */
 #include "kernel.h"
 
 #define SLOTS 4096
 
 /* Written by the handler. */
-static volatile u32 storm_count, storm_bad, storm_where[SLOTS];
+static volatile u32 storm_count, storm_bad, storm_depth, storm_where[SLOTS];
 static volatile u32 storm_cs, storm_esp; /* what the frame must show; storm_esp 0: not known */
 static u8 storm_fpu[512] __attribute__((aligned(16)));
 static u8 storm_junk[512] __attribute__((aligned(16)));
 static u32 storm_vector, storm_irq;
 static bool storm_all; /* an interrupt at every instruction */
-static bool storm_forced;
+static bool storm_forced, storm_nmi;
 
 extern u8 storm_isr[];
 asm(".text\nstorm_isr:\n\t"
     "pushal\n\tpushl %ds\n\tpushl %es\n\t"
     "movl $0x10, %eax\n\tmovl %eax, %ds\n\tmovl %eax, %es\n\t"
     /* 40(%esp): eip, cs, eflags */
+    "incl storm_depth\n\tcmpl $1, storm_depth\n\tje 7f\n\tincl storm_bad\n7:\t"
     "fxsave storm_fpu\n\tfxrstor storm_junk\n\t"
     "movl storm_count, %eax\n\tandl $4095, %eax\n\tmovl 40(%esp), %ecx\n\tmovl %ecx, storm_where(, %eax, "
     "4)\n\t"
@@ -39,7 +41,7 @@ asm(".text\nstorm_isr:\n\t"
     "%eax, "
     "%edi\n\tmovl %eax, %ebp\n\t"
     "std\n\taddl $0x7fffffff, %eax\n\t"
-    "fxrstor storm_fpu\n\tpopl %es\n\tpopl %ds\n\tpopal\n\tiret\n");
+    "decl storm_depth\n\tfxrstor storm_fpu\n\tpopl %es\n\tpopl %ds\n\tpopal\n\tiret\n");
 
 static void storm_begin(u32 cs, u32 esp)
 {
@@ -106,9 +108,11 @@ static void line(void)
     check("none behind mov ss", !times_at(line_shadow2));
     if (storm_all) {
         /* add, lea, xor, sbb, mov ss, (inc), push, pop, jmp, mov, cli */
-        check_eq("one at each instruction", storm_count, 10);
+        check_eq(storm_nmi ? "two at each instruction" : "one at each instruction", storm_count,
+                 storm_nmi ? 20 : 10);
         for (u32 i = 0; i + 1 < storm_count; i++)
-            each &= storm_where[i] < storm_where[i + 1];
+            each &= storm_nmi && !(i & 1) ? storm_where[i] == storm_where[i + 1]
+                                          : storm_where[i] < storm_where[i + 1];
         check("in their order", each);
     }
     storm_count = 1; /* a timer may have been too slow for a line as short as this */
@@ -340,9 +344,10 @@ static void compare(const char *name, void (*run)(struct result *, u32), u32 rou
 void test_storm(void)
 {
     storm_forced = storm_mode != 0;
-    storm_all = storm_mode == 2;
+    storm_all = storm_mode >= 2;
+    storm_nmi = storm_mode == 3;
     storm_irq = storm_forced ? 5 : 0;
-    storm_vector = V_IRQ0 + storm_irq;
+    storm_vector = storm_nmi ? V_NMI : V_IRQ0 + storm_irq;
     u32 cr4 = read_cr4(), want, got = 0;
     write_cr4(cr4 | CR4_OSFXSR | CR4_OSXMM);
     memset(storm_fpu, 0, sizeof(storm_fpu));

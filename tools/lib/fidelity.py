@@ -163,6 +163,12 @@ def kick(where, *options):
             return [kicks]
         vmm = ["--vmm", NOVT, "--engine", "bt"]
         passed, stops = guest_kernel(item, vmm, options, f"storm={where}", True, option_of)
+        if where == "instruction":  # NMIs, too, and within each other
+            status, text = item.run([os.path.join(ROOT, "tests/guest/run.py"), "--timeout", "1700"] + vmm +
+                                    ["--append", "storm=nmi", KERNEL, "storm", "--", "--kick=instruction,nmi", *options], 1800)
+            if status != 0:
+                raise Short("storm with NMIs: checks failed")
+            passed += int(find(r"^(\d+) ok", text, "a result")[1])
         if not stops:
             raise Short("nothing was stopped")
         return f"{passed:,} checks, 0 failed, {stops:,} forced stops"
