@@ -182,6 +182,12 @@ static void iret_levels(void **state)
     assert_int_equal(v->gpr[R_ESP], sp + 12);
     assert_int_equal(cpu_eflags(v), FL_IF | FL_CF | FL_1);
     assert_int_equal(v->nmi_blocked, 0);
+    /* a fault unblocks NMIs, too */
+    enter_pm(v, 0);
+    v->nmi_blocked = 1;
+    iret_push(v, 0x5000, 0, FL_1, 0, 0);
+    expect_fault(v, "cf", EXC_GP, 0);
+    assert_int_equal(v->nmi_blocked, 0);
     /* outer */
     enter_pm(v, 0);
     v->gpr[R_EAX] = 0;
