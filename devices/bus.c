@@ -318,12 +318,13 @@ void bus_set_ack_hook(struct bus *b, int irq, void (*fn)(void *opaque), void *op
     b->ack_opaque[irq] = opaque;
 }
 
-void bus_set_a20(struct bus *b, u8 source, bool on)
+void bus_set_a20(struct bus *b, bool on)
 {
-    u8 was = b->a20;
-    b->a20 = on ? was | source : was & ~source;
-    if (!was != !b->a20 && b->host.set_a20)
-        b->host.set_a20(b->host.opaque, b->a20 != 0);
+    if (b->a20 == on)
+        return;
+    b->a20 = on;
+    if (b->host.set_a20)
+        b->host.set_a20(b->host.opaque, on);
 }
 
 void bus_request_reset(struct bus *b)
@@ -462,6 +463,7 @@ void bus_reset(struct bus *b)
     bus_lock(b);
     for (u32 i = 0; i < b->n_devs; i++)
         device_reset(&b->devs[i]);
+    b->a20 = true;
     if (b->host.set_a20)
         b->host.set_a20(b->host.opaque, 1);
     bus_unlock(b);

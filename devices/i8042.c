@@ -151,7 +151,7 @@ static void timeout_fire(void *opaque, u64 now)
 static void write_outport(struct i8042 *k, u8 val)
 {
     k->outport = val;
-    bus_set_a20(k->b, A20_I8042, val & OUT_A20);
+    bus_set_a20(k->b, val & OUT_A20);
     if (!(val & OUT_RESET))
         bus_request_reset(k->b);
 }
@@ -306,7 +306,7 @@ static void i8042_reset(void *dev)
     k->sys = 1;
     bus_timer_set(k->timer, 0);
     update_irq(k);
-    bus_set_a20(k->b, A20_I8042, true);
+    bus_set_a20(k->b, true);
 }
 
 static void i8042_destroy(void *dev)

@@ -25,9 +25,6 @@ struct bus_device {
 struct event_loop;
 struct pic;
 
-/* Who holds the A20 gate open; the gate is the OR of all (PIIX3: A20GATE | fast A20). */
-enum { A20_I8042 = 1, A20_PORT92 = 2 };
-
 struct bus {
     pthread_mutex_t lock; /* recursive: the machine's callbacks may come back */
     struct bus_host host;
@@ -53,7 +50,7 @@ struct bus {
     u8 intr;                            /* the CPU's INTR as last told to the machine */
     void (*ack_hook[16])(void *opaque); /* the interrupt was acknowledged: its IRR bit is free again */
     void *ack_opaque[16];
-    u8 a20;
+    bool a20; /* the gate, as the keyboard controller or port 92h set it last */
     struct chardev *stdio;
     struct chardev *chardevs;  /* all of them */
     pthread_mutex_t work_lock; /* taken last; for the queue of bus_defer(): */
@@ -80,7 +77,7 @@ bool pic_irq_masked(struct pic *p, int irq);    /* IMR bit */
 
 /* Calls fn after each INTA (or poll) that took irq, lock held. */
 void bus_set_ack_hook(struct bus *b, int irq, void (*fn)(void *opaque), void *opaque);
-void bus_set_a20(struct bus *b, u8 source, bool on);
+void bus_set_a20(struct bus *b, bool on);
 void bus_request_reset(struct bus *b);
 void bus_request_quit(struct bus *b, int status);
 void bus_request_shutdown(struct bus *b); /* the guest switches the power off */

@@ -2,7 +2,8 @@
 /*
  * System control port A (92h): bit 0 fast reset on its rising edge, bit 1 A20. The other bits are storage.
  *
- * The A20 line is the OR of this bit and the keyboard controller's; bus_set_a20() joins them.
+ * The A20 line is what this port or the keyboard controller said last, as on QEMU's board: SeaBIOS, whose int 15h/2400h
+ * writes only here, could not close the gate if the line were the OR of both.
  */
 #include <stdlib.h>
 #include "devices/internal.h"
@@ -17,7 +18,7 @@ static void port92_write(void *opaque, u16 port, int size, u32 val)
     struct port92 *p = opaque;
     bool reset = (val & 1) && !(p->val & 1);
     p->val = val;
-    bus_set_a20(p->b, A20_PORT92, val & 2);
+    bus_set_a20(p->b, val & 2);
     if (reset)
         bus_request_reset(p->b);
 }
@@ -31,19 +32,13 @@ static u32 port92_read(void *opaque, u16 port, int size)
 static const struct port_ops port92_ops = {.read = port92_read, .write = port92_write};
 static const struct device_field port92_fields[] = {DEV_FIELD(struct port92, val, 0), DEV_END};
 
-static void port92_reset(void *dev)
-{
-    struct port92 *p = dev;
-    bus_set_a20(p->b, A20_PORT92, false);
-}
-
 static void port92_destroy(void *dev)
 {
     free(dev);
 }
 
 static const struct device_desc port92_desc = {
-    .name = "port92", .fields = port92_fields, .reset = port92_reset, .destroy = port92_destroy};
+    .name = "port92", .fields = port92_fields, .destroy = port92_destroy};
 
 int port92_create(struct bus *b)
 {

@@ -134,7 +134,7 @@ END_SH
 UI vesamenu.c32
 MENU TITLE novt: Debian installer
 MENU RESOLUTION 640 480
-TIMEOUT 6000
+TIMEOUT 0
 LABEL install
   MENU LABEL Install
   KERNEL /install/linux
