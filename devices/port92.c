@@ -2,8 +2,8 @@
 /*
  * System control port A (92h): bit 0 fast reset on its rising edge, bit 1 A20. The other bits are storage.
  *
- * The A20 line is what this port or the keyboard controller said last, as on QEMU's board: SeaBIOS, whose int 15h/2400h
- * writes only here, could not close the gate if the line were the OR of both.
+ * The A20 line is what this port or the keyboard controller said last, as on QEMU's board: SeaBIOS, whose int
+ * 15h/2400h writes only here, could not close the gate if the line were the OR of both.
  */
 #include <stdlib.h>
 #include "devices/internal.h"
