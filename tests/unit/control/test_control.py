@@ -50,13 +50,13 @@ def connect(path, process):
 
 
 class VM:
-    def __init__(self, *args, serial="unix:{}/serial,server=on,wait=off"):
+    def __init__(self, *args, serial="unix:{}/serial,server=on,wait=off", code=CODE):
         self.work = tempfile.TemporaryDirectory(prefix="novt-control-")
         kernel = self.path("kernel")
         header = struct.pack("<8I", 0x1BADB002, 0x10000, (-(0x1BADB002 + 0x10000)) & 0xFFFFFFFF, 0x100000, 0x100000, 0,
                              0, ENTRY)
         with open(kernel, "wb") as f:
-            f.write((header + CODE).ljust(512, b"\0"))
+            f.write((header + code).ljust(512, b"\0"))
         self.errors = open(self.path("errors"), "w+b")
         self.process = subprocess.Popen(
             [novt, "--engine=" + engine, "-m", "16", "-kernel", kernel, "-serial", serial.format(self.work.name), "-qmp",
@@ -275,6 +275,35 @@ def test_start_stopped():
         until(lambda: u32(q, COUNTER) > 10, "it does not run")
         vm.process.terminate()
         assert q.event("SHUTDOWN")["data"]["reason"] == "host-signal"
+        vm.end()
+
+
+def test_no_shutdown():
+    crash = bytes.fromhex("0f011d2a001000" "0f0b" "f4" "ff0700002000") # lidt [limit 7ffh, base 200000h]; ud2
+    with VM("-no-shutdown", "-S", code=crash) as vm:
+        q = QMP(vm)
+        q.call("cont")
+        assert q.event("SHUTDOWN")["data"] == {"guest": True, "reason": "guest-panic"}
+        q.event("STOP")
+        assert q.status() == "internal-error" and "Resetting" in q.error("cont")
+        g = GDB(vm)
+        assert g.ask("c") == "T06thread:1;" # the same for GDB
+        assert g.register(8) == ENTRY + 7
+        q.call("system_reset")
+        q.event("RESET")
+        assert q.status() == "paused" and g.register(8) == ENTRY
+        g.s.close()
+        q.call("cont")
+        q.event("SHUTDOWN")
+        q.call("quit")
+        vm.end()
+    reset = bytes.fromhex("b006" "66baf90c" "ee" "ebfe") # mov al, 6; mov dx, cf9h; out dx, al; jmp $
+    with VM("-no-shutdown", "-no-reboot", "-S", code=reset) as vm:
+        q = QMP(vm)
+        q.call("cont")
+        assert q.event("SHUTDOWN")["data"] == {"guest": True, "reason": "guest-reset"}
+        assert q.status() == "shutdown" and "Resetting" in q.error("cont")
+        vm.process.terminate()
         vm.end()
 
 
