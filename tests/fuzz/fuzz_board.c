@@ -20,6 +20,7 @@
 #include "devices/piix.h"
 #include "devices/ps2.h"
 #include "devices/vga.h"
+#include "display/display.h"
 #include "machine/vm.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -83,8 +84,9 @@ static void once(void)
 struct run {
     struct vm vm;
     struct chardev *serial[2], *keys;
+    struct vga_viewer viewer;
+    struct vga_picture picture;
     u64 now;
-    u32 fired;
 };
 
 static u64 clock_now(void *opaque)
@@ -97,6 +99,16 @@ static void swallow(void *opaque, const u8 *buf, int len)
     u32 *sum = opaque; /* so that the bytes are read */
     for (int i = 0; i < len; i++)
         *sum += buf[i];
+}
+
+static void changed(void *opaque)
+{
+}
+
+static void damaged(void *opaque, u32 x, u32 y, u32 width, u32 height)
+{
+    if (!width || !height || x + width < width || y + height < height)
+        abort();
 }
 
 static void start(struct run *r, u8 shape)
@@ -145,6 +157,10 @@ static void start(struct run *r, u8 shape)
     }
     r->keys = chardev_fn(vm->bus, swallow, &sum);
     ps2_set_source(vm->keyboard, r->keys);
+    r->viewer.changed = changed;
+    r->viewer.pixels = shape & 8;
+    r->viewer.blink = shape & 16;
+    vga_add_viewer(vm->vga, &r->viewer);
     bus_unlock(vm->bus);
     bus_reset(vm->bus);
     vm->requests = 0;
@@ -153,9 +169,15 @@ static void start(struct run *r, u8 shape)
 static void stop(struct run *r)
 {
     struct vm *vm = &r->vm;
+    bus_lock(vm->bus);
+    vga_remove_viewer(vm->vga, &r->viewer);
+    bus_unlock(vm->bus);
+    free(r->picture.pixels);
+    display_destroy(vm->display);
     bus_destroy(vm->bus);
     memory_destroy(vm->mem);
     firmware_destroy(vm);
+    tables_destroy(vm);
     pthread_cond_destroy(&vm->wake);
     pthread_mutex_destroy(&vm->waker);
 }
@@ -247,7 +269,7 @@ static void host_side(struct run *r, struct in *in)
         vga_text(vm->vga, text, what & 0x10 ? 100 : sizeof(text));
         break;
     case 7:
-        vga_changed(vm->vga);
+        vga_draw(vm->vga, &r->picture, &r->viewer, damaged, NULL);
         break;
     case 8:
         piix4_pm_power_button(vm->pm);

@@ -9,9 +9,10 @@
 /* The linker's --wrap: no file is written (-D). */
 FILE *__wrap_fopen(const char *path, const char *mode);
 FILE *__real_fopen(const char *path, const char *mode);
+static bool parsing; /* else it is libFuzzer's call */
 FILE *__wrap_fopen(const char *path, const char *mode)
 {
-    return __real_fopen(*mode == 'r' ? path : "/dev/null", mode);
+    return __real_fopen(*mode == 'r' || !parsing ? path : "/dev/null", mode);
 }
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
@@ -48,7 +49,9 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
     }
     struct cli c;
     memset(&c, 0, sizeof(c));
+    parsing = true;
     cli_parse(&c, argc, argv);
     cli_free(&c);
+    parsing = false;
     return 0;
 }
