@@ -111,13 +111,13 @@ int cpu_access_check(struct vcpu *v, u32 lin, u32 len, bool write)
         u32 mask = 0;
         switch (len) {
         case 2:
+        case 14: /* environment and state images, 16- and 32-bit */
+        case 94:
             mask = 1;
             break;
         case 4:
         case 6:
-        case 14:
         case 28:
-        case 94:
         case 108:
             mask = 3;
             break;

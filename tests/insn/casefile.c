@@ -163,7 +163,7 @@ int case_parse(const char *line, struct icase *c, struct expect *x, const char *
     memset(x, 0, sizeof(*x));
     x->vector = VEC_NONE;
     x->native = true;
-    x->ring = 3;
+    x->level = AT_USER;
     p = strtok_r(buf, " \t\r\n", &save);
     if (!p || *p == '#')
         return 1;
@@ -186,8 +186,8 @@ int case_parse(const char *line, struct icase *c, struct expect *x, const char *
             ok = c->lin >= PAGE_LIN(14) && c->lin < CODE_END;
         } else if (part == 1 && !strcmp(p, "-native")) {
             x->native = false;
-        } else if (part == 1 && !strcmp(p, "ring0")) {
-            x->ring = 0;
+        } else if (part == 1 && (!strcmp(p, "ring0") || !strcmp(p, "v86") || !strcmp(p, "real"))) {
+            x->level = *p == 'v' ? AT_V86 : p[1] == 'i' ? AT_RING0 : AT_REAL;
         } else if (part == 1) {
             ok = parse_state(p, c);
         } else if (p[0] == '#') {
@@ -280,7 +280,7 @@ static void print_state(FILE *f, const u32 *gpr, const u32 *gpr0, const u16 *sel
 }
 
 void case_print(FILE *f, const struct icase *c, const struct insn *in, const struct outcome *o, const u8 *ram,
-                int ring)
+                int level)
 {
     static u8 img[REGION];
     struct icase d;
@@ -291,8 +291,8 @@ void case_print(FILE *f, const struct icase *c, const struct insn *in, const str
     for (u32 n = 0; n < c->len; n++)
         fprintf(f, "%s%02x", n ? " " : "", c->code[n]);
     fprintf(f, " |");
-    if (ring != 3)
-        fprintf(f, " ring%d", ring);
+    if (level != AT_USER)
+        fprintf(f, " %s", level == AT_RING0 ? "ring0" : level == AT_V86 ? "v86" : "real");
     if (c->lin != d.lin)
         fprintf(f, " at=%x", c->lin);
     print_state(f, c->gpr, d.gpr, c->sel, d.sel, c->flags, d.flags, &c->fp, &d.fp);
@@ -366,7 +366,8 @@ const char *case_check(const struct icase *c, const struct expect *x, const stru
             return msg;
         }
     for (int s = 0; s < 6; s++)
-        if (o->sel[s] != (x->ring == 0 ? x->after.sel[s] & ~3 : x->after.sel[s]) &&
+        if (x->level < AT_V86 &&
+            o->sel[s] != (x->level == AT_RING0 ? x->after.sel[s] & ~3 : x->after.sel[s]) &&
             !(s == S_CS && o->cs_unknown)) {
             snprintf(msg, sizeof(msg), "%s=%x, the case says %x", sregs[s], o->sel[s], x->after.sel[s]);
             return msg;

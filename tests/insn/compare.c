@@ -67,13 +67,27 @@ static void env_slack(struct slack *s, u32 lin, u32 opsize)
     s->why = "x87 instruction and data pointers";
 }
 
+static void put_image(void *opaque, u32 lin, const u8 *b, u32 len)
+{
+    memcpy((u8 *)opaque + (lin - BASE), b, len);
+}
+
 /* A byte of memory before the case. */
 static u8 byte_before(const struct icase *c, u32 lin)
 {
     for (u32 k = c->n_patch; k-- > 0;)
         if (lin - c->patch[k].lin < c->patch[k].len)
             return c->patch[k].b[lin - c->patch[k].lin];
-    return lin - BASE < REGION ? base_byte(lin - BASE) : 0;
+    if (lin - BASE >= REGION)
+        return 0;
+    if (page_kind[(lin - BASE) >> PAGE_SHIFT] == PK_RX) { /* code, exits */
+        static u8 img[REGION];
+        memset(img + PAGE_SIZE * 14, 0xcc, 2 * PAGE_SIZE);
+        build_exit_page(img + EXIT_PAGE * PAGE_SIZE);
+        case_lay_out(c, put_image, img);
+        return img[lin - BASE];
+    }
+    return base_byte(lin - BASE);
 }
 
 /* Does the instruction take a selector from memory that is one of the GDT? lin: of the ModRM operand. */
@@ -251,6 +265,8 @@ static const char *compare(const struct outcome *a, const struct outcome *b, u32
         snprintf(why, sizeof(why), "goes on at %08x, expected %08x", b->lin, a->lin);
         return why;
     }
+    if (a->system != b->system)
+        return "control registers, descriptor tables or MSRs differ";
     for (int r = 0; r < 8; r++)
         if (a->gpr[r] != b->gpr[r]) {
             snprintf(why, sizeof(why), "register %d %08x, expected %08x", r, b->gpr[r], a->gpr[r]);
@@ -286,10 +302,23 @@ static const char *compare(const struct outcome *a, const struct outcome *b, u32
     return NULL;
 }
 
-static const char *compare_ram(const u8 *a, const u8 *b)
+static u8 clean[REGION]; /* what the region holds between cases */
+
+/* The pages that differ from what they held before: most cases change none or one. */
+static u32 changed_pages(const u8 *ram)
+{
+    u32 mask = 0;
+
+    for (u32 p = 0; p < REGION_PAGES; p++)
+        if (page_kind[p] == PK_RW && memcmp(ram + p * PAGE_SIZE, clean + p * PAGE_SIZE, PAGE_SIZE))
+            mask |= 1u << p;
+    return mask;
+}
+
+static const char *compare_ram(const u8 *a, const u8 *b, u32 pages)
 {
     for (u32 p = 0; p < REGION_PAGES; p++) {
-        if (page_kind[p] != PK_RW || !memcmp(a + p * PAGE_SIZE, b + p * PAGE_SIZE, PAGE_SIZE))
+        if (!(pages >> p & 1) || !memcmp(a + p * PAGE_SIZE, b + p * PAGE_SIZE, PAGE_SIZE))
             continue;
         for (u32 n = p * PAGE_SIZE; n < (p + 1) * PAGE_SIZE; n++)
             if (a[n] != b[n]) {
@@ -320,10 +349,10 @@ static void blank(u8 *ram, const struct slack *s)
         }
 }
 
-static void restore(u8 *ram, const u8 *clean)
+static void restore(u8 *ram, u32 pages)
 {
     for (u32 p = 0; p < REGION_PAGES; p++)
-        if (page_kind[p] == PK_RW && memcmp(ram + p * PAGE_SIZE, clean + p * PAGE_SIZE, PAGE_SIZE))
+        if (pages >> p & 1)
             memcpy(ram + p * PAGE_SIZE, clean + p * PAGE_SIZE, PAGE_SIZE);
 }
 
@@ -371,8 +400,6 @@ static bool insn_is_repcc(const struct insn *i)
            (i->opcode == 0xa6 || i->opcode == 0xa7 || i->opcode == 0xae || i->opcode == 0xaf);
 }
 
-static u8 clean[REGION];
-
 bool rig_init(struct rig *r, bool native)
 {
     memset(r, 0, sizeof(*r));
@@ -385,7 +412,7 @@ bool rig_init(struct rig *r, bool native)
     return true;
 }
 
-const char *rig_check(struct rig *r, const struct icase *c, const struct insn *in, bool all, u64 n, int ring,
+const char *rig_check(struct rig *r, const struct icase *c, const struct insn *in, bool all, u64 n, int level,
                       struct outcome *ref, u8 *ref_ram)
 {
     static char msg[300];
@@ -393,26 +420,29 @@ const char *rig_check(struct rig *r, const struct icase *c, const struct insn *i
     struct slack sl;
     const char *bad = NULL;
     bool native;
+    u32 ipages;
     u8 *iram = (u8 *)engine_ram(r->eng[ENG_INTERP], 0);
 
     slack_for(c, in, &sl);
-    native = r->native && ring == 3 && !sl.no_native;
+    native = r->native && level == AT_USER && !sl.no_native;
     if (native) {
         native_run(c, &ni);
         if (sl.mem_len[0] && !(sl.only_faults && ni.vector == VEC_NONE))
             blank(native_ram, &sl);
         r->runs_native++;
     }
-    engine_run(r->eng[ENG_INTERP], c, OPT_ALL, ring, &ii);
+    engine_run(r->eng[ENG_INTERP], c, OPT_ALL, level, &ii);
     if (sl.mem_len[0] && !(sl.only_faults && ii.vector == VEC_NONE))
         blank(iram, &sl);
     r->runs_engine++;
+    ipages = changed_pages(iram);
     *ref = native ? ni : ii;
     if (ref_ram)
         for (u32 p = 0; p < REGION_PAGES; p++)
             if (page_kind[p] == PK_RW)
                 memcpy(ref_ram + p * PAGE_SIZE, (native ? native_ram : iram) + p * PAGE_SIZE, PAGE_SIZE);
     if (native) {
+        ni.system = ii.system;
         explain(c, in, &ni, &ii);
         /* and of a misaligned SSE operand's #GP and the stack segment's limit (#SS): SDM vol. 2 orders them
          * not */
@@ -429,14 +459,15 @@ const char *rig_check(struct rig *r, const struct icase *c, const struct insn *i
         }
         u32 nat_slack = sl.flags;
         /* rep cmps, scas that fault: the manual restores the flags (SDM vol. 2, REP), this CPU does not */
-        if (ni.vector != VEC_NONE && insn_is_repcc(in))
+        if (ni.vector != VEC_NONE && (insn_is_repcc(in) || ni.lin != c->lin)) /* or: others ran behind it */
             nat_slack |= FL_ARITH;
+        u32 pages = changed_pages(native_ram);
         bad = compare(&ni, &ii, nat_slack);
         if (!bad)
-            bad = compare_ram(native_ram, iram);
+            bad = compare_ram(native_ram, iram, pages | ipages);
         if (bad)
             snprintf(msg, sizeof(msg), "interpreter against the CPU: %s", bad);
-        restore(native_ram, clean);
+        restore(native_ram, pages);
         if (!bad)
             ref->sel[S_CS] = ii.sel[S_CS];
     }
@@ -446,46 +477,47 @@ const char *rig_check(struct rig *r, const struct icase *c, const struct insn *i
         u8 *bram = (u8 *)engine_ram(e, 0);
         u32 slack = sl.flags;
 
-        engine_run(e, c, OPT_ALL & ~cf->off, ring, &bi);
+        engine_run(e, c, OPT_ALL & ~cf->off, level, &bi);
         if (sl.mem_len[0] && !(sl.only_faults && bi.vector == VEC_NONE))
             blank(bram, &sl);
         r->runs_engine++;
         if (!(cf->off & OPT(flags)) && ii.vector != VEC_NONE) /* flags that die here (docs/fidelity.md) */
             slack |= ii.lin == c->lin ? in->fl_write & FL_ARITH : FL_ARITH;
+        u32 pages = changed_pages(bram);
         bad = compare(&ii, &bi, slack);
         if (!bad)
-            bad = compare_ram(iram, bram);
+            bad = compare_ram(iram, bram, pages | ipages);
         if (bad)
             snprintf(msg, sizeof(msg), "translator (%s) against the interpreter: %s", cf->name, bad);
-        engine_restore(e);
+        restore(bram, pages);
         if (!all)
             break;
     }
-    engine_restore(r->eng[ENG_INTERP]);
+    restore(iram, ipages);
     return bad ? msg : NULL;
 }
 
 static char shrink_kind; /* first letter of the message: who failed */
 
 /* Tries a simpler case; keeps it if it fails still. */
-static bool try_case(struct rig *r, struct icase *c, const struct icase *t, const struct insn *in, int ring)
+static bool try_case(struct rig *r, struct icase *c, const struct icase *t, const struct insn *in, int level)
 {
     struct outcome o;
     const char *bad;
 
-    if (!memcmp(c, t, sizeof(*c)) || !(bad = rig_check(r, t, in, true, 0, ring, &o, NULL)) ||
+    if (!memcmp(c, t, sizeof(*c)) || !(bad = rig_check(r, t, in, true, 0, level, &o, NULL)) ||
         *bad != shrink_kind)
         return false;
     *c = *t;
     return true;
 }
 
-void rig_shrink(struct rig *r, struct icase *c, const struct insn *in, int ring)
+void rig_shrink(struct rig *r, struct icase *c, const struct insn *in, int level)
 {
     struct icase d, t;
 
     struct outcome o;
-    const char *bad = rig_check(r, c, in, true, 0, ring, &o, NULL);
+    const char *bad = rig_check(r, c, in, true, 0, level, &o, NULL);
 
     if (!bad)
         return;
@@ -493,44 +525,44 @@ void rig_shrink(struct rig *r, struct icase *c, const struct insn *in, int ring)
     case_default(&d);
     t = *c;
     t.fp = d.fp;
-    try_case(r, c, &t, in, ring);
+    try_case(r, c, &t, in, level);
     for (int k = 0; k < 8; k++) {
         t = *c;
         memset(t.fp.xmm[k], 0, 16);
-        try_case(r, c, &t, in, ring);
+        try_case(r, c, &t, in, level);
         t = *c;
         memset(t.fp.st[k], 0, 10);
-        try_case(r, c, &t, in, ring);
+        try_case(r, c, &t, in, level);
         t = *c;
         t.gpr[k] = d.gpr[k];
-        if (!try_case(r, c, &t, in, ring)) {
+        if (!try_case(r, c, &t, in, level)) {
             t.gpr[k] = c->gpr[k] & 0xff;
-            try_case(r, c, &t, in, ring);
+            try_case(r, c, &t, in, level);
         }
     }
     t = *c;
     t.fp.mxcsr = d.fp.mxcsr;
-    try_case(r, c, &t, in, ring);
+    try_case(r, c, &t, in, level);
     t = *c;
     t.fp.fcw = d.fp.fcw;
-    try_case(r, c, &t, in, ring);
+    try_case(r, c, &t, in, level);
     for (u32 b = 1; b <= FL_ID; b <<= 1) {
         t = *c;
         t.flags = (t.flags & ~b) | (d.flags & b);
-        try_case(r, c, &t, in, ring);
+        try_case(r, c, &t, in, level);
     }
     for (int s = 0; s < 6; s++) {
         t = *c;
         t.sel[s] = d.sel[s];
         if (s != S_CS)
-            try_case(r, c, &t, in, ring);
+            try_case(r, c, &t, in, level);
     }
     for (u32 k = 0; k < c->n_patch;) {
         t = *c;
         memmove(&t.patch[k], &t.patch[k + 1], (MAX_PATCH - k - 1) * sizeof(t.patch[0]));
         memset(&t.patch[MAX_PATCH - 1], 0, sizeof(t.patch[0]));
         t.n_patch--;
-        if (!try_case(r, c, &t, in, ring))
+        if (!try_case(r, c, &t, in, level))
             k++;
     }
 }

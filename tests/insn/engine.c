@@ -23,6 +23,7 @@
 #define PD_HIGH 0x42000u
 #define PT_REG  0x43000u
 #define PT_SYS  0x44000u
+#define PT_LOW  0x45000u
 #define LDT3    0x50000u
 #define LDT0    0x51000u
 #define SYS_LIN 0xfff00000u /* LDTs, supervisor only */
@@ -38,6 +39,8 @@ struct engine {
     u8 *ram;   /* the region */
     u8 *clean; /* what it holds between cases */
     struct code_runs runs;
+    int level;  /* of the last case */
+    u64 system; /* system_hash() in the state that cases start from */
 };
 
 static u32 no_in(struct vcpu *v, u16 port, int size)
@@ -98,6 +101,11 @@ static void build_guest(struct engine *e)
     for (u32 p = 0; p < REGION_PAGES; p++)
         if (page_kind[p] != PK_ABSENT)
             put64(e, PT_REG + 8 * p, (REGION_ + p * PAGE_SIZE) | PTE_P | PTE_U | bits[page_kind[p]]);
+    /* the region again where V86 code reaches it; reset_system() shows it at that level only */
+    for (u32 p = 0; p < REGION_PAGES; p++)
+        if (page_kind[p] != PK_ABSENT)
+            put64(e, PT_LOW + 8 * (p + (REGION_ >> PAGE_SHIFT)),
+                  (REGION_ + p * PAGE_SIZE) | PTE_P | PTE_U | bits[page_kind[p]]);
     put64(e, PT_SYS + 8 * (SYS_LIN >> 12 & 511), LDT3 | PTE_P | PTE_W);
     put64(e, PT_SYS + 8 * ((SYS_LIN >> 12 & 511) + 1), LDT0 | PTE_P | PTE_W);
     for (u32 n = 0; n < SG_COUNT; n++) {
@@ -111,8 +119,11 @@ static void reset_system(struct engine *e)
 {
     struct vcpu *v = e->v;
 
+    put64(e, PD_LOW, e->level == AT_V86 ? PT_LOW | PTE_P | PTE_W | PTE_U : 0);
     cpu_reset(v);
     v->cr0 = CR0_PE | CR0_PG | CR0_WP | CR0_ET | CR0_NE | CR0_MP | CR0_AM;
+    if (e->level == AT_REAL)
+        v->cr0 = CR0_ET | CR0_NE | CR0_MP;
     v->cr3 = PDPT;
     v->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT;
     v->efer = EFER_NXE;
@@ -125,6 +136,23 @@ static void reset_system(struct engine *e)
     cpu_update_mode(v);
 }
 
+/* Control and debug registers, descriptor-table registers, MSRs, LDTR and TR. */
+static u64 system_hash(const struct vcpu *v)
+{
+    u64 h = 0xcbf29ce484222325ull;
+    u32 cr2 = v->cr2;
+
+#define MIX(p, n)                                                                                            \
+    for (u32 k_ = 0; k_ < (n); k_++)                                                                         \
+    h = (h ^ ((const u8 *)(p))[k_]) * 0x100000001b3ull
+    ((struct vcpu *)v)->cr2 = 0;
+    MIX(&v->cr0, offsetof(struct vcpu, fault_depth) - offsetof(struct vcpu, cr0));
+    ((struct vcpu *)v)->cr2 = cr2;
+    MIX(&v->seg[S_TR].base, sizeof(struct seg) - offsetof(struct seg, base));
+    MIX(&v->seg[S_TR].sel, 2);
+    return h;
+}
+
 struct engine *engine_create(enum engine_kind kind)
 {
     struct engine *e = calloc(1, sizeof(*e));
@@ -133,6 +161,7 @@ struct engine *engine_create(enum engine_kind kind)
     int err;
 
     e->kind = kind;
+    e->level = AT_USER;
     e->m = memory_create(RAM, &err);
     if (!e->m) {
         fprintf(stderr, "insn-test: memory_create: %s\n", strerror(-err));
@@ -148,6 +177,7 @@ struct engine *engine_create(enum engine_kind kind)
     }
     build_guest(e);
     reset_system(e);
+    e->system = system_hash(e->v);
     return e;
 }
 
@@ -169,9 +199,10 @@ static void put_guest(void *opaque, u32 lin, const u8 *b, u32 len)
     }
 }
 
-static void load_state(struct engine *e, const struct icase *c, int ring)
+static void load_state(struct engine *e, const struct icase *c, int level)
 {
     struct vcpu *v = e->v;
+    int ring = level == AT_RING0 || level == AT_REAL ? 0 : 3;
 
     memcpy(v->gpr, c->gpr, sizeof(v->gpr));
     cpu_set_eflags(v, c->flags);
@@ -180,13 +211,23 @@ static void load_state(struct engine *e, const struct icase *c, int ring)
     for (int s = 0; s < 6; s++) {
         if (!segment_reg(c->sel[s], &v->seg[s]))
             abort();
-        if (ring == 0 && c->sel[s] > 3) {
+        if (level == AT_V86 || level == AT_REAL) { /* 64 KiB at the region's alias, or at 0 */
+            u32 base = v->seg[s].base ? REGION_ : 0;
+            v->seg[s] = (struct seg){.sel = (u16)(base >> 4),
+                                     .base = base,
+                                     .limit = 0xffff,
+                                     .attr = SA_P | SA_S | SA_RW | SA_A | (level == AT_V86 ? SA_DPL : 0)};
+            if (s == S_CS && level == AT_REAL)
+                v->seg[s].attr |= SA_CODE;
+        } else if (ring == 0 && c->sel[s] > 3) {
             v->seg[s].sel &= ~3u;
             v->seg[s].attr &= ~SA_DPL;
         }
     }
     v->seg[S_LDTR] = (struct seg){
         .sel = 8, .base = ring ? SYS_LIN : SYS_LIN + PAGE_SIZE, .limit = SG_COUNT * 8 - 1, .attr = SA_P | 2};
+    if (level == AT_V86)
+        v->sflags |= FL_VM | (c->lin & 1 ? FL_IOPL : 0);
     fp_to_fx(&c->fp, v->fx);
     v->fpu_ip = v->fpu_dp = v->fpu_cs = v->fpu_ds = v->fpu_op = 0;
     v->cr2 = 0;
@@ -197,10 +238,20 @@ static void load_state(struct engine *e, const struct icase *c, int ring)
     cpu_update_mode(v);
 }
 
-void engine_run(struct engine *e, const struct icase *c, u32 opts, int ring, struct outcome *o)
+void engine_run(struct engine *e, const struct icase *c, u32 opts, int level, struct outcome *o)
 {
     struct vcpu *v = e->v;
     u64 left = 2000000;
+
+    if (level != e->level) {
+        e->level = level;
+        reset_system(e);
+        e->system = system_hash(v);
+    }
+    if (level == AT_REAL) /* nothing is protected */
+        for (u32 p = 0; p < REGION_PAGES; p++)
+            if (memcmp(e->ram + p * PAGE_SIZE, e->clean + p * PAGE_SIZE, PAGE_SIZE))
+                memory_write(e->m, REGION_ + p * PAGE_SIZE, e->clean + p * PAGE_SIZE, PAGE_SIZE);
 
     for (u32 n = 0; n < e->runs.n; n++) {
         static const u8 int3[32] = {[0 ... 31] = 0xcc};
@@ -208,10 +259,10 @@ void engine_run(struct engine *e, const struct icase *c, u32 opts, int ring, str
     }
     e->runs.n = 0;
     case_lay_out(c, put_guest, e);
-    load_state(e, c, ring);
+    load_state(e, c, level);
     v->opts = opts;
     if (e->kind == ENG_INTERP) {
-        while (!(v->events & EV_SHUTDOWN) && left) {
+        while (!(v->events & ~(EV_MODE | EV_SMC)) && left) {
             u64 n = interp_run(v, 1000);
             left -= n < left ? n : left;
             v->events &= ~(EV_MODE | EV_SMC);
@@ -238,34 +289,35 @@ void engine_run(struct engine *e, const struct icase *c, u32 opts, int ring, str
     o->error = f->has_error ? f->error : 0;
     o->cr2 = f->vector == EXC_PF ? f->cr2 : 0;
     o->cs_unknown = false;
-    if (f->vector == EXC_GP && f->error == (EXIT_SEL & ~3u)) { /* through an exit? */
+    if (level >= AT_V86 && o->lin - REGION_ < REGION)
+        o->lin += BASE - REGION_;
+    if (f->vector == EXC_GP && f->error == (level >= AT_V86 ? 0 : EXIT_SEL & ~3u)) { /* through an exit? */
         u32 far = o->lin - PAGE_LIN(EXIT_PAGE);
         if (o->lin == c->lin + c->len || o->lin == c->lin + NEAR_PAD || o->lin == c->lin - NEAR_PAD ||
-            (far < PAD_COUNT * 32 && far % 32 == 0)) {
+            (far < PAD_COUNT * 32 && far % 32 <= 1)) { /* behind its 66 prefix is one for 32-bit code */
+            if (far < PAD_COUNT * 32)
+                o->lin &= ~1u;
             o->vector = VEC_NONE;
             o->error = 0;
         }
     }
-    if (!(v->events & EV_SHUTDOWN)) { /* did not end */
+    o->system = level != AT_USER ? system_hash(v) : 0;
+    if (v->events & EV_HALT) {
+        o->vector = VEC_HALT;
+        o->lin = v->seg[S_CS].base + v->eip;
+    } else if (!(v->events & EV_SHUTDOWN)) { /* did not end */
         o->vector = VEC_SYS;
         o->error = 0xdead;
     }
     fx_to_fp(v->fx, &o->fp);
     v->events = 0;
-    if (ring == 0) /* system instructions may have left their mark */
+    if (o->system && o->system != e->system) /* a system instruction has left its mark */
         reset_system(e);
 }
 
 const u8 *engine_ram(struct engine *e, u32 page)
 {
     return e->ram + page * PAGE_SIZE;
-}
-
-void engine_restore(struct engine *e)
-{
-    for (u32 p = 0; p < REGION_PAGES; p++)
-        if (page_kind[p] == PK_RW && memcmp(e->ram + p * PAGE_SIZE, e->clean + p * PAGE_SIZE, PAGE_SIZE))
-            memcpy(e->ram + p * PAGE_SIZE, e->clean + p * PAGE_SIZE, PAGE_SIZE);
 }
 
 void engine_drop_tables(struct engine *e)

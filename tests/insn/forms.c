@@ -59,6 +59,8 @@ static void add(const struct insn *in, u8 mand, u8 digit, u8 rm, u8 kind)
                        .mnemonic = in->mnemonic,
                        .fpu = in->fpu,
                        .rep = is_string(in->map, in->opcode)};
+    u8 modrm = (u8)((kind == FM_REG ? 0xc0 : 0) | (digit == 0xff ? 0 : digit << 3) | (rm == 0xff ? 0 : rm));
+    f->opsize = in->fpu < 2 && !mand && probe(in->map, in->opcode, 0x66, modrm, 0, &t);
     f->lock = kind == FM_MEM && probe(in->map, in->opcode, mand, digit == 0xff ? 0 : (u8)(digit << 3), 1, &t);
     f->addresses = kind == FM_MEM || f->rep ||
                    (f->map == 0 && ((f->op >= 0xa0 && f->op <= 0xa3) || f->op == 0xd7 ||
@@ -126,7 +128,7 @@ void forms_init(void)
 u32 form_variant(const struct form *f, const struct insn *in, bool cs32)
 {
     u32 rep = !f->rep ? 0 : in->pfx & PFX_REP ? 1 : in->pfx & PFX_REPNE ? 2 : 0;
-    u32 p66 = f->fpu < 2 && !f->mand && (in->pfx & PFX_66) ? 1 : 0;
+    u32 p66 = f->opsize && (in->pfx & PFX_66) ? 1 : 0;
 
     return cs32 | p66 << 1 | (f->addresses && in->adsize == 4) << 2 | (f->lock && (in->pfx & PFX_LOCK)) << 3 |
            rep << 4;
@@ -134,7 +136,7 @@ u32 form_variant(const struct form *f, const struct insn *in, bool cs32)
 
 bool form_variant_exists(const struct form *f, u32 v)
 {
-    return !((v & 2) && (f->fpu >= 2 || f->mand)) && !((v & 4) && !f->addresses) && !((v & 8) && !f->lock) &&
+    return !((v & 2) && !f->opsize) && !((v & 4) && !f->addresses) && !((v & 8) && !f->lock) &&
            v >> 4 <= (f->rep ? 2u : 0u);
 }
 

@@ -9,8 +9,10 @@
  * flags; x87 and SSE state with all rounding and precision modes, some exceptions unmasked, stacks too full
  * and too empty. Faults stay a minority, since each costs a signal.
  */
+#include <stdlib.h>
 #include <string.h>
 #include <Zydis/Zydis.h>
+#include "base/log.h"
 #include "cpu/fpu.h"
 #include "insn.h"
 
@@ -696,23 +698,31 @@ static u32 put_modrm(struct rng *r, u8 *p, u8 reg, bool ad32)
     return 1;
 }
 
-static void build_code(struct rng *r, struct icase *c, const struct form *f)
+/* want: the variant to make, or -1: any. */
+static void build_code(struct rng *r, struct icase *c, const struct form *f, int want)
 {
     static const u8 segs[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65};
     u8 *p = c->code;
     bool cs32 = case_cs32(c), p67 = f->addresses ? one_in(r, 3) : one_in(r, 32);
+    bool p66 = one_in(r, 3), lock = f->lock ? one_in(r, 4) : one_in(r, 200);
     u8 rep = 0;
 
     memset(c->code, 0, sizeof(c->code));
     if (f->rep)
         rep = one_in(r, 3) ? 0 : one_in(r, 2) ? 0xf2 : 0xf3;
+    if (want >= 0) {
+        p66 = want & 2;
+        p67 = f->addresses ? cs32 != !!(want & 4) : p67;
+        lock = want & 8;
+        rep = want >> 4 == 1 ? 0xf3 : want >> 4 == 2 ? 0xf2 : 0;
+    }
     if (one_in(r, 5))
         *p++ = segs[below(r, 6)];
     if (p67)
         *p++ = 0x67;
-    if (f->fpu < 2 && !f->mand && one_in(r, 3))
+    if (f->opsize && p66)
         *p++ = 0x66;
-    if (f->lock ? one_in(r, 4) : one_in(r, 200))
+    if (lock)
         *p++ = 0xf0;
     if (rep)
         *p++ = rep;
@@ -732,17 +742,67 @@ static void build_code(struct rng *r, struct icase *c, const struct form *f)
         *p = one_in(r, 3) ? (u8)value32(r) : (u8)rnd(r);
 }
 
-void generate(u64 seed, u64 n, struct icase *c, u32 *form, struct insn *in)
+/* In real mode a far transfer, or an interrupt through a new table, ends up in memory that is not part of the
+ * case. */
+static bool leaves_region(const struct form *f)
+{
+    if (f->map == 1)
+        return f->op == 0x01 && (f->digit == 2 || f->digit == 3);
+    switch (f->op) {
+    case 0x9a:
+    case 0xca:
+    case 0xcb:
+    case 0xcf:
+    case 0xea:
+        return true;
+    case 0xff:
+        return f->digit == 3 || f->digit == 5;
+    default:
+        return false;
+    }
+}
+
+/* Form and variant number n of all there are, over and over. */
+static u32 nth_variant(u64 n, u32 *form)
+{
+    static u32 *list, count; /* form * FORM_VARIANTS + variant */
+
+    if (!list) {
+        list = calloc((size_t)form_count * FORM_VARIANTS, sizeof(*list));
+        NOVT_ASSERT(list);
+        for (u32 k = 0; k < form_count * FORM_VARIANTS; k++)
+            if (form_variant_exists(&forms[k / FORM_VARIANTS], k % FORM_VARIANTS))
+                list[count++] = k;
+    }
+    u32 k = list[n % count];
+    *form = k / FORM_VARIANTS;
+    return k % FORM_VARIANTS;
+}
+
+void generate(u64 seed, u64 n, int level, struct icase *c, u32 *form, struct insn *in)
 {
     struct rng rr = {seed * 0xd1342543de82ef95ull + n * 0x2545f4914f6cdd1dull}, *r = &rr;
 
+    u32 tries = 0;
     for (;;) {
+        int want = -1;
         *form = below(r, form_count);
+        if (n % 4 == 0 && level < AT_V86 && tries++ < 16) /* every variant in turn */
+            want = (int)nth_variant(n / 4, form);
         const struct form *f = &forms[*form];
 
         case_default(c);
-        choose_segments(r, c);
-        build_code(r, c, f);
+        do
+            choose_segments(r, c);
+        while (want >= 0 && case_cs32(c) != (want & 1));
+        if (level >= AT_V86)
+            for (int s = 0; s < 6; s++)
+                c->sel[s] = SEL(s == S_CS                          ? SG_CODE16
+                                : level == AT_V86 && one_in(r, 32) ? SG_DATA32
+                                                                   : SG_DATA16);
+        if (level == AT_REAL && leaves_region(f))
+            continue;
+        build_code(r, c, f, want);
         if (insn_decode(cpu_model_find("max"), c->code, INSN_MAX, case_cs32(c), in) != 0)
             continue;
         c->len = in->len;

@@ -119,6 +119,7 @@ void fp_to_fx(const struct fpstate *f, u8 *fx); /* FXSAVE64 layout */
 void fx_to_fp(const u8 *fx, struct fpstate *f);
 
 #define VEC_NONE 0xff
+#define VEC_HALT 0xfd /* hlt at CPL 0 */
 #define VEC_SYS  0xfe /* native only: a system call was tried */
 struct outcome {
     u8 vector; /* or VEC_NONE */
@@ -127,6 +128,7 @@ struct outcome {
     u32 lin; /* where execution went on, or the faulting instruction (for traps: the one behind it) */
     u32 gpr[8], flags;
     u16 sel[6];
+    u64 system; /* hash of control registers, descriptor tables, MSRs (engines only) */
     struct fpstate fp;
 };
 
@@ -142,10 +144,12 @@ extern u8 *native_ram; /* the region: what the case left there */
 enum engine_kind { ENG_INTERP, ENG_TABLE, ENG_WINDOW, ENG_VERIFY };
 struct engine;
 struct engine *engine_create(enum engine_kind kind);
-/* opts: OPT_* in force for this case. ring: 3, or 0 (the same segments with DPL 0; no native run then). */
-void engine_run(struct engine *e, const struct icase *c, u32 opts, int ring, struct outcome *o);
+/* Where a case runs: at CPL 3; at CPL 0, with the same segments but DPL 0; in V86 mode (IOPL 3 if c->lin is
+ * odd) and in real mode, with 64 KiB segments over the region. The real CPU runs the first kind only. */
+enum { AT_RING0 = 0, AT_USER = 3, AT_V86 = 4, AT_REAL = 5 };
+/* opts: OPT_* in force for this case. */
+void engine_run(struct engine *e, const struct icase *c, u32 opts, int level, struct outcome *o);
 const u8 *engine_ram(struct engine *e, u32 page); /* the region's page after the case */
-void engine_restore(struct engine *e);            /* region as before the case */
 void engine_drop_tables(struct engine *e);        /* next accesses miss */
 struct vcpu *engine_vcpu(struct engine *e);
 
@@ -170,10 +174,10 @@ bool rig_init(struct rig *r, bool native);
 /* Runs c everywhere (all: in every configuration; else in the one chosen by n) and compares. NULL, or what
  * differs. ref is the outcome on the real CPU, or the interpreter's; ref_ram (may be NULL) the region then.
  */
-const char *rig_check(struct rig *r, const struct icase *c, const struct insn *in, bool all, u64 n, int ring,
+const char *rig_check(struct rig *r, const struct icase *c, const struct insn *in, bool all, u64 n, int level,
                       struct outcome *ref, u8 *ref_ram);
 /* Makes c simpler while it still fails. */
-void rig_shrink(struct rig *r, struct icase *c, const struct insn *in, int ring);
+void rig_shrink(struct rig *r, struct icase *c, const struct insn *in, int level);
 
 /* ---- case files (casefile.c) ---- */
 
@@ -184,13 +188,13 @@ struct expect {         /* the right side of a case line */
     u32 error, cr2;
     u32 flags_mask; /* flags not compared */
     bool given, native, has_lin;
-    int ring;
+    int level;
 };
 /* Parses a line; 0, 1 for an empty line or comment, -1 with *err set. */
 int case_parse(const char *line, struct icase *c, struct expect *x, const char **err);
 /* Prints c and what it led to (ram: the region then) as a case line. */
 void case_print(FILE *f, const struct icase *c, const struct insn *in, const struct outcome *o, const u8 *ram,
-                int ring);
+                int level);
 /* Compares o and ram with x; NULL, or what differs. */
 const char *case_check(const struct icase *c, const struct expect *x, const struct outcome *o, const u8 *ram);
 
@@ -205,6 +209,7 @@ struct form {
     u8 fpu;           /* as in struct insn */
     bool lock, rep;   /* lock is allowed; F2 and F3 mean repetition */
     bool addresses;   /* the address size matters */
+    bool opsize;      /* prefix 66 is allowed, and is no mandatory one */
     u16 mnemonic;
 };
 #define MAX_FORMS 4096u
@@ -218,6 +223,6 @@ bool form_variant_exists(const struct form *f, u32 variant);
 void form_name(const struct form *f, char *buf, size_t size);
 u32 undefined_flags(const struct insn *in, const struct icase *c);
 
-void generate(u64 seed, u64 n, struct icase *c, u32 *form, struct insn *in);
+void generate(u64 seed, u64 n, int level, struct icase *c, u32 *form, struct insn *in);
 
 #endif
