@@ -313,7 +313,8 @@ static int simd_maskmov(struct vcpu *v, const struct insn *i)
         fn(p, NULL, 0);
         return CPU_OK;
     }
-    TRY(lin_probe_write(v, lin, len));
+    for (n = 0; n < len; n += 8) /* #AC wants quadwords aligned, of maskmovdqu as well */
+        TRY(lin_probe_write(v, lin + n, 8));
     __builtin_memset(a, 0x00, sizeof(a));
     __builtin_memset(b, 0xff, sizeof(b));
     cpu_fpu_live(v);
