@@ -83,7 +83,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
         cpu_update_mode(v);
         follow_run(&f, 2000);
         cpu_fpu_park(v);
-        inputs_ahead(&q, INPUT_END);
+        inputs_ahead(&q);
     }
     inputs_done(&q);
     return 0;
