@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-GRUB = [(r"GNU GRUB", "c"), (r"grub>", "ls\n")]
+GRUB = [(r"GNU GRUB", "c"), (r"grub\s*>", "ls\n")]
 INSTALLER = ["-m", "512", "-boot", "d", "-cdrom", "installer.iso"]
 
 
@@ -51,15 +51,15 @@ CASES = {
     "grub-floppy": Case(["-fda", "grub-rescue-floppy.img", "-snapshot"], GRUB + [(r"ls\n\(fd0\)", "")], 90),
     "grub-disk": Case(["-hda", "grub-rescue-cdrom.iso", "-snapshot"], GRUB + [(r"ls\n\(hd0\)", "")], 90),
     "grub-serial": Case(["-nographic", "-cdrom", "grub-rescue-cdrom.iso"],
-                        [(r"GNU GRUB", "c"), (r"grub>", "ls\n"), (r"\(cd\)", "")], 90, console=True),
+                        [(r"GNU GRUB", "c"), (r"grub\s*>", "ls\n"), (r"\(cd\)", "")], 90, console=True),
     "grub-reboot": Case(["-cdrom", "grub-rescue-cdrom.iso", "-no-reboot"],
-                        [(r"GNU GRUB", "c"), (r"grub>", "reboot\n"), (None, "")], 90),
-    "grub-halt": Case(["-cdrom", "grub-rescue-cdrom.iso"], [(r"GNU GRUB", "c"), (r"grub>", "halt\n"), (None, "")], 90),
+                        [(r"GNU GRUB", "c"), (r"grub\s*>", "reboot\n"), (None, "")], 90),
+    "grub-halt": Case(["-cdrom", "grub-rescue-cdrom.iso"], [(r"GNU GRUB", "c"), (r"grub\s*>", "halt\n"), (None, "")], 90),
     # Debian's kernel loaded by GRUB through the BIOS; its own IDE driver's module is not needed for the power off.
     "linux-grub": Case(["-m", "256", "-nographic", "-boot", "d", "-cdrom", "grub-rescue-cdrom.iso", "-hda", "linux.img", "-snapshot"],
-                       [(r"GNU GRUB", "c"), (r"grub>", "linux (hd0)/vmlinuz console=ttyS0\n"),
-                        (r"ttyS0\s+(.|\n)*grub>", "initrd (hd0)/initramfs.gz\n"),
-                        (r"initramfs.gz\s+(.|\n)*grub>", "boot\n"), (r"\n/ #|~ #", "poweroff -f\n"), (None, "")], 180,
+                       [(r"GNU GRUB", "c"), (r"grub\s*>", "linux (hd0)/vmlinuz console=ttyS0\n"),
+                        (r"ttyS0\s+(.|\n)*grub\s*>", "initrd (hd0)/initramfs.gz\n"),
+                        (r"initramfs.gz\s+(.|\n)*grub\s*>", "boot\n"), (r"\n/ #|~ #", "poweroff -f\n"), (None, "")], 180,
                        console=True),
     # A FAT floppy with SYSLINUX: iPXE's kernel, and memtest86+ through the Linux boot protocol.
     "syslinux-floppy": Case(["-fda", "syslinux.img", "-snapshot"],
