@@ -229,6 +229,7 @@ void cpu_destroy(struct vcpu *v)
     if (!v)
         return;
     cpu_fpu_park(v);
+    free(v->icache);
     free(v);
 }
 
