@@ -64,6 +64,8 @@ class Machine:
     def expect(self, pattern, seconds):
         """Waits for the pattern; returns the text up to its end, which is forgotten (not on a screen)."""
         end = time.monotonic() + seconds * self.limit
+        if self.screen:
+            pattern = pattern.rstrip() # spaces at the end of a line are not shown
         while True:
             found = re.search(pattern, self.text)
             if found:
