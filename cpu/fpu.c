@@ -22,16 +22,21 @@
 void cpu_fpu_park(struct vcpu *v)
 {
     static const u32 mxcsr = 0x1f80;
+    u32 env[7]; /* SDM vol. 1, figure 8-9: [3] instruction pointer, [5] operand pointer */
 
     if (!v->fpu_live)
         return;
+    /* fnstenv, because AMD's fxsave leaves the instruction pointers out unless an exception is pending */
     __asm__ volatile("fxsave64 %0\n\t"
+                     "fnstenv %1\n\t"
                      "fninit\n\t"
-                     "ldmxcsr %1"
-                     : "=m"(v->fx)
+                     "ldmxcsr %2"
+                     : "=m"(v->fx), "=m"(env)
                      : "m"(mxcsr)
                      : "memory");
     v->fpu_live = 0;
+    if (env[3] && v->ops->fpu_env)
+        v->ops->fpu_env(v, env[3], env[5]);
 }
 
 void cpu_fpu_live(struct vcpu *v)
