@@ -423,13 +423,11 @@ void cpu_update_mode(struct vcpu *v);
 
 /* ---- FPU ownership (cpu/fpu.c) ---- */
 
-/* Guest FPU state: host registers -> v->fx; the host's own control words are restored. Idempotent. */
+/* Guest FPU state: host registers -> v->fx; the host's own control words are restored. What the host knows of
+ * the last x87 instruction is taken over into v->fpu_ip and its siblings. Idempotent. */
 void cpu_fpu_park(struct vcpu *v);
 /* v->fx -> host registers. Idempotent. */
 void cpu_fpu_live(struct vcpu *v);
-/* Takes what the host knows of the last x87 instruction over into v->fpu_ip and its siblings, and forgets it:
- * before translated code goes away. Leaves the state live. */
-void cpu_fpu_name_pointers(struct vcpu *v);
 /* Power-up state (SDM vol. 3, table 9-1), parked. Called by cpu_reset(). */
 void cpu_fpu_reset(struct vcpu *v);
 

@@ -68,7 +68,9 @@ static void name_pointers(struct vcpu *v, const struct env32 *e)
         v->ops->fpu_env(v, e->ip, e->dp);
 }
 
-void cpu_fpu_name_pointers(struct vcpu *v)
+/* Takes what the host knows of the last x87 instruction over into v->fpu_ip and its siblings, and forgets it.
+ * Leaves the state live. */
+static void take_pointers(struct vcpu *v)
 {
     struct env32 e;
 
@@ -336,7 +338,7 @@ static int x_fxsave(struct vcpu *v, const struct insn *i)
 
     TRY(fx_linear(v, i, SEGF_W, &lin));
     TRY(lin_probe_write(v, lin, 512));
-    cpu_fpu_name_pointers(v);
+    take_pointers(v);
     cpu_fpu_live(v);
     __asm__ volatile("fxsave64 %0" : "=m"(fx));
     fx.rsvd0 = 0;

@@ -77,11 +77,9 @@ void bt_flush(struct vcpu *v)
 {
     struct bt *b = bt_of(v);
 
-    cpu_fpu_name_pointers(v);
+    cpu_fpu_park(v); /* it also looks up the x87's pointers, while the code that they point to is there */
     tcache_flush(b->tc, forget_page, b);
-    /* pages lose their watch: the interpreter's decode cache must not trust them either */
-    cpu_fpu_park(v);
-    interp_flush(v);
+    interp_flush(v); /* pages lost their watch: the interpreter's decode cache must not trust them either */
     forget_branches(b);
     v->events |= EV_SMC;
     v->stats.tc_flushes++;
