@@ -5,6 +5,32 @@
 	.include "pc.inc"
 
 main:
+	# A sector read over code that has run: the write comes from the DMA controller, not from the CPU. The sector's
+	# own bytes are what was loaded at the start; the copy in memory is changed before it runs.
+	mov	byte ptr [dma_code + 1], 1
+	mov	bp, 50			# often enough to be hot
+1:	call	dma_code
+	dec	bp
+	jnz	1b
+	check16	"before-dma", 1
+	mov	ax, offset dma_code
+	sub	ax, 0x7c00
+	shr	ax, 9
+	xor	dx, dx
+	mov	cx, 18
+	div	cx			# ax = track, dx = sector
+	mov	cl, dl
+	inc	cl
+	mov	dh, al
+	and	dh, 1
+	shr	ax, 1
+	mov	ch, al
+	mov	dl, [boot_drive]
+	mov	bx, offset dma_code
+	mov	ax, 0x0201
+	int	0x13
+	call	dma_code
+	check16	"dma-over-code", 2
 	# The very next instruction's immediate.
 	mov	word ptr [1f + 1], 0x1234
 1:	mov	ax, 0
@@ -316,4 +342,9 @@ lz_inc:
 old8:	.long	0
 lz_rounds:
 	.word	0
+	.balign	512, 0x90
+dma_code:
+	mov	ax, 2
+	ret
+	.balign	512, 0x90
 	PROGRAM_END
