@@ -108,22 +108,8 @@ void follow_fpu_env(struct vcpu *v, u32 host_ip, u32 host_dp)
 }
 
 const struct cpu_ops follow_ops = {
-    .mem_read = shadow_mem_read,
-    .mem_write = shadow_mem_write,
-    .mem_probe_write = shadow_mem_probe_write,
-    .fetch = shadow_fetch,
-    .code_page = shadow_code_page,
-    .cr3_loaded = shadow_cr3_loaded,
-    .paging_changed = shadow_paging_changed,
-    .invlpg = shadow_invlpg,
-    .cpl_changed = shadow_cpl_changed,
-    .phys_read64 = shadow_phys_read64,
-    .io_in = follow_in,
-    .io_out = follow_out,
-    .intr_ack = follow_ack,
-    .ferr = follow_ferr,
-    .tsc = follow_tsc,
-    .fpu_env = follow_fpu_env,
+    SHADOW_CPU_OPS,      .io_in = follow_in, .io_out = follow_out,      .intr_ack = follow_ack,
+    .ferr = follow_ferr, .tsc = follow_tsc,  .fpu_env = follow_fpu_env,
 };
 
 u64 follow_checksum(const struct vcpu *v)

@@ -115,12 +115,9 @@ LIGHT static void cpu_set_tsc_deadline(struct vcpu *v, u64 val)
 }
 
 #define CPU_OPS                                                                                              \
-    .mem_read = shadow_mem_read, .mem_write = shadow_mem_write, .mem_probe_write = shadow_mem_probe_write,   \
-    .fetch = shadow_fetch, .code_page = shadow_code_page, .cr3_loaded = shadow_cr3_loaded,                   \
-    .paging_changed = shadow_paging_changed, .invlpg = shadow_invlpg, .cpl_changed = shadow_cpl_changed,     \
-    .phys_read64 = shadow_phys_read64, .io_in = cpu_io_in, .io_out = cpu_io_out, .intr_ack = cpu_intr_ack,   \
-    .ferr = cpu_ferr, .apic_base = cpu_apic_base, .tsc_deadline = cpu_tsc_deadline,                          \
-    .set_tsc_deadline = cpu_set_tsc_deadline,
+    SHADOW_CPU_OPS, .io_in = cpu_io_in, .io_out = cpu_io_out, .intr_ack = cpu_intr_ack, .ferr = cpu_ferr,    \
+                    .apic_base = cpu_apic_base, .tsc_deadline = cpu_tsc_deadline,                            \
+                    .set_tsc_deadline = cpu_set_tsc_deadline,
 
 const struct cpu_ops wiring_cpu_ops = {CPU_OPS.fpu_env = monitor_fpu_env};
 const struct cpu_ops wiring_recorded_ops = {CPU_OPS.tsc = recorded_tsc, .fpu_env = follow_fpu_env,

@@ -117,4 +117,11 @@ u64 shadow_audit(struct vcpu *v);
 /* Turns on auditing at every CR3 load and every n-th invalidation (--audit=shadow). */
 void shadow_set_audit(struct vcpu *v, bool on);
 
+/* The part of struct cpu_ops that the shadow page tables are, for initialisers. */
+#define SHADOW_CPU_OPS                                                                                       \
+    .mem_read = shadow_mem_read, .mem_write = shadow_mem_write, .mem_probe_write = shadow_mem_probe_write,   \
+    .fetch = shadow_fetch, .code_page = shadow_code_page, .cr3_loaded = shadow_cr3_loaded,                   \
+    .paging_changed = shadow_paging_changed, .invlpg = shadow_invlpg, .cpl_changed = shadow_cpl_changed,     \
+    .phys_read64 = shadow_phys_read64
+
 #endif

@@ -69,22 +69,8 @@ __attribute__((target("general-regs-only"))) static void no_env(struct vcpu *v, 
 }
 
 static const struct cpu_ops ops = {
-    .mem_read = shadow_mem_read,
-    .mem_write = shadow_mem_write,
-    .mem_probe_write = shadow_mem_probe_write,
-    .fetch = shadow_fetch,
-    .code_page = shadow_code_page,
-    .cr3_loaded = shadow_cr3_loaded,
-    .paging_changed = shadow_paging_changed,
-    .invlpg = shadow_invlpg,
-    .cpl_changed = shadow_cpl_changed,
-    .phys_read64 = shadow_phys_read64,
-    .io_in = no_in,
-    .io_out = no_out,
-    .intr_ack = no_ack,
-    .ferr = no_ferr,
-    .tsc = no_tsc,
-    .fpu_env = no_env,
+    SHADOW_CPU_OPS,  .io_in = no_in, .io_out = no_out,  .intr_ack = no_ack,
+    .ferr = no_ferr, .tsc = no_tsc,  .fpu_env = no_env,
 };
 
 __attribute__((target("general-regs-only"))) static void due(void *opaque)

@@ -2,35 +2,7 @@
 /* What the screen shows, and when a viewer is told: text details, graphics modes, panning, splits, tracing.
  */
 #include <unistd.h>
-#include "fixture.h"
-#include "devices/pci.h"
-#include "devices/vga.h"
-
-static struct memory *m;
-static struct vga *vga;
-
-static struct fix *make(void)
-{
-    struct fix *f = fix_new();
-    int err = 0;
-    m = memory_create(2 * MiB, &err);
-    assert_int_equal(pci_create(f->b), 0);
-    assert_int_equal(vga_create(f->b, m, &vga), 0);
-    outb(f, 0x3c2, 0x63);
-    return f;
-}
-
-static void done(struct fix *f)
-{
-    fix_free(f);
-    memory_destroy(m);
-}
-
-static void reg(struct fix *f, u16 port, u8 index, u8 val)
-{
-    outb(f, port, index);
-    outb(f, port + 1, val);
-}
+#include "vga_fixture.h"
 
 static void attr(struct fix *f, u8 index, u8 val)
 {

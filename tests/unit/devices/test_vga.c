@@ -1,35 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* VGA: planar accesses, text, DISPI modes, pictures, hostile registers. PS/2 through the i8042. */
-#include "fixture.h"
-#include "devices/pci.h"
+#include "vga_fixture.h"
 #include "devices/ps2.h"
-#include "devices/vga.h"
-
-static struct memory *m;
-static struct vga *vga;
-
-static struct fix *make(void)
-{
-    struct fix *f = fix_new();
-    int err = 0;
-    m = memory_create(2 * MiB, &err);
-    assert_int_equal(pci_create(f->b), 0);
-    assert_int_equal(vga_create(f->b, m, &vga), 0);
-    outb(f, 0x3c2, 0x63);
-    return f;
-}
-
-static void done(struct fix *f)
-{
-    fix_free(f);
-    memory_destroy(m);
-}
-
-static void reg(struct fix *f, u16 port, u8 index, u8 val)
-{
-    outb(f, port, index);
-    outb(f, port + 1, val);
-}
 
 static void poke(u32 gpa, u8 val)
 {
