@@ -73,6 +73,8 @@ char *cli_keep(struct cli *c, const char *s, size_t len); /* a copy that cli_fre
 char *cli_item(struct cli *c, const char **p);
 /* If item is "key=value" or "key", the value (or ""), else NULL. */
 const char *cli_key(const char *item, const char *key);
+bool cli_is_help(const char *val);                                /* "help" or "?" */
+int cli_on_off(const struct option *o, const char *v, bool *out); /* "" is on */
 /* Edit distance, for suggestions. */
 int cli_distance(const char *a, const char *b);
 /* Connects a monitor to a back end in the machine's words. */
@@ -80,7 +82,7 @@ int cli_add_monitor(struct cli *c, const struct option *o, const char *chardev, 
 /* A character back end in QEMU's words -> machine's; NULL after reporting. */
 const char *cli_backend(struct cli *c, const struct option *o, const char *val);
 
-/* cli/handlers.c */
+/* Handlers: cli/opt_machine.c, opt_drive.c, opt_console.c, opt_run.c */
 #define HANDLER(name) int name(struct cli *c, const struct option *o, const char *val)
 HANDLER(set_kernel);
 HANDLER(set_initrd);

@@ -229,3 +229,19 @@ const char *cli_backend(struct cli *c, const struct option *o, const char *val)
              val);
     return NULL;
 }
+
+bool cli_is_help(const char *val)
+{
+    return !strcmp(val, "help") || !strcmp(val, "?");
+}
+
+int cli_on_off(const struct option *o, const char *v, bool *out)
+{
+    if (!strcmp(v, "on") || !*v)
+        *out = true;
+    else if (!strcmp(v, "off"))
+        *out = false;
+    else
+        return cli_fail(o, "'%s': give on or off", v);
+    return CLI_OK;
+}

@@ -19,6 +19,7 @@
 #include "memory/memory.h"
 #include "monitor/monitor.h"
 #include "shadowpt/shadowpt.h"
+#include "tests/bare_cpu.h"
 #include "tests/fuzz/fuzz.h"
 
 #define RAM      (1 * MiB)
@@ -44,24 +45,6 @@ struct side {
 };
 static struct side sides[SIDES];
 
-static u32 no_in(struct vcpu *v, u16 port, int size)
-{
-    return 0x5a5a5a5a ^ port;
-}
-static void no_out(struct vcpu *v, u16 port, int size, u32 val)
-{
-}
-static int no_ack(struct vcpu *v)
-{
-    return -1;
-}
-static void no_ferr(struct vcpu *v, int level)
-{
-}
-static u64 no_tsc(struct vcpu *v)
-{
-    return 0x123456789ull;
-}
 __attribute__((target("general-regs-only"))) static void no_env(struct vcpu *v, u32 ip, u32 dp)
 {
     v->fpu_ip = v->fpu_dp = 0;
@@ -69,8 +52,9 @@ __attribute__((target("general-regs-only"))) static void no_env(struct vcpu *v, 
 }
 
 static const struct cpu_ops ops = {
-    SHADOW_CPU_OPS,  .io_in = no_in, .io_out = no_out,  .intr_ack = no_ack,
-    .ferr = no_ferr, .tsc = no_tsc,  .fpu_env = no_env,
+    SHADOW_CPU_OPS,
+    BARE_CPU_OPS,
+    .fpu_env = no_env,
 };
 
 __attribute__((target("general-regs-only"))) static void due(void *opaque)

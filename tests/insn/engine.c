@@ -15,6 +15,7 @@
 #include "monitor/bt.h"
 #include "monitor/monitor.h"
 #include "shadowpt/shadowpt.h"
+#include "tests/bare_cpu.h"
 
 #define RAM     (1 * MiB)
 #define REGION_ 0x10000u /* guest-physical */
@@ -43,27 +44,9 @@ struct engine {
     u64 system; /* system_hash() in the state that cases start from */
 };
 
-static u32 no_in(struct vcpu *v, u16 port, int size)
-{
-    return 0xffffffff;
-}
-static void no_out(struct vcpu *v, u16 port, int size, u32 val)
-{
-}
-static int no_ack(struct vcpu *v)
-{
-    return -1;
-}
-static void no_ferr(struct vcpu *v, int level)
-{
-}
-static u64 fixed_tsc(struct vcpu *v)
-{
-    return 0x123456789abcdefull;
-}
-
 static const struct cpu_ops ops = {
-    SHADOW_CPU_OPS, .io_in = no_in, .io_out = no_out, .intr_ack = no_ack, .ferr = no_ferr, .tsc = fixed_tsc,
+    SHADOW_CPU_OPS,
+    BARE_CPU_OPS,
 };
 
 static void put64(struct engine *e, u32 gpa, u64 val)

@@ -19,6 +19,7 @@
 #include "memory/memory.h"
 #include "monitor/monitor.h"
 #include "shadowpt/shadowpt.h"
+#include "tests/bare_cpu.h"
 
 #define RAM   (4 * MiB)
 #define CODE  0x100000u
@@ -30,23 +31,9 @@ struct side {
     struct vcpu *v;
 };
 
-static u32 no_in(struct vcpu *v, u16 port, int size)
-{
-    return 0xffffffff;
-}
-static void no_out(struct vcpu *v, u16 port, int size, u32 val)
-{
-}
-static int no_ack(struct vcpu *v)
-{
-    return -1;
-}
-static void no_ferr(struct vcpu *v, int level)
-{
-}
-
 static const struct cpu_ops ops = {
-    SHADOW_CPU_OPS, .io_in = no_in, .io_out = no_out, .intr_ack = no_ack, .ferr = no_ferr,
+    SHADOW_CPU_OPS,
+    BARE_CPU_OPS,
 };
 
 static bool windows; /* the translator's side uses window form */
