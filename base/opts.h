@@ -13,6 +13,7 @@
     X(superblock, "continue a unit past conditional branches")                                               \
     X(flags, "skip saving flags that are dead or already saved")                                             \
     X(inline_sens, "inline sequences for cli, sti, pushf and friends")                                       \
+    X(segload, "segment loads, verw and rdtsc without leaving translated code")                              \
     X(string, "fast paths for repeated string instructions")                                                 \
     X(icache, "cache decoded instructions in the interpreter")                                               \
     X(largefill, "fill runs of shadow entries for large guest pages at once")                                \

@@ -36,8 +36,6 @@ void mode_refresh(struct vcpu *v)
     m |= (u32)(s[S_DS].flat & (s[S_DS].fast >> 1)) * MODE_FLATDS;
     m |= (u32)(s[S_ES].flat & (s[S_ES].fast >> 1)) * MODE_FLATES;
     m |= (u32)(s[S_SS].flat & (s[S_SS].fast >> 1)) * MODE_FLATSS;
-    m |= (u32)(s[S_FS].fast >> 1) * MODE_FULLFS;
-    m |= (u32)(s[S_GS].fast >> 1) * MODE_FULLGS;
     m |= v->cr0 & (CR0_EM | CR0_TS) ? MODE_NOFPU : 0;
     m |= v->cpl <= cpu_iopl(v) ? MODE_IOPL_OK : 0; /* real mode has CPL 0 */
     m |= (v->cr4 & CR4_OSFXSR) / CR4_OSFXSR * MODE_SSE;

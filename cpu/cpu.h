@@ -134,6 +134,17 @@ struct dtr {
     u16 limit;
 };
 
+/* A load of a data segment register that succeeded: what it was made from, and what came out. Good as long as
+ * the GDT is where it was and still holds `raw`; see monitor/thunks.S, th_seg_load. */
+#define SEGC_ENTRIES 64
+#define SEGC_VERW    0x100000u /* in a tag: verw found the segment writable; `seg` is unused */
+struct seg_cached {
+    u32 tag; /* selector | CPL << 16 | SEGC_VERW; 0: none */
+    u32 lin; /* where the descriptor was read, 8-byte aligned */
+    u64 raw; /* the descriptor, accessed bit set */
+    struct seg seg;
+};
+
 struct cpu_fault {
     u8 vector;
     u8 has_error;
@@ -245,8 +256,6 @@ struct cpu_ops {
 #define MODE_FLATDS  0x0080u /* DS base 0, limit 4 GiB, writable data */
 #define MODE_FLATES  0x0100u
 #define MODE_FLATSS  0x0200u
-#define MODE_FULLFS  0x0400u /* FS limit 4 GiB, writable data, any base */
-#define MODE_FULLGS  0x0800u
 #define MODE_NOFPU   0x1000u  /* CR0.EM or CR0.TS: x87/SSE instructions fault with #NM/#UD */
 #define MODE_IOPL_OK 0x2000u  /* CPL <= IOPL: cli, sti, in, out allowed without checks (in V86: IOPL = 3) */
 #define MODE_SSE     0x4000u  /* CR4.OSFXSR */
@@ -318,12 +327,13 @@ struct vcpu {
     struct seg seg[S_COUNT];
     u64 tsc_offset; /* guest TSC = host TSC + offset */
     u64 bt[64];     /* scratch owned by monitor/ and translator/ (see monitor/monitor.h) */
+    struct seg_cached segc[SEGC_ENTRIES];
+    struct dtr gdtr, idtr;
     /* ---- not addressed by translated code below ---- */
     u32 next_eip; /* where eip goes when the current instruction completes */
     u32 cr0, cr2, cr3, cr4;
     u32 dr[8];
     u64 pdpte[4]; /* PAE page-directory-pointer registers */
-    struct dtr gdtr, idtr;
     u64 efer;
     u64 msr_sysenter_cs, msr_sysenter_esp, msr_sysenter_eip;
     u64 msr_pat, msr_misc_enable, msr_apic_base, msr_mtrr_def_type;

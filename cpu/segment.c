@@ -74,6 +74,13 @@ static inline void seg_commit(struct vcpu *v, int seg, const struct seg *n)
         mode_refresh(v);
 }
 
+void segc_put(struct vcpu *v, u32 tag, const struct desc *d, const struct seg *s)
+{
+    if (!(tag & 4) && !(d->lin & 7))
+        v->segc[tag >> 3 & (SEGC_ENTRIES - 1)] =
+            (struct seg_cached){.tag = tag, .lin = d->lin, .raw = d->raw, .seg = *s};
+}
+
 int seg_load(struct vcpu *v, int seg, u16 sel)
 {
     if (unlikely(!sys_protected(v))) {
@@ -111,6 +118,8 @@ int seg_load(struct vcpu *v, int seg, u16 sel)
     TRY(desc_mark_accessed(v, &d));
     struct seg n = seg_from_desc(sel, &d);
     seg_commit(v, seg, &n);
+    if (seg != S_SS)
+        segc_put(v, (u32)v->cpl << 16 | sel, &d, &n);
     return CPU_OK;
 }
 

@@ -164,6 +164,8 @@ static inline struct seg seg_from_desc(u16 sel, const struct desc *d)
     seg_calc(&s);
     return s;
 }
+/* Remembers what a descriptor of the GDT gave (struct seg_cached). */
+void segc_put(struct vcpu *v, u32 tag, const struct desc *d, const struct seg *s);
 /* A null selector keeps the hidden base and limit, as processors do (a later real-mode load relies on the
  * limit). */
 static inline void seg_set_null(struct seg *s, u16 sel)

@@ -236,6 +236,8 @@ static int verr_verw(struct vcpu *v, const struct insn *i)
         else
             ok = ok && desc_is_wdata(&d);
     }
+    if (ok && i->reg == 5)
+        segc_put(v, SEGC_VERW | (u32)v->cpl << 16 | sel, &d, &v->seg[S_DS]);
     set_zf(v, ok);
     return CPU_OK;
 }

@@ -130,6 +130,7 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, struct 
         .avail = PAGE_SIZE - (u32)(k->gpa & PAGE_MASK),
         .count = b->cfg.count,
         .exact = b->cfg.exact,
+        .host_tsc = !v->ops->tsc,
         .traps = b->cfg.kicks != KICKS_NONE,
         .traps_all = b->cfg.kicks == KICKS_INSTRUCTION,
         .keep_insn = keep_insn,

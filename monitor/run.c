@@ -35,6 +35,13 @@ _Static_assert(sizeof(struct seg) == VO_SEG_SIZE, "abi.h");
 _Static_assert(offsetof(struct seg, base) == VO_SEG_BASE, "abi.h");
 _Static_assert(offsetof(struct seg, limit) == VO_SEG_LIMIT, "abi.h");
 _Static_assert(offsetof(struct vcpu, bt) == VO_BT, "abi.h");
+_Static_assert(offsetof(struct vcpu, cpl) == VO_CPL, "abi.h");
+_Static_assert(offsetof(struct vcpu, tsc_offset) == VO_TSC, "abi.h");
+_Static_assert(offsetof(struct vcpu, segc) == VO_SEGC, "abi.h");
+_Static_assert(offsetof(struct vcpu, gdtr) == VO_GDTR, "abi.h");
+_Static_assert(sizeof(struct seg_cached) == 32 && SEGC_ENTRIES == 64 && SEGC_VERW == 0x100000, "thunks.S");
+_Static_assert(offsetof(struct seg_cached, seg) == 16 && offsetof(struct seg, attr) == 12, "thunks.S");
+_Static_assert(SPACE_RT_OFF == 24 << 20 && SA_NULL == 0x10000 && SA_P + SA_S == 0x90, "thunks.S");
 
 /* ---- exact counting ---- */
 
@@ -419,9 +426,12 @@ void monitor_update_stats(struct vcpu *v)
 int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config *cfg)
 {
     static const u8 *const thunks[TH_COUNT_] = {
-        [TH_READ_MISS] = th_read_miss, [TH_WRITE_MISS] = th_write_miss, [TH_SLOW] = th_slow,
-        [TH_EXEC] = th_exec,           [TH_LOOKUP] = th_lookup,         [TH_LINK] = th_link,
+        [TH_READ_MISS] = th_read_miss, [TH_WRITE_MISS] = th_write_miss,
+        [TH_SLOW] = th_slow,           [TH_EXEC] = th_exec,
+        [TH_LOOKUP] = th_lookup,       [TH_LINK] = th_link,
         [TH_INTR] = th_intr,           [TH_IBRANCH] = th_ibranch,
+        [TH_SEG_LOAD] = th_seg_load,   [TH_SEG_REAL] = th_seg_real,
+        [TH_VERW] = th_verw,
     };
     struct mem_watcher w = {.written = bt_code_written, .flags = MEMW_CODE};
     struct bt *b = mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -9,6 +9,8 @@
  */
 #include "translator/abi.h"
 
+#define RT_OFF (24 << 20) /* SPACE_RT_OFF; checked in run.c */
+
         .text
         .globl  th_ibranch, th_underflow
         .globl  bt_enter, bt_leave_async, bt_leave_fault, bt_thunks_start, bt_thunks_end
@@ -163,6 +165,97 @@ th_ibranch:
         THUNK   th_lookup, co_lookup
         THUNK   th_link, co_link
         THUNK   th_intr, co_intr
+
+        /*
+         * Loads of data segment registers, in protected mode from the cache of earlier loads. Called from translated
+         * code with r8w = selector, r9d = offset of the register in struct vcpu. ZF: done; else nothing has changed.
+         *
+         * An entry may be used if selector and CPL are the same, the GDT is where it was, and the descriptor in memory
+         * is the same eight bytes, read through this view's table. What the load gives follows from these alone.
+         * Left to the interpreter: whatever changes the mode (flat to not flat, DS and ES).
+         */
+        .macro  SEGC_FIND tagbits, miss
+        movzwl  %r8w, %r8d
+        movl    %r8d, %r10d
+        shrl    $3, %r10d
+        andl    $63, %r10d
+        shll    $5, %r10d
+        leaq    VO_SEGC(%r15, %r10), %r10
+        movzbl  VO_CPL(%r15), %r11d
+        shll    $16, %r11d
+        leal    \tagbits(%r11, %r8), %r11d
+        cmpl    %r11d, (%r10)
+        jne     \miss
+        andl    $0xfff8, %r8d
+        leal    7(%r8), %r11d
+        cmpw    %r11w, (VO_GDTR + 4)(%r15)
+        jb      \miss
+        addl    VO_GDTR(%r15), %r8d
+        cmpl    4(%r10), %r8d
+        jne     \miss
+        movl    %r8d, %r11d
+        shrl    $12, %r11d
+        movq    -RT_OFF(%r14, %r11, 8), %r11
+        testq   %r11, %r11
+        jz      \miss
+        movq    (%r11, %r8), %r11
+        cmpq    8(%r10), %r11
+        jne     \miss
+        .endm
+
+        .globl  th_seg_load, th_seg_real, th_verw
+        .p2align 4
+th_seg_load:
+        testl   $0xfffc, %r8d
+        jz      1f
+        SEGC_FIND 0, th_seg_miss
+        movl    16(%r10), %r8d
+        xorl    (%r15, %r9), %r8d
+        testl   $0xffff0000, %r8d       /* fast, flat */
+        jz      2f
+        cmpl    $(VO_SEG + 4 * VO_SEG_SIZE), %r9d
+        jb      th_seg_miss
+2:      movq    16(%r10), %r8
+        movq    %r8, (%r15, %r9)
+        movq    24(%r10), %r8
+        movq    %r8, 8(%r15, %r9)
+        xorl    %r8d, %r8d
+        ret
+1:      cmpw    $0, 2(%r15, %r9)        /* null: base and limit stay */
+        je      3f
+        cmpl    $(VO_SEG + 4 * VO_SEG_SIZE), %r9d
+        jb      th_seg_miss
+3:      movzwl  %r8w, %r8d
+        movl    %r8d, (%r15, %r9)
+        orl     $0x10000, 12(%r15, %r9)
+        xorl    %r8d, %r8d
+        ret
+th_seg_miss:
+        movl    $1, %r8d
+        testl   %r8d, %r8d
+        ret
+
+        /* Segments as an 8086 has them; others (unreal mode) go to the interpreter. */
+        .p2align 4
+th_seg_real:
+        cmpl    $0xffff, VO_SEG_LIMIT(%r15, %r9)
+        jne     th_seg_miss
+        movl    12(%r15, %r9), %r10d
+        andl    $0x10090, %r10d
+        cmpl    $0x90, %r10d
+        jne     th_seg_miss
+        movzwl  %r8w, %r8d
+        movw    %r8w, (%r15, %r9)
+        shll    $4, %r8d
+        movl    %r8d, VO_SEG_BASE(%r15, %r9)
+        xorl    %r8d, %r8d
+        ret
+
+        .p2align 4
+th_verw:
+        SEGC_FIND 0x100000, th_seg_miss
+        xorl    %r8d, %r8d
+        ret
 
 bt_thunks_end:
         .section .note.GNU-stack, "", @progbits

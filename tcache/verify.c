@@ -90,14 +90,23 @@ static bool step(struct verifier *v, const struct hi *h, struct state *s)
             return vf_bad(v, h, "an indirect jump");
         if (r == 2 && !vf_add_entry(v, h, h->off + h->len, 2))
             return false;
-        if (h->base == R15 && r == 4)
-            return vf_leave(v, h, s, h->disp);
+        if (h->base == R15)
+            return r == 4 ? vf_leave(v, h, s, h->disp) : vf_call_thunk(v, h, s, h->disp);
         if (h->base < 16 && s->r[h->base].kind == K_IBENT && h->disp == 8) {
             if (s->ib_ok != s->r[h->base].id || !s->ib_ok)
                 return vf_bad(v, h, "a jump through the branch cache whose tag was not compared");
             return vf_keeps_contract(v, h, s);
         }
         return vf_bad(v, h, "an indirect jump");
+    }
+    if (op == 0x0f && h->op2 == 0x31) { /* rdtsc */
+        if (h->f2 || h->f3 || h->o66 || h->w || h->a67 || h->gs)
+            return vf_bad(v, h, "prefix on rdtsc");
+        if ((v->in->mode & MODE_TSD) && (v->in->mode & MODE_CPL))
+            return vf_bad(v, h, "rdtsc in a ring that CR4.TSD keeps from it");
+        vf_clobber(v, s, h, RAX, 4, 0);
+        vf_clobber(v, s, h, RDX, 4, 1);
+        return true;
     }
     if (op == 0x8d)
         return vf_lea(v, h, s);

@@ -248,3 +248,21 @@ bool vf_leave(struct verifier *v, const struct hi *h, const struct state *s, i64
         return vf_bad(v, h, "thunk %lld is unknown to the verifier", (long long)n);
     }
 }
+
+/* call [r15 + thunk]: those that come back. r9 says which data segment register, and is trusted. */
+bool vf_call_thunk(struct verifier *v, const struct hi *h, const struct state *s, i64 disp)
+{
+    const struct val *r9 = &s->r[R9];
+
+    if (!vf_keeps_contract(v, h, s))
+        return false;
+    if (disp == BT_OFF(BT_THUNK0 + TH_VERW))
+        return true;
+    if (disp != BT_OFF(BT_THUNK0 + TH_SEG_LOAD) && disp != BT_OFF(BT_THUNK0 + TH_SEG_REAL))
+        return vf_bad(v, h, "call through a slot that holds no thunk that returns");
+    if (r9->kind == K_CONST)
+        for (int seg = S_ES; seg <= S_GS; seg++)
+            if (seg != S_CS && seg != S_SS && r9->aux == (u64)(VO_SEG + seg * VO_SEG_SIZE))
+                return true;
+    return vf_bad(v, h, "r9 is not the place of a data segment register");
+}

@@ -183,6 +183,7 @@ bool vf_flow_to(struct verifier *v, const struct hi *h, i64 to, const struct sta
 bool vf_jump(struct verifier *v, const struct hi *h, struct state *s);
 bool vf_return(struct verifier *v, const struct hi *h, struct state *s);
 bool vf_leave(struct verifier *v, const struct hi *h, const struct state *s, i64 disp);
+bool vf_call_thunk(struct verifier *v, const struct hi *h, const struct state *s, i64 disp);
 
 /* verify_memory.c */
 bool vf_entry_for(const struct val *e, const struct val *lin, u32 size, int rights);

@@ -16,6 +16,7 @@ static const struct {
     {VO_AFLAGS + 4, VO_AFLAGS + 8, 4, RD}, /* sflags */
     {VO_IFLAG, VO_IFLAG + 1, 1, RD | WR},
     {VO_INTR, VO_INTR + 4, 4, RD},
+    {VO_TSC, VO_TSC + 8, 4, RD},
     {BT_OFF(BT_IBTC), BT_OFF(BT_IBTC) + 8, 8, RD},
     {BT_OFF(BT_SALT), BT_OFF(BT_SALT) + 8, 8, RD},
     {BT_OFF(BT_SPREAD), BT_OFF(BT_SPREAD) + 4, 4, RD},

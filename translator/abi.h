@@ -31,7 +31,11 @@
 #define VO_SEG_FAST  2
 #define VO_SEG_BASE  4
 #define VO_SEG_LIMIT 8
+#define VO_TSC       224
 #define VO_BT        232
+#define VO_SEGC      744 /* struct seg_cached[], 32 bytes each */
+#define VO_GDTR      2792
+#define VO_CPL       45
 
 #define BT_OFF(n) (VO_BT + 8 * (n))
 
@@ -58,7 +62,13 @@
 #define TH_LINK       5 /* r8d target eip, r9d link number: find or translate, chain */
 #define TH_INTR       6 /* r9d eip: an interrupt is pending and IF is set */
 #define TH_IBRANCH    7 /* r8d target eip: like TH_LOOKUP, but looks in the branch cache first */
-#define TH_COUNT_     8
+/* Called, not jumped to: they return with ZF set if they did it, else with nothing changed; r8-r11 and flags
+ * are lost. */
+#define TH_SEG_LOAD                                                                                          \
+    8 /* r8w selector, r9d offset of the data segment register in struct vcpu: protected mode */
+#define TH_SEG_REAL 9  /* the same in real and virtual-8086 mode */
+#define TH_VERW     10 /* r8w selector: ZF if it is known to be writable */
+#define TH_COUNT_   11
 
 /* IBTC geometry: indexed by the low 16 bits of target eip + spread. */
 #define IBTC_ENTRIES 65536

@@ -286,6 +286,12 @@ void emit_insn(struct xl *x, const struct insn *i)
     case ACT_LEAVE:
         act_stack(x, i, c);
         break;
+    case ACT_MOV_TO_SREG:
+    case ACT_POP_SREG:
+    case ACT_VERW:
+    case ACT_RDTSC:
+        act_seg(x, i, c);
+        break;
     case ACT_JCC:
     case ACT_JMP:
     case ACT_CALL:

@@ -106,6 +106,11 @@ static struct cls one_byte(const struct insn *i, u32 mode, u32 opts)
         return COPY(R, G, G);
     case 0x8c:
         return opts & OPT(inline_sens) ? ACTM(MOV_FROM_SREG, W) : ACT(EXEC);
+    case 0x8e:
+        return i->reg == S_CS || i->reg == S_SS || !(opts & OPT(segload)) ? ACT(EXEC) : ACTM(MOV_TO_SREG, R);
+    case 0x07:
+    case 0x1f:
+        return opts & OPT(segload) ? ACT(POP_SREG) : ACT(EXEC);
     case 0x8d:
         return ACT(LEA);
     case 0x8f:
@@ -258,7 +263,7 @@ static struct cls simd(const struct insn *i)
     }
 }
 
-static struct cls two_byte(const struct insn *i)
+static struct cls two_byte(const struct insn *i, u32 mode, u32 opts)
 {
     u8 op = i->opcode;
 
@@ -271,6 +276,16 @@ static struct cls two_byte(const struct insn *i)
     if (op >= 0xc8 && op <= 0xcf)
         return i->opsize == 4 ? ACT(BSWAP) : ACT(EXEC);
     switch (op) {
+    case 0x00:
+        return i->reg == 5 && (mode & MODE_PE) && !(mode & MODE_VM) && (opts & OPT(segload)) ? ACTM(VERW, R)
+                                                                                             : ACT(EXEC);
+    case 0x31:
+        return (mode & MODE_TSD) && (mode & MODE_CPL) ? ACT(EXEC)
+               : opts & OPT(segload)                  ? ACT(RDTSC)
+                                                      : ACT(EXEC);
+    case 0xa1:
+    case 0xa9:
+        return opts & OPT(segload) ? ACT(POP_SREG) : ACT(EXEC);
     case 0x0d:
     case 0x18:
     case 0x19:
@@ -341,6 +356,6 @@ struct cls classify(const struct insn *i, u32 mode, u32 opts)
     if (i->map == 0)
         return one_byte(i, mode, opts);
     if (i->map == 1)
-        return two_byte(i);
+        return two_byte(i, mode, opts);
     return ACT(EXEC);
 }

@@ -292,6 +292,7 @@ void exit_exec(struct xl *x, const struct insn *i)
     }
     fl_host(x);
     count_flush(x);
+    x->full = 0; /* it may load a segment register */
     e_mov_ri64(e, R8, (u64)(uintptr_t)kept);
     e_mov_ri32(e, R9, insn_eip(x, x->k));
     u32 at = e_lea_rip(e, R10);

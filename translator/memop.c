@@ -57,11 +57,31 @@ bool seg_inline(const struct xl *x, int seg, bool write)
         return false;
     if (m & flat_bit(seg))
         return true;
-    if (seg == S_FS && (m & MODE_FULLFS))
-        return true;
-    if (seg == S_GS && (m & MODE_FULLGS))
-        return true;
-    return false;
+    return seg == S_FS || seg == S_GS; /* seg_apply() checks while it runs */
+}
+
+/* FS and GS are loaded at every entry to and exit from many kernels, so their shape is no part of the mode:
+ * the first use in a unit looks whether the segment is writable and 4 GiB long. */
+static void check_full(struct xl *x, int seg)
+{
+    struct emit *e = &x->e;
+    i32 at = VO_SEG + seg * VO_SEG_SIZE + VO_SEG_FAST;
+    u32 ok;
+
+    if (x->full & (1u << seg))
+        return;
+    x->full |= (u8)(1u << seg);
+    e_mov_rr64(e, R9, RCX);
+    e_rex(e, 0, RCX, 0, R15); /* movzx ecx, byte [fast] */
+    e8(e, 0x0f);
+    e8(e, 0xb6);
+    e_mem(e, RCX, R15, -1, 1, at);
+    e_lea32(e, RCX, RCX, -1, 1, -(SEGF_R | SEGF_W));
+    ok = e_jrcxz(e);
+    e_mov_rr64(e, RCX, R9);
+    stub_add(x, STUB_SLOW, e_jmp(e), 0, 0, 0);
+    e_fix8(e, ok, e->pos);
+    e_mov_rr64(e, RCX, R9);
 }
 
 void seg_apply(struct xl *x, int seg, u32 size, bool write)
@@ -85,6 +105,8 @@ void seg_apply(struct xl *x, int seg, u32 size, bool write)
             e_rm(e, 0, 0x3b, R8, R15, -1, 1, so + VO_SEG_LIMIT);
             stub_add(x, STUB_SLOW, e_jcc(e, 7), size, 0, 0);
         }
+    } else {
+        check_full(x, seg);
     }
     e_rm(e, 0, 0x8b, R9, R15, -1, 1, so + VO_SEG_BASE);
     e_lea32(e, R8, R8, R9, 1, 0);

@@ -55,6 +55,7 @@ struct unit_env {
     /* Count each instruction down in BT_LEFT where it starts, and leave through TH_INTR before one when
      * nothing is left. Every input (rdtsc, in) must then go through a callout. */
     bool exact;
+    bool host_tsc;  /* the guest's time stamp is the host's plus v->tsc_offset: rdtsc may be inlined */
     bool traps;     /* int3 at the unit's entry and at the targets of its jumps, for forced stops */
     bool traps_all; /* and at every instruction */
     /* Storage for decoded instructions that the host code refers to; returns NULL when full. */

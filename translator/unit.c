@@ -204,6 +204,9 @@ static void liveness(struct xl *x)
         case ACT_CLI:
         case ACT_MOV_FROM_SREG:
         case ACT_PUSH_SREG:
+        case ACT_MOV_TO_SREG:
+        case ACT_POP_SREG:
+        case ACT_RDTSC:
         case ACT_STRING:
             x->live[k] = (x->live[k + 1] & ~i->fl_write) | (i->fl_read & FL_ARITH);
             break;
@@ -240,6 +243,7 @@ static void emit_unit(struct xl *x)
         if (x->target[x->k]) {
             fl_host(x);
             count_flush(x);
+            x->full = 0;
         }
         x->host[x->k] = x->k ? e->pos : 0;
         p->host = (u16)x->host[x->k];

@@ -50,6 +50,10 @@ enum action {
     ACT_PUSHF,
     ACT_MOV_FROM_SREG,
     ACT_PUSH_SREG,
+    ACT_MOV_TO_SREG, /* data segment registers only */
+    ACT_POP_SREG,
+    ACT_VERW,
+    ACT_RDTSC,
     ACT_STRING,   /* one movs/stos/lods without a repeat prefix */
     ACT_EXEC_END, /* callout after which control never falls through */
 };
@@ -118,6 +122,7 @@ struct xl {
     bool op_saved; /* while the main host instruction runs, the guest's flags are in r13 */
     bool inhibit;  /* the previous instruction was sti: check for interrupts after this one */
     bool done;     /* control does not fall through */
+    u8 full;       /* 1 << S_FS, S_GS: known to need no limit or type check from here on */
     struct stub stubs[MAX_STUBS];
     u32 n_stubs;
     struct fixup fixups[MAX_FIXUPS];
@@ -201,5 +206,6 @@ void emit_insn(struct xl *x, const struct insn *i);
 void act_copy(struct xl *x, const struct insn *i, struct cls c);
 void act_stack(struct xl *x, const struct insn *i, struct cls c);
 void act_branch(struct xl *x, const struct insn *i, struct cls c);
+void act_seg(struct xl *x, const struct insn *i, struct cls c);
 
 #endif

@@ -54,8 +54,7 @@ static enum xlate_status fuzz_translate(struct fuzz_unit *f, struct in *in, u32 
     default:
         mode |= MODE_PE | rings[kind >> 4 & 3] | (kind & 8 ? MODE_IOPL_OK : 0) | (shape & 1 ? 0 : MODE_CS32) |
                 (shape & 2 ? 0 : MODE_SS32) | (shape & 4 ? 0 : MODE_FLATCS) | (shape & 8 ? 0 : MODE_FLATDS) |
-                (shape & 16 ? 0 : MODE_FLATES) | (shape & 32 ? 0 : MODE_FLATSS) |
-                (shape & 64 ? 0 : MODE_FULLFS) | (shape & 128 ? 0 : MODE_FULLGS);
+                (shape & 16 ? 0 : MODE_FLATES) | (shape & 32 ? 0 : MODE_FLATSS);
         if (!(mode & MODE_CPL))
             mode |= MODE_IOPL_OK;
     }
@@ -70,6 +69,7 @@ static enum xlate_status fuzz_translate(struct fuzz_unit *f, struct in *in, u32 
         .first_link = odd & 1 ? 0 : 1000,
         .count = more & 64,
         .exact = more & 128,
+        .host_tsc = true,
         .keep_insn = fuzz_keep,
         .opaque = f,
     };

@@ -312,7 +312,7 @@ static void modes(void **state)
     struct vcpu *v = *state;
     enter_pm(v, 0);
     assert_int_equal(v->mode, MODE_CS32 | MODE_SS32 | MODE_PE | MODE_FLATCS | MODE_FLATDS | MODE_FLATES |
-                                  MODE_FLATSS | MODE_FULLFS | MODE_FULLGS | MODE_IOPL_OK);
+                                  MODE_FLATSS | MODE_IOPL_OK);
     enter_pm(v, 3);
     assert_int_equal(v->mode & (MODE_CPL | MODE_IOPL_OK), 3);
     v->events = 0;

@@ -26,13 +26,13 @@ static const struct way {
     u32 mode, opts, cs_base, cs_limit;
     bool exact, count, single; /* single: also with each optimisation alone off */
 } ways[] = {
-    {FLAT | MODE_FULLFS | MODE_FULLGS | MODE_IOPL_OK, OPT_ALL, 0, 0xffffffff, .single = true},
-    {FLAT | MODE_WIN | MODE_FULLGS | 3, OPT_ALL, 0, 0xffffffff, .single = true},
-    {FLAT | MODE_FULLGS | 3, 0, 0, 0xffffffff},
+    {FLAT | MODE_IOPL_OK, OPT_ALL, 0, 0xffffffff, .single = true},
+    {FLAT | MODE_WIN | 3, OPT_ALL, 0, 0xffffffff, .single = true},
+    {FLAT | 3, 0, 0, 0xffffffff},
     {FLAT | MODE_WIN | MODE_IOPL_OK, 0, 0, 0xffffffff},
     {FLAT | MODE_IOPL_OK, OPT_ALL & ~OPT(flags), 0, 0xffffffff, .exact = true},
     {FLAT | MODE_WIN | 3, OPT_ALL & ~OPT(flags), 0, 0xffffffff, .exact = true},
-    {FLAT | MODE_FULLGS | 3, OPT_ALL, 0, 0xffffffff, .count = true},
+    {FLAT | 3, OPT_ALL, 0, 0xffffffff, .count = true},
     {(FLAT | MODE_IOPL_OK) & ~(MODE_FLATDS | MODE_FLATSS), OPT_ALL, 0, 0xffffffff},
     {(FLAT | 3) & ~(MODE_FLATCS | MODE_FLATES | MODE_SS32), OPT_ALL, 0x1000, 0xfffff},
     {MODE_PE | MODE_VM | MODE_SSE | 3, OPT_ALL, 0x1000, 0xffff},
@@ -97,6 +97,7 @@ static u32 make(const struct way *w, u32 opts, u32 eip, const u8 *bytes, u32 len
         .avail = len,
         .first_link = 1000,
         .exact = w->exact,
+        .host_tsc = !w->exact,
         .count = w->count,
         .keep_insn = keep,
         .opaque = stable,

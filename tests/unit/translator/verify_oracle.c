@@ -208,6 +208,38 @@ static const char *judge_exit(const greg_t *g, u64 pc)
     return NULL;
 }
 
+/* A thunk that returns is called: from the code, and with the place of a data segment register? */
+static const char *judge_call(const greg_t *g, u64 pc)
+{
+    const char *bad = judge_exit(g, pc);
+    u64 seg = (u64)g[REG_R9] - VO_SEG;
+
+    if (bad)
+        return bad;
+    if (!inside((u64)g[REG_RSP], 8, ret_stack, STACK_BYTES) ||
+        !inside(*(u64 *)g[REG_RSP], 1, code_page, run.f->len))
+        return "a thunk that returns was not called";
+    if (pc != STOP_THUNK(TH_VERW) && (seg % VO_SEG_SIZE || seg / VO_SEG_SIZE > S_GS ||
+                                      seg / VO_SEG_SIZE == S_CS || seg / VO_SEG_SIZE == S_SS))
+        return "r9 is no data segment register";
+    return NULL;
+}
+
+/* What it leaves: success or not, anything in the scratch registers and flags. */
+static u64 return_from_thunk(greg_t *g)
+{
+    bool ok = rnd() & 1;
+
+    g[REG_RIP] = *(greg_t *)g[REG_RSP];
+    g[REG_RSP] += 8;
+    g[REG_R8] = !ok;
+    g[REG_R9] = (greg_t)((u64)rnd() << 32 | rnd());
+    g[REG_R10] = (greg_t)((u64)rnd() << 32 | rnd());
+    g[REG_R11] = (greg_t)((u64)rnd() << 32 | rnd());
+    g[REG_EFL] = (g[REG_EFL] & ~(greg_t)0x8d5) | (rnd() & 0x895) | (ok ? 0x40 : 0);
+    return (u64)g[REG_RIP];
+}
+
 static void finish(ucontext_t *uc)
 {
     run.running = false;
@@ -233,6 +265,13 @@ static void on_trap(int sig, siginfo_t *si, void *ctx)
                              page */
         finish(uc);
         return;
+    }
+    if (pc == STOP_THUNK(TH_SEG_LOAD) || pc == STOP_THUNK(TH_SEG_REAL) || pc == STOP_THUNK(TH_VERW)) {
+        if ((run.violation = judge_call(g, pc))) {
+            finish(uc);
+            return;
+        }
+        pc = return_from_thunk(g);
     }
     if (!inside(pc, 1, code_page, run.f->len)) {
         run.violation = judge_exit(g, pc);

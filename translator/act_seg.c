@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Loads of data segment registers, verw and rdtsc without leaving translated code. A kernel does a dozen of
+ * them on every way in and out.
+ *
+ * The load itself is done by a thunk that knows descriptors which were loaded before (monitor/thunks.S); it
+ * returns with ZF clear if it cannot, having changed nothing, and the interpreter executes the instruction
+ * instead. A pop changes esp after the load, so either way a fault finds nothing changed.
+ */
+#include "translator/xl.h"
+
+static bool real_like(const struct xl *x)
+{
+    return !(x->env->mode & MODE_PE) || (x->env->mode & MODE_VM);
+}
+
+/* call [r15 + slot]; jne to the interpreter */
+static void call_thunk(struct xl *x, int th)
+{
+    struct emit *e = &x->e;
+
+    e_rm(e, 0, 0xff, 2, R15, -1, 1, BT_OFF(BT_THUNK0 + th));
+    stub_add(x, STUB_SLOW, e_jcc(e, 5), 0, 0, 0);
+}
+
+static bool selector(struct xl *x, const struct insn *i)
+{
+    if (!i->has_mem) {
+        e_mov_rr32(&x->e, R8, hreg(i->rm));
+        return true;
+    }
+    if (!seg_inline(x, i->seg, false))
+        return false;
+    mem_operand(x, i, 2, false, 0);
+    load_op(x, R8, 2);
+    return true;
+}
+
+static void load(struct xl *x, int seg)
+{
+    fl_clobber(x);
+    x->full &= (u8) ~(1u << seg);
+    e_mov_ri32(&x->e, R9, (u32)(VO_SEG + seg * VO_SEG_SIZE));
+    call_thunk(x, real_like(x) ? TH_SEG_REAL : TH_SEG_LOAD);
+}
+
+/* The host's counter plus v->tsc_offset. Runs that are recorded or compared get it from a callout. */
+static bool rdtsc_op(struct xl *x)
+{
+    struct emit *e = &x->e;
+
+    if (x->env->exact || !x->env->host_tsc)
+        return false;
+    fl_clobber(x);
+    e8(e, 0x0f);
+    e8(e, 0x31);
+    e_rm(e, 0, 0x03, RAX, R15, -1, 1, VO_TSC);     /* add */
+    e_rm(e, 0, 0x13, RDX, R15, -1, 1, VO_TSC + 4); /* adc */
+    return true;
+}
+
+static bool seg_op(struct xl *x, const struct insn *i, struct cls c)
+{
+    struct emit *e = &x->e;
+    int seg;
+
+    switch (c.act) {
+    case ACT_MOV_TO_SREG:
+        if (!selector(x, i))
+            return false;
+        load(x, i->reg);
+        return true;
+    case ACT_POP_SREG:
+        seg = i->map == 1 ? (i->opcode == 0xa1 ? S_FS : S_GS) : i->opcode >> 3;
+        if (!pop_value(x, i->opsize))
+            return false;
+        load(x, seg);
+        sp_add(x, (i32)i->opsize);
+        return true;
+    case ACT_VERW:
+        fl_force_saved(x);
+        if (!selector(x, i))
+            return false;
+        call_thunk(x, TH_VERW);
+        e_rex(e, 0, 0, 0, R13); /* or r13d, 0x4000: ZF */
+        e8(e, 0x81);
+        e_modrm(e, 3, 1, R13);
+        e32(e, 0x4000);
+        return true;
+    case ACT_RDTSC:
+        return rdtsc_op(x);
+    }
+    return false;
+}
+
+void act_seg(struct xl *x, const struct insn *i, struct cls c)
+{
+    if (!seg_op(x, i, c))
+        exit_exec(x, i);
+}
