@@ -363,6 +363,13 @@ static void stub_emit(struct xl *x, u32 n)
         stub_args(x, s);
         jmp_thunk(e, TH_SLOW);
         break;
+    case STUB_SLOW_OUT:
+        if (s->saved)
+            fl_emit_restore(e);
+        e_mov_ri32(e, R9, insn_eip(x, s->insn));
+        e_mov_ri32(e, R10, 0);
+        jmp_thunk(e, TH_SLOW);
+        break;
     case STUB_XPAGE:
         emit_xpage(x, s->link, false); /* adds LINK stubs, emitted later by the same loop */
         break;

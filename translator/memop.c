@@ -61,7 +61,8 @@ bool seg_inline(const struct xl *x, int seg, bool write)
 }
 
 /* FS and GS are loaded at every entry to and exit from many kernels, so their shape is no part of the mode:
- * the first use in a unit looks whether the segment is writable and 4 GiB long. */
+ * the first use in a unit looks whether the segment is writable and 4 GiB long. Where it is not, the unit is left:
+ * the uses that follow do not look again. */
 static void check_full(struct xl *x, int seg)
 {
     struct emit *e = &x->e;
@@ -79,7 +80,7 @@ static void check_full(struct xl *x, int seg)
     e_lea32(e, RCX, RCX, -1, 1, -(SEGF_R | SEGF_W));
     ok = e_jrcxz(e);
     e_mov_rr64(e, RCX, R9);
-    stub_add(x, STUB_SLOW, e_jmp(e), 0, 0, 0);
+    stub_add(x, STUB_SLOW_OUT, e_jmp(e), 0, 0, 0);
     e_fix8(e, ok, e->pos);
     e_mov_rr64(e, RCX, R9);
 }

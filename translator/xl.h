@@ -79,6 +79,7 @@ enum stub_kind {
     STUB_MISS_W,
     STUB_MISALIGNED,
     STUB_SLOW,
+    STUB_SLOW_OUT, /* interpreted, and what follows is looked up anew: this unit assumes what does not hold */
     STUB_XPAGE,
     STUB_LINK,
     STUB_IND_MISS, /* link = where an indirect call's landing is, 0: a jump */

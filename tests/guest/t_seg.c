@@ -236,9 +236,140 @@ static void far_transfers(void)
     check_eq("far return that pops bytes", cs, esp);
 }
 
+/* The same instruction loads the same selector again and again while the descriptor changes under it: each load
+ * must see what is in memory then (SDM vol. 3, 3.4.3), whatever an engine remembers of the one before. */
+static __attribute__((noinline)) u32 try_fs(u32 sel)
+{
+    return TRY("movl %0, %%fs", : : "r"(sel) : "memory");
+}
+
+static __attribute__((noinline)) bool writable(u32 sel)
+{
+    bool z;
+    asm volatile("verw %w1\n\tsetz %0" : "=q"(z) : "r"(sel) : "cc", "memory");
+    return z;
+}
+
+static u32 user_try_fs(u32 sel)
+{
+    asm volatile("movl %0, %%fs" : : "r"(sel) : "memory");
+    return 1;
+}
+
+static u32 read_ds(u32 sel, u32 offset)
+{
+    u32 v;
+    asm volatile("movl %1, %%ds\n\tmovl (%2), %0\n\tmovl %3, %%ds"
+                 : "=&r"(v)
+                 : "r"(sel), "r"(offset), "r"(SEL_KDATA)
+                 : "memory");
+    return v;
+}
+
+static void in_another_table(u32 table, u16 limit)
+{
+    struct table_reg r = {limit, table};
+    asm volatile("lgdt %0" : : "m"(r) : "memory");
+}
+
+static void reloads(void)
+{
+    u64 there = make_desc(ARENA(0), 0xfff, ACC_DATA, DESC_D);
+
+    *(u32 *)ARENA(0) = 0xa0a0a0a0;
+    *(u32 *)ARENA(1) = 0xb1b1b1b1;
+    set_desc(SEL_T0, there);
+    for (int k = 0; k < 3; k++)
+        check("reload", try_fs(SEL_T0) == V_NONE && fs_load(0) == 0xa0a0a0a0);
+    set_desc(SEL_T0, make_desc(ARENA(1), 0xfff, ACC_DATA, DESC_D));
+    check("reload: another base", try_fs(SEL_T0) == V_NONE && fs_load(0) == 0xb1b1b1b1);
+    set_desc(SEL_T0, make_desc(ARENA(1), 0xfff, ACC_DATA & ~0x80, DESC_D));
+    check_eq("reload: not present any more", try_fs(SEL_T0), V_NP);
+    check("reload: what was loaded stays", fs_load(0) == 0xb1b1b1b1);
+    set_desc(SEL_T0, make_desc(0, 0xfffff, ACC_CODE_XO, DESC_G | DESC_D));
+    check_eq("reload: execute-only now", try_fs(SEL_T0), V_GP);
+    set_desc(SEL_T0, there);
+    check_eq("reload: as at first", try_fs(SEL_T0), V_NONE);
+    check_eq("reload: accessed", (u32)(*(volatile u64 *)&gdt[SEL_T0 >> 3] >> 40) & 1, 1);
+    set_desc(SEL_T0, there);
+    check_eq("reload: accessed bit clear again", try_fs(SEL_T0), V_NONE);
+    check_eq("reload: and set again", (u32)(*(volatile u64 *)&gdt[SEL_T0 >> 3] >> 40) & 1, 1);
+    set_desc(SEL_T0, make_desc(ARENA(0), 0x7ff, ACC_DATA, DESC_D));
+    check_eq("reload: a lower limit", try_fs(SEL_T0), V_NONE);
+    CHECK_FAULT_TCG_GAP("reload: holds", V_GP, 0, "movl %%fs:0x800, %%eax", : : : "eax");
+    check_eq("reload: with rpl above dpl", try_fs(SEL_T0 | 3), V_GP);
+    check_eq("reload: null", try_fs(0), V_NONE);
+    CHECK_FAULT_TCG_GAP("reload: null is used", V_GP, 0, "movl %%fs:0, %%eax", : : : "eax");
+    check("reload: after null", try_fs(SEL_T0) == V_NONE && fs_load(0) == 0xa0a0a0a0);
+
+    /* what ring 0 may load, ring 3 may not */
+    check_eq("reload: from ring 3", run_user(user_try_fs, SEL_T0, 0), FAULTED(V_GP));
+    set_desc(SEL_T0, there | (u64)ACC_DPL3 << 40);
+    check_eq("reload: from ring 3, dpl 3", run_user(user_try_fs, SEL_T0 | 3, 0), 1);
+    check_eq("reload: from ring 3 again", run_user(user_try_fs, SEL_T0 | 3, 0), 1);
+    set_desc(SEL_T0, there);
+    check_eq("reload: dpl 0 again", run_user(user_try_fs, SEL_T0 | 3, 0), FAULTED(V_GP));
+
+    /* the data segment turns from flat to not flat and back */
+    set_desc(SEL_T1, make_desc(0, 0xfffff, ACC_DATA, DESC_G | DESC_D));
+    for (int k = 0; k < 3; k++)
+        check_eq("reload ds: flat", read_ds(SEL_T1, ARENA(1)), 0xb1b1b1b1);
+    set_desc(SEL_T1, make_desc(0x1000, 0xfffff, ACC_DATA, DESC_G | DESC_D));
+    check_eq("reload ds: with a base", read_ds(SEL_T1, ARENA(0)), 0xb1b1b1b1);
+    set_desc(SEL_T1, make_desc(0, 0xfffff, ACC_DATA, DESC_G | DESC_D));
+    check_eq("reload ds: flat again", read_ds(SEL_T1, ARENA(0)), 0xa0a0a0a0);
+
+    check("verw again", writable(SEL_T1) && writable(SEL_T1));
+    set_desc(SEL_T1, make_desc(0, 0xfffff, ACC_DATA_RO, DESC_G | DESC_D));
+    check("verw: read-only now", !writable(SEL_T1));
+    set_desc(SEL_T1, make_desc(0, 0xfffff, ACC_DATA, DESC_G | DESC_D));
+    check("verw: writable again", writable(SEL_T1));
+
+    /* another table, and a shorter one */
+    u64 *other = (u64 *)ARENA(2);
+    memcpy(other, gdt, GDT_BYTES);
+    other[SEL_T0 >> 3] = make_desc(ARENA(1), 0xfff, ACC_DATA, DESC_D);
+    check("reload: before lgdt", try_fs(SEL_T0) == V_NONE && fs_load(0) == 0xa0a0a0a0);
+    in_another_table((u32)other, GDT_BYTES - 1);
+    check("reload: from another table", try_fs(SEL_T0) == V_NONE && fs_load(0) == 0xb1b1b1b1);
+    in_another_table((u32)other, SEL_T0 + 6);
+    check_eq("reload: beyond its end", try_fs(SEL_T0), V_GP);
+    check("verw: beyond its end", !writable(SEL_T0));
+    in_another_table((u32)other, SEL_T0 + 7);
+    check("reload: the last of it", try_fs(SEL_T0) == V_NONE && writable(SEL_T0));
+    load_gdt(GDT_BYTES - 1);
+
+    /* in pages that come and go */
+    u64 *two = (u64 *)ARENA(3);
+    memcpy(two, other, GDT_BYTES);
+    two[SEL_T0 >> 3] = make_desc(ARENA(0), 0xfff, ACC_DATA | 1, DESC_D);
+    paging_on();
+    in_another_table(WINDOW_AT(2), GDT_BYTES - 1);
+    for (int k = 0; k < 3; k++)
+        check("reload: paged", try_fs(SEL_T0) == V_NONE && fs_load(0) == 0xb1b1b1b1);
+    set_pte(2, ARENA(3) | P_P | P_W);
+    invlpg(WINDOW_AT(2));
+    check("reload: another page of the table", try_fs(SEL_T0) == V_NONE && fs_load(0) == 0xa0a0a0a0);
+    set_pte(2, ARENA(3) | P_P);
+    invlpg(WINDOW_AT(2));
+    check_eq("reload: accessed already, read-only page", try_fs(SEL_T0), V_NONE);
+    check("reload: the page's A bit", window_table[2] & P_A);
+    two[SEL_T0 >> 3] = make_desc(ARENA(1), 0xfff, ACC_DATA, DESC_D);
+    check_eq("reload: not accessed, read-only page", try_fs(SEL_T0), V_PF);
+    check("reload: where", last.error == 3 && last.cr2 == WINDOW_AT(2) + SEL_T0 + 5);
+    set_pte(2, ARENA(3) | P_P | P_W);
+    invlpg(WINDOW_AT(2));
+    check("reload: writable page", try_fs(SEL_T0) == V_NONE && fs_load(0) == 0xb1b1b1b1);
+    in_another_table((u32)other, GDT_BYTES - 1);
+    paging_off();
+    load_gdt(GDT_BYTES - 1);
+    asm volatile("movl %0, %%fs" : : "r"(0));
+}
+
 void test_seg(void)
 {
     loads();
+    reloads();
     bases_and_limits();
     local_table();
     far_pointers();

@@ -117,6 +117,10 @@ static u64 system_hash(const struct vcpu *v)
     ((struct vcpu *)v)->cr2 = 0;
     MIX(&v->cr0, offsetof(struct vcpu, fault_depth) - offsetof(struct vcpu, cr0));
     ((struct vcpu *)v)->cr2 = cr2;
+    MIX(&v->gdtr.base, 4);
+    MIX(&v->gdtr.limit, 2);
+    MIX(&v->idtr.base, 4);
+    MIX(&v->idtr.limit, 2);
     MIX(&v->seg[S_TR].base, sizeof(struct seg) - offsetof(struct seg, base));
     MIX(&v->seg[S_TR].sel, 2);
     return h;
