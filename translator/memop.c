@@ -61,8 +61,8 @@ bool seg_inline(const struct xl *x, int seg, bool write)
 }
 
 /* FS and GS are loaded at every entry to and exit from many kernels, so their shape is no part of the mode:
- * the first use in a unit looks whether the segment is writable and 4 GiB long. Where it is not, the unit is left:
- * the uses that follow do not look again. */
+ * the first use in a unit looks whether the segment is writable and 4 GiB long. Where it is not, the unit is
+ * left: the uses that follow do not look again. */
 static void check_full(struct xl *x, int seg)
 {
     struct emit *e = &x->e;
