@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What passes from the board to the guest besides the guest's own image: ACPI and SMBIOS tables, and for
- * guests that are loaded directly the little that a BIOS does to the hardware.
+ * guests that are loaded directly the little that a BIOS does to the hardware, and its older tables.
  *
  * Firmware gets the tables as fw_cfg files and finishes them. It may have put the power management ports
  * elsewhere by then, so the ACPI file is made anew when it is read.
  *
  * A direct guest finds them finished in the F segment, which its memory map reserves:
  *
- *   F0000  RSDP        F0020  SMBIOS entry point        F1000  SMBIOS        F2000  ACPI
+ *   F0000  RSDP        F0020  SMBIOS entry point        F0040  MP pointer        F0100  $PIR
+ *   F0400  MP table    F1000  SMBIOS                    F2000  ACPI
  *
  * and PCI as a BIOS leaves it: interrupts routed, BARs assigned and decoded, power management ports placed.
  */
@@ -26,6 +27,9 @@
 
 #define RSDP_AT   0xf0000u
 #define ENTRY_AT  0xf0020u
+#define MP_PTR_AT 0xf0040u
+#define PIR_AT    0xf0100u
+#define MP_AT     0xf0400u
 #define SMBIOS_AT 0xf1000u
 #define ACPI_AT   0xf2000u
 
@@ -34,6 +38,7 @@
 struct tables {
     struct acpi_tables acpi;
     struct smbios_tables smbios;
+    struct legacy_tables legacy;
 };
 
 static void collect(struct vm *vm, struct board_facts *f)
@@ -78,6 +83,7 @@ int tables_create(struct vm *vm)
     if (vm->cfg.kernel) {
         acpi_link(&vm->tables->acpi, ACPI_AT);
         smbios_link(&vm->tables->smbios, SMBIOS_AT);
+        legacy_build(&vm->tables->legacy, &facts, MP_AT);
     }
     return 0;
 }
@@ -200,6 +206,11 @@ void handover_direct(struct vm *vm)
         return;
     memory_write(vm->mem, ENTRY_AT, t->smbios.entry, sizeof(t->smbios.entry));
     memory_write(vm->mem, SMBIOS_AT, t->smbios.tables, t->smbios.len);
+    memory_write(vm->mem, PIR_AT, t->legacy.pir, sizeof(t->legacy.pir));
+    if (t->legacy.mp_len) {
+        memory_write(vm->mem, MP_PTR_AT, t->legacy.mp_pointer, sizeof(t->legacy.mp_pointer));
+        memory_write(vm->mem, MP_AT, t->legacy.mp, t->legacy.mp_len);
+    }
     if (vm->cfg.no_acpi)
         return;
     memory_write(vm->mem, RSDP_AT, t->acpi.rsdp, sizeof(t->acpi.rsdp));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The tables that firmware hands to an operating system: ACPI (machine/acpi.c) and SMBIOS (machine/smbios.c).
+ * The tables that firmware hands to an operating system: ACPI (machine/acpi.c), SMBIOS
+ * (machine/smbios.c), and what there was before ACPI (machine/mptable.c).
  *
  * They are built once, without addresses. A firmware gets them over fw_cfg with a list of what to place and
  * to link; a guest that is loaded directly finds them placed and linked by the same list in the BIOS area.
@@ -52,6 +53,20 @@ void acpi_build(struct acpi_tables *t, const struct board_facts *facts);
 u32 acpi_loader(const struct acpi_tables *t, u8 *buf);
 /* Makes the tables final for this address, 64-byte aligned. The RSDP may be on any 16 bytes. */
 void acpi_link(struct acpi_tables *t, u32 tables);
+
+/* ---- MP tables and $PIR ---- */
+
+#define PIR_SIZE (32 + 31 * 16)
+
+struct legacy_tables {
+    u8 mp_pointer[16];
+    u8 mp[1536];
+    u32 mp_len; /* 0: no APICs, no MP tables */
+    u8 pir[PIR_SIZE];
+};
+
+/* mp_at: where mp[] will lie. The pointer and $PIR may be on any 16 bytes of F0000-FFFFF. */
+void legacy_build(struct legacy_tables *t, const struct board_facts *facts, u32 mp_at);
 
 /* ---- SMBIOS ---- */
 

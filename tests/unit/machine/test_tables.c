@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* ACPI and SMBIOS tables: structure, checksums, links, and the loader's commands carried out as firmware
+/* ACPI, MP and SMBIOS tables: structure, checksums, links, and the loader's commands carried out as firmware
  * does. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -93,6 +93,55 @@ static void direct(void **state)
     assert_non_null(find(t.tables, 0xf2000, t.rsdp, "FACP"));
 }
 
+/* Walks the MP table as a guest does; which I/O APIC pin a PCI slot's interrupt has comes from the same place
+ * as in the DSDT's _PRT. */
+static void legacy(void **state)
+{
+    static struct legacy_tables t;
+    struct board_facts f = facts;
+    legacy_build(&t, &f, 0xf0400);
+    assert_memory_equal(t.mp_pointer, "_MP_", 4);
+    assert_int_equal(sum(t.mp_pointer, 16 * t.mp_pointer[8]), 0);
+    assert_int_equal(get32(t.mp_pointer + 4), 0xf0400);
+    assert_memory_equal(t.mp, "PCMP", 4);
+    assert_int_equal(get16(t.mp + 4), t.mp_len);
+    assert_int_equal(sum(t.mp, t.mp_len), 0);
+    int kinds[5] = {0}, n = 0, pci = 0;
+    bool isa[16] = {false}, pins[24] = {false};
+    u32 at = 44;
+    for (; at < t.mp_len; at += t.mp[at] ? 8 : 20, n++) {
+        const u8 *e = t.mp + at;
+        assert_true(e[0] < 5);
+        kinds[e[0]]++;
+        if (e[0] != 3)
+            continue;
+        assert_true(e[7] < 24);
+        if (e[4] == 1) { /* ISA: each IRQ once, and no pin twice */
+            assert_false(isa[e[5]] || pins[e[7]]);
+            isa[e[5]] = pins[e[7]] = true;
+            assert_int_equal(e[7], e[5] ? e[5] : 2);
+        } else {
+            u32 slot = e[5] >> 2, pirq = (slot - 1 + (e[5] & 3)) & 3;
+            assert_int_equal(e[7], e[5] == 4 ? 9 : pirq < 2 ? 10 : 11);
+            assert_int_equal(get16(e + 2), 1);
+            pci++;
+        }
+    }
+    assert_int_equal(at, t.mp_len);
+    assert_int_equal(n, get16(t.mp + 34));
+    assert_true(kinds[0] == 1 && kinds[1] == 2 && kinds[2] == 1 && kinds[4] == 2 && pci == 124);
+    assert_true(isa[0] && isa[1] && !isa[2] && !isa[9] && !isa[10] && !isa[11] && isa[14]);
+    assert_memory_equal(t.pir, "$PIR", 4);
+    assert_int_equal(get16(t.pir + 6), sizeof(t.pir));
+    assert_int_equal(sum(t.pir, sizeof(t.pir)), 0);
+    assert_int_equal(t.pir[32 + 1], 1 << 3);
+    assert_int_equal(t.pir[32 + 16 * 2 + 2], 0x62); /* slot 3, INTA */
+    f.apic = false;
+    legacy_build(&t, &f, 0xf0400);
+    assert_int_equal(t.mp_len, 0);
+    assert_memory_equal(t.pir, "$PIR", 4);
+}
+
 /* The two files, placed by the commands. */
 static void firmware(void **state)
 {
@@ -179,7 +228,7 @@ static void smbios(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(direct), cmocka_unit_test(firmware),
-                                       cmocka_unit_test(smbios)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(direct), cmocka_unit_test(legacy),
+                                       cmocka_unit_test(firmware), cmocka_unit_test(smbios)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
