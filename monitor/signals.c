@@ -134,8 +134,10 @@ static void on_kick(int sig, siginfo_t *si, void *ctx)
 {
     (void)sig;
     (void)si;
-    if (current && current->tc)
-        seek_boundary(current, ((ucontext_t *)ctx)->uc_mcontext.gregs);
+    if (!current || !current->tc)
+        return;
+    current->stats.host_signals++;
+    seek_boundary(current, ((ucontext_t *)ctx)->uc_mcontext.gregs);
 }
 
 static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
@@ -147,6 +149,8 @@ static void on_fault(int sig, siginfo_t *si, void *ctx)
     const u8 *pc = (const u8 *)(uintptr_t)g[REG_RIP];
     struct vcpu *v = current;
 
+    if (v)
+        v->stats.host_signals++;
     if (v && v->tc && sig == SIGTRAP) {
         if (bt_of(v)->cfg.kicks && in_code(v, pc - 1) && pc[-1] == INT3) {
             forced_stop(v, g);
