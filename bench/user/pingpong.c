@@ -15,7 +15,7 @@ int main(int argc, char **argv)
     cpu_set_t one;
     /* Both on one CPU: the guest has one, and the native run should do the same work. */
     CPU_ZERO(&one);
-    CPU_SET(0, &one);
+    CPU_SET((unsigned)(sched_getcpu() < 0 ? 0 : sched_getcpu()), &one);
     (void)!sched_setaffinity(0, sizeof(one), &one);
     if (pipe(to) || pipe(from))
         return 1;

@@ -1,8 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Writes a gzip-compressed initramfs (cpio "newc") without root and always the same for the same inputs.
+"""Writes an initramfs (cpio "newc") without root and always the same for the same inputs.
 
-    mkinitramfs.py OUT [dir:PATH | file:PATH=SOURCE[:MODE] | link:PATH=TARGET | char:PATH=MAJOR,MINOR[:MODE]]...
+    mkinitramfs.py OUT [dir:PATH | file:PATH=SOURCE[:MODE] | link:PATH=TARGET | char:PATH=MAJOR,MINOR[:MODE] |
+                        tree:PATH=FOLDER | archive:FILE]...
+
+Compressed with gzip if OUT ends in .gz. tree takes a folder with all that is in it; archive puts another initramfs,
+compressed or not, before this one: the kernel unpacks them in turn.
 """
 import gzip
 import os
@@ -22,6 +26,20 @@ class Archive:
         head = b"070701" + b"".join(b"%08X" % f for f in fields) + name
         self.parts += [head, b"\0" * (-len(head) % 4), data, b"\0" * (-len(data) % 4)]
 
+    def add_tree(self, path, folder):
+        """Files, folders and symbolic links, with their permissions, owned by root."""
+        for where, folders, files in os.walk(folder):
+            folders.sort()
+            inside = os.path.join(path, os.path.relpath(where, folder))
+            self.add(os.path.normpath(inside), stat.S_IFDIR | stat.S_IMODE(os.stat(where).st_mode))
+            for name in sorted(files + [f for f in folders if os.path.islink(os.path.join(where, f))]):
+                source, target = os.path.join(where, name), os.path.normpath(os.path.join(inside, name))
+                if os.path.islink(source):
+                    self.add(target, stat.S_IFLNK | 0o777, os.readlink(source).encode())
+                elif os.path.isfile(source):
+                    with open(source, "rb") as f:
+                        self.add(target, stat.S_IFREG | stat.S_IMODE(os.stat(source).st_mode), f.read())
+
     def bytes(self):
         self.inode = -1
         self.add("TRAILER!!!", 0)
@@ -31,7 +49,7 @@ class Archive:
 
 def main():
     out, entries = sys.argv[1], sys.argv[2:]
-    archive = Archive()
+    archive, before = Archive(), b""
     for entry in entries:
         kind, rest = entry.split(":", 1)
         path, _, value = rest.partition("=")
@@ -39,7 +57,13 @@ def main():
         if kind in ("file", "char") and ":" in value:
             value, text = value.rsplit(":", 1)
             mode = int(text, 8)
-        if kind == "dir":
+        if kind == "archive":
+            with open(rest, "rb") as f:
+                before += f.read()
+            before += b"\0" * (-len(before) % 4)
+        elif kind == "tree":
+            archive.add_tree(path, value)
+        elif kind == "dir":
             archive.add(path, stat.S_IFDIR | 0o755)
         elif kind == "file":
             with open(value, "rb") as f:
@@ -53,7 +77,7 @@ def main():
             sys.exit(f"mkinitramfs: unknown entry {entry!r}")
     temporary = out + ".new"
     with open(temporary, "wb") as f:
-        f.write(gzip.compress(archive.bytes(), 6, mtime=0))
+        f.write(before + (gzip.compress(archive.bytes(), 6, mtime=0) if out.endswith(".gz") else archive.bytes()))
     os.replace(temporary, out)
 
 
