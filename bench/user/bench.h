@@ -17,7 +17,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
 #include <time.h>
+#include <unistd.h>
 
 static struct timespec bench_t0;
 static unsigned bench_done;
@@ -33,6 +35,12 @@ static inline unsigned bench_work(int argc, char **argv, unsigned n)
 
 static inline void bench_start(void)
 {
+    /* For whoever watches the console with a clock of his own. The line is out before the work begins. */
+    if (isatty(1)) {
+        printf("start\n");
+        fflush(stdout);
+        tcdrain(1);
+    }
     clock_gettime(CLOCK_MONOTONIC, &bench_t0);
 }
 

@@ -22,7 +22,7 @@ static int by_other(const void *a, const void *b)
 
 int main(int argc, char **argv)
 {
-    unsigned rounds = bench_work(argc, argv, 60);
+    unsigned rounds = bench_work(argc, argv, 150);
     uint32_t seed = 6, sum = 0;
     for (int i = 0; i < N; i++) {
         item[i].key = bench_rand(&seed);

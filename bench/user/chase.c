@@ -11,7 +11,7 @@ static struct node {
 
 int main(int argc, char **argv)
 {
-    unsigned rounds = bench_work(argc, argv, 4000);
+    unsigned rounds = bench_work(argc, argv, 20000);
     uint32_t seed = 9, sum = 0;
     static unsigned order[N];
     for (unsigned i = 0; i < N; i++) {

@@ -60,7 +60,7 @@ static void transform(double sign)
 
 int main(int argc, char **argv)
 {
-    unsigned rounds = bench_work(argc, argv, 700);
+    unsigned rounds = bench_work(argc, argv, 4000);
     uint32_t seed = 21;
     make_roots();
     for (unsigned i = 0; i < N; i++) {

@@ -9,7 +9,7 @@ static __attribute__((noinline, noclone, optimize("no-optimize-sibling-calls")))
 
 int main(int argc, char **argv)
 {
-    unsigned rounds = bench_work(argc, argv, 20);
+    unsigned rounds = bench_work(argc, argv, 50);
     uint32_t sum = 0;
     volatile uint32_t n = 32;
     bench_start();

@@ -26,7 +26,7 @@ static const char *memory_folder(void)
 
 int main(int argc, char **argv)
 {
-    unsigned rounds = bench_work(argc, argv, 80);
+    unsigned rounds = bench_work(argc, argv, 160);
     const char *folder = memory_folder();
     char from[64], to[64];
     uint32_t seed = 4, sum = 0;

@@ -8,7 +8,7 @@
 
 int main(int argc, char **argv)
 {
-    unsigned n = bench_work(argc, argv, 1000000);
+    unsigned n = bench_work(argc, argv, 2000000);
     uint32_t odd = 0;
     unsigned long entry = getauxval(AT_SYSINFO);
     int first, ret;

@@ -19,7 +19,7 @@ F(7, x * 3 + 1)
 int main(int argc, char **argv)
 {
     static uint32_t (*volatile const table[8])(uint32_t) = {f0, f1, f2, f3, f4, f5, f6, f7};
-    unsigned n = bench_work(argc, argv, 60000000);
+    unsigned n = bench_work(argc, argv, 200000000);
     uint32_t x = 1, seed = 1;
     bench_start();
     for (unsigned i = 0; i < n; i++)

@@ -107,7 +107,7 @@ static int expand(int size)
 
 int main(int argc, char **argv)
 {
-    unsigned rounds = bench_work(argc, argv, 24), total = 0;
+    unsigned rounds = bench_work(argc, argv, 120), total = 0;
     uint32_t seed = 77;
     unsigned char words[512][12];
     for (int w = 0; w < 512; w++)

@@ -8,7 +8,7 @@
 
 int main(int argc, char **argv)
 {
-    unsigned rounds = bench_work(argc, argv, 50);
+    unsigned rounds = bench_work(argc, argv, 150);
     uint32_t sum = 0;
     bench_start();
     for (unsigned r = 0; r < rounds; r++)

@@ -8,7 +8,7 @@ static double a[N][N], b[N][N], c[N][N];
 
 int main(int argc, char **argv)
 {
-    unsigned rounds = bench_work(argc, argv, 400);
+    unsigned rounds = bench_work(argc, argv, 1200);
     uint32_t seed = 5;
     for (int i = 0; i < N; i++)
         for (int j = 0; j < N; j++) {

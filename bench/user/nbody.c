@@ -44,7 +44,7 @@ static void step(double dt)
 
 int main(int argc, char **argv)
 {
-    unsigned steps = bench_work(argc, argv, 2000000);
+    unsigned steps = bench_work(argc, argv, 5000000);
     bench_start();
     while (steps--)
         step(0.01);

@@ -8,7 +8,7 @@ static unsigned char composite[N];
 
 int main(int argc, char **argv)
 {
-    unsigned rounds = bench_work(argc, argv, 160), found = 0;
+    unsigned rounds = bench_work(argc, argv, 400), found = 0;
     bench_start();
     while (rounds--) {
         memset(composite, 0, N);

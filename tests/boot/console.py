@@ -76,15 +76,15 @@ class Console:
         self.process.returncode = self.status
         self.max_rss_kib = usage.ru_maxrss
 
-    def wait_for(self, text, after=0):
-        """Reads until `text` shows in a line (or in an unfinished one) past index `after`. Its time, or None."""
+    def wait_for(self, text, after=0, whole=False):
+        """Reads until `text` shows in a line past index `after` (or in an unfinished one, unless `whole`). Its time, or None."""
         seen = after
         while True:
             for when, line in self.lines[seen:]:
                 if text in line:
                     return when
             seen = max(after, len(self.lines))
-            if text.encode() in self.pending:
+            if not whole and text.encode() in self.pending:
                 return time.monotonic() - self.start
             if not self._read():
                 return None

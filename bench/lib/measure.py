@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Runs sessions, repetition by repetition, and collects samples. Everything that goes wrong becomes a line of trouble
+and a missing sample, never a wrong one: a result counts only if its checksum is that of a native run of the same work."""
+import os
+import time
+
+from .programs import BOOT
+from .vmm import Guest, Native, Trouble, kind
+
+PROGRAM_LIMIT = {"interp": 900}  # seconds a program may take; others:
+PROGRAM_LIMIT_FAST = 180
+
+
+def turned(items, n):
+    n %= max(1, len(items))
+    return items[n:] + items[:n]
+
+
+def memory_available():
+    """MiB, or None."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as f:
+            return next(int(line.split()[1]) // 1024 for line in f if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return None
+
+
+class Measurement:
+    """samples, facts and trouble of all sessions."""
+
+    def __init__(self, args, programs, native, say):
+        self.args, self.programs, self.native, self.say = args, programs, native, say
+        self.samples, self.guests, self.trouble, self.expected = {}, {}, [], {}
+
+    def expect(self, program, percent):
+        """The checksum of a native run of that much work, made once."""
+        if (program, percent) not in self.expected:
+            self.expected[program, percent] = self.native.run(program, percent, PROGRAM_LIMIT_FAST)["check"]
+        return self.expected[program, percent]
+
+    def add(self, session, engine, program, sample):
+        self.samples.setdefault(session.name, {}).setdefault(engine, {}).setdefault(program, []).append(sample)
+
+    def complain(self, session, engine, rep, what):
+        text = f"{session.name}, {engine}, repetition {rep + 1}: {what}"
+        self.trouble.append(text)
+        self.say("TROUBLE: " + text)
+
+    def boot(self, session, engine, rep, again=""):
+        guest = Guest(self.args, session, engine, os.path.join(self.args.out, f"{session.name}-{engine}-{rep}{again}.log"))
+        try:
+            sample = guest.start()
+        except Trouble as trouble:
+            guest.kill()
+            self.complain(session, engine, rep, f"boot: {trouble}")
+            return None
+        self.guests.setdefault(session.name, {}).setdefault(engine, []).append(guest.facts)
+        if not again:
+            sample.pop("name", None)
+            self.add(session, engine, BOOT, sample)
+        return guest
+
+    def batches(self, session):
+        """All engines at once where memory allows; else in groups, each beginning with the engine to compare with."""
+        room, per = memory_available(), self.args.memory + 200
+        together = max(2, room // per - 1) if room else 4
+        engines = session.engines
+        if len(engines) <= together:
+            return [engines]
+        first, rest = engines[0], engines[1:]
+        return [[first] + rest[i:i + together - 1] for i in range(0, len(rest), together - 1)]
+
+    def repetition(self, session, rep):
+        t0 = time.monotonic()
+        for batch in self.batches(session):
+            self.run_batch(session, turned(batch, rep), rep)
+        self.say(f"  {session.name}, repetition {rep + 1}: {time.monotonic() - t0:.0f} s")
+
+    def run_batch(self, session, engines, rep):
+        guests = {}
+        try:
+            for engine in engines:
+                if engine == "native":
+                    guests[engine] = self.native
+                else:
+                    guest = self.boot(session, engine, rep)
+                    if guest:
+                        guests[engine] = guest
+            for number, program in enumerate(session.programs):
+                for engine in turned(engines, number):
+                    if engine in guests:
+                        self.one(session, guests, engine, program, rep)
+            for engine, guest in guests.items():
+                if engine != "native":
+                    try:
+                        guest.leave()
+                    except Trouble as trouble:
+                        self.complain(session, engine, rep, str(trouble))
+        finally:
+            for engine, guest in guests.items():
+                if engine != "native":
+                    guest.kill()
+
+    def one(self, session, guests, engine, program, rep):
+        """One program on one engine."""
+        percent = self.programs[program].percent(kind(engine), self.args.scale)
+        limit = PROGRAM_LIMIT.get(kind(engine), PROGRAM_LIMIT_FAST)
+        try:
+            sample = guests[engine].run(program, percent, limit)
+        except (Trouble, OSError) as trouble:
+            self.complain(session, engine, rep, f"{program}: {trouble}")
+            if engine == "native":
+                return
+            # The guest is in an unknown state: another boot for the rest.
+            guests.pop(engine).kill()
+            guest = self.boot(session, engine, rep, f"-after-{program}")
+            if guest:
+                guests[engine] = guest
+            return
+        if engine == "native":
+            self.expected.setdefault((program, percent), sample["check"])
+        try:
+            right = self.expect(program, percent)
+        except Trouble as trouble:
+            self.complain(session, "native", rep, str(trouble))
+            return
+        if sample["check"] != right:
+            self.complain(session, engine, rep, f"{program} computed {sample['check']}, natively {right}")
+            return
+        sample.pop("name")
+        self.add(session, engine, program, sample)
+
+
+def clock_drift(samples):
+    """Guest seconds over host seconds of the programs that ran long enough for the console's delay not to matter."""
+    return [s["seconds"] / s["host_seconds"] for program, ss in samples.items() if program != BOOT
+            for s in ss if s.get("host_seconds", 0) > 0.5]

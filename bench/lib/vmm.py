@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Engines: how each is started, and how a program runs in it. Guests are driven over their serial console: /init with
+novt.run=serve runs the programs that it is told, one at a time."""
+import os
+import re
+import subprocess
+import sys
+import time
+
+from . import bochs
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "boot"))
+from console import Console  # noqa: E402
+
+BOOT_LIMIT = {"interp": 900}  # seconds; others
+BOOT_LIMIT_FAST = 180
+
+
+def kind(engine):
+    """Which of programs.txt's columns an engine works by."""
+    if engine in ("novt-interp", "bochs"):
+        return "interp"
+    return {"native": "native", "qemu": "tcg"}.get(engine, "bt")
+
+
+def known(engine):
+    return engine in ("native", "qemu", "bochs", "novt", "novt-interp") or engine.startswith("novt-no-")
+
+
+def novt_options(engine):
+    name, _, switched_off = engine.partition("-no-")
+    return ["--engine=" + ("interp" if name == "novt-interp" else "bt")] + (["--no-opt=" + switched_off] if switched_off else [])
+
+
+def switches(novt):
+    """Names of novt's optimisations."""
+    text = subprocess.run([novt, "--no-opt=help"], capture_output=True, text=True, timeout=20).stdout
+    return {m[1]: m[2] for m in re.finditer(r"^  (\w+) +(\S.*)$", text, re.M)}
+
+
+def parse_line(line):
+    match = re.match(r"bench (\S+) ([\d.]+) ([0-9a-f]+) (\d+)$", line)
+    return match and {"name": match[1], "seconds": float(match[2]), "check": match[3], "work": int(match[4])}
+
+
+class Trouble(Exception):
+    """A measurement that did not come about; the rest goes on without it."""
+
+
+class Native:
+    """The same 32-bit binaries on the host. The compiler's root folder is wherever `ccroot` says."""
+
+    def __init__(self, guest, ccroot, prefix):
+        self.guest, self.prefix = guest, prefix
+        self.env = dict(os.environ, BENCH_BUSYBOX=os.path.abspath(os.path.join(guest, "busybox")))
+        if ccroot:
+            self.env["BENCH_CCROOT"] = os.path.abspath(ccroot)
+
+    def run(self, program, percent, limit):
+        t0 = time.monotonic()
+        try:
+            done = subprocess.run(self.prefix + [os.path.join(self.guest, "bench", program), str(percent)], capture_output=True, text=True,
+                                  timeout=limit, env=self.env, stdin=subprocess.DEVNULL)
+        except subprocess.TimeoutExpired:
+            raise Trouble(f"{program}: time is up") from None
+        sample = parse_line(done.stdout.strip())
+        if done.returncode or not sample:
+            raise Trouble(f"{program}: status {done.returncode}, said {(done.stdout + done.stderr).strip()[-200:]!r}")
+        sample["host_seconds"] = time.monotonic() - t0
+        return sample
+
+
+class Guest:
+    """One booted VMM."""
+
+    def __init__(self, args, session, engine, log):
+        self.engine = engine
+        append = f"console=ttyS0 panic=-1 nokaslr {session.append} novt.run=serve".replace("  ", " ")
+        kernel, initrd = (os.path.join(args.guest, n) for n in ("vmlinuz-" + session.kernel, session.initrd))
+        common = ["-kernel", kernel, "-initrd", initrd, "-m", str(args.memory), "-nographic", "-no-reboot", "-append", append]
+        if engine == "qemu":
+            command = ["qemu-system-i386", "-accel", "tcg", "-nic", "none"] + common
+        elif engine == "bochs":
+            command = bochs.command(args, session, append)
+        else:
+            command = [args.novt] + novt_options(engine) + common
+        self.limit = BOOT_LIMIT.get(kind(engine), BOOT_LIMIT_FAST)
+        self.facts, self.boot = {}, None
+        self.console = Console(args.prefix.split() + command, self.limit, log)
+
+    def wait(self, text, limit, after=0):
+        """Time at which a line with `text` came."""
+        self.console.deadline, self.console.timed_out = time.monotonic() + limit, False
+        when = self.console.wait_for(text, after, whole=True)
+        if when is None:
+            last = (self.console.text() or ["nothing"])[-1]
+            raise Trouble(("time is up" if self.console.timed_out else "the VMM ended") + f", last line: {last}")
+        return when
+
+    def start(self):
+        """Up to where programs can run. The boot's sample: until user space says so."""
+        self.boot = self.wait("novt: user space up", self.limit)
+        self.wait("novt: serving", self.limit)
+        for _, line in self.console.lines:
+            if line.startswith("novt: clocksource"):
+                self.facts["clocksource"] = line.split()[2]
+            elif line.startswith("novt: vulnerability "):
+                what, _, state = line[len("novt: vulnerability "):].partition(": ")
+                self.facts.setdefault("vulnerabilities", {})[what] = state
+        return {"seconds": self.boot, "host_seconds": self.boot, "work": 1, "check": "-"}
+
+    def run(self, program, percent, limit):
+        mark = len(self.console.lines)
+        self.console.send(f"{program} {percent}\n")
+        self.wait(f"novt: end {program} ", limit, mark)
+        sample, begin, end, status = None, None, None, None
+        for when, line in self.console.lines[mark:]:
+            if line == "start":
+                begin = when
+            elif line.startswith("novt: end "):
+                status = line.split()[-1]
+            elif line.startswith("bench "):
+                sample, end = parse_line(line), when
+        if status != "0" or not sample or sample["name"] != program or begin is None:
+            raise Trouble(f"{program}: status {status}, said {' / '.join(l for _, l in self.console.lines[mark:])[-200:]!r}")
+        sample["host_seconds"] = end - begin
+        return sample
+
+    def leave(self):
+        """Ends the guest in order; what is wrong with that is the caller's to report."""
+        self.console.deadline, self.console.timed_out = time.monotonic() + 60, False
+        self.console.send("leave\n")
+        status = self.console.finish()
+        self.facts["peak_rss_mib"] = round((self.console.max_rss_kib or 0) / 1024)
+        if self.console.timed_out:
+            raise Trouble("did not leave")
+        if status != 0 and self.engine != "bochs":
+            raise Trouble(f"exit status {status}")
+
+    def kill(self):
+        self.console.kill()
+        self.facts["peak_rss_mib"] = round((self.console.max_rss_kib or 0) / 1024)
