@@ -318,7 +318,7 @@ void ide_identify(struct ide_chan *c, u16 *w)
     w[62] = w[63] = 7;
     w[64] = 3; /* PIO 3 and 4 */
     w[65] = w[66] = w[67] = w[68] = 120;
-    w[80] = 0x7e; /* ATA 1-6 */
+    w[80] = 0xf0; /* ATA/ATAPI 4-7: Linux wants 7 before it believes in TRIM */
     w[88] = 0x3f; /* UDMA 0-5 */
     if ((d->dma_mode & 0xf8) == 0x20)
         w[63] |= 0x100u << (d->dma_mode & 7);

@@ -43,6 +43,7 @@ static int open_signals(void)
     sigaddset(&set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN); /* a closed stdout is an error of write(), not the end of the machine */
+    signal(SIGXFSZ, SIG_IGN); /* so is a limit of file sizes (ulimit -f): the guest sees an I/O error */
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 

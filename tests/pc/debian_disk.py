@@ -39,10 +39,11 @@ class Skipped(Exception):
 class Machine:
     """A VM whose serial port (or screen, with screen=True) is read and typed to."""
 
-    def __init__(self, args, screen=None, limit=1):
+    def __init__(self, args, screen=None, limit=1, preexec=None):
         self.limit, self.screen, self.text = limit, screen, ""
         self.log = b""
-        self.p = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.p = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                  preexec_fn=preexec)
 
     def read(self, seconds):
         """What has come, after waiting for something at most so long. False at the end."""
@@ -134,7 +135,7 @@ class Bench:
     """What the cases share: programs, images, a work folder."""
 
     def __init__(self, opts, work):
-        self.opts, self.work = opts, work
+        self.opts, self.work = opts, os.path.abspath(work)
         self.image = os.path.join(opts.images, "debian.img")
         self.cd = os.path.join(opts.images, "debian-cd.iso")
         self.limit = 12 if opts.engine == "interp" else 1
@@ -146,7 +147,7 @@ class Bench:
         subprocess.run(["cp", "--sparse=always", self.image, path], check=True)
         return path
 
-    def novt(self, *args, screen=False, memory=512):
+    def novt(self, *args, screen=False, memory=512, preexec=None):
         cmd = [self.opts.vmm, "--engine=" + self.opts.engine, "-m", str(memory)]
         path = None
         if screen:
@@ -154,7 +155,7 @@ class Bench:
             cmd += ["-serial", "null", "-keyboard", "stdio", "-screen", path]
         else:
             cmd += ["-nographic"]
-        m = Machine(cmd + list(args), screen=path, limit=self.limit)
+        m = Machine(cmd + list(args), screen=path, limit=self.limit, preexec=preexec)
         self.machines.append(m)
         return m
 
@@ -167,6 +168,10 @@ class Bench:
         for m in self.machines:
             m.close()
         self.machines = []
+
+
+# Linux names disks in the order in which they answer: a second one is found by its serial number.
+SECOND, THIRD = "/dev/disk/by-id/ata-*_NV00002", "/dev/disk/by-id/ata-*_NV00003"
 
 
 def at(path, offset):
@@ -302,6 +307,7 @@ def acpi(b):
     check_clean(disk)
 
 
+CACHES = ("writeback", "none", "writethrough", "directsync")
 CRASH = r"""#!/usr/bin/perl
 # Process 1 of the crash test: checks the records of earlier lives, then writes more, and says each number when fsync() is
 # through. A record is a line in one file; every eighth is a file of its own as well.
@@ -336,23 +342,33 @@ while (1) {
 """
 
 
+def payload(n):
+    """As CRASH's."""
+    return "%08d " % n + chr(65 + n % 26) * (n * 37 % 3000)
+
+
 def kill(b):
-    """kill -9 of novt at random moments of fsynced writing: nothing that was synced is lost."""
+    """kill -9 of novt at random moments of fsynced writing: nothing that was synced is lost, whichever way the image is
+    cached, and the file system needs no more than its journal."""
     disk = b.copy()
     script = os.path.join(b.work, "crash")
     with open(script, "w") as f:
         f.write(CRASH)
     put_file(disk, script, "/root/crash")
     edit_kernel_line(b, disk, "init=/root/crash quiet")
-    rng = random.Random(b.opts.seed)
-    synced, rounds = 0, b.opts.kills
+    seed = b.opts.seed if b.opts.seed is not None else random.randrange(1 << 32)
+    rng = random.Random(seed)
+    synced, rounds, replays = 0, b.opts.kills, 0
+    part = os.path.join(b.work, "partition")
     for i in range(rounds):
-        m = b.novt("-hda", disk)
+        mode = CACHES[i % len(CACHES)]
+        where = "kill %d (cache=%s, --seed %d)" % (i, mode, seed)
+        m = b.novt("-drive", "file=%s,format=raw,cache=%s" % (disk, mode))
         found = m.expect(r"HAVE \d+ BAD \d+\n", 200)
         have, bad = map(int, re.search(r"HAVE (\d+) BAD (\d+)", found).groups())
         if have < synced or bad:
-            raise Failed("after kill %d: record %d was synced, %d are there (first bad file: %d)" % (i, synced, have, bad))
-        m.expect(r"SYNCED \d+\n", 60)
+            raise Failed("before %s: record %d was synced, %d are there (first bad file: %d)" % (where, synced, have, bad))
+        text = m.expect(r"SYNCED \d+\n", 60)
         end = time.monotonic() + rng.uniform(0, 2.5)
         while time.monotonic() < end:
             m.read(0.05)
@@ -360,55 +376,85 @@ def kill(b):
         m.p.wait()
         while select.select([m.p.stdout], [], [], 0)[0] and m.read(0):
             pass
-        synced = max([have] + [int(x) for x in re.findall(r"SYNCED (\d+)\n", m.text)])
+        synced = max(int(x) for x in re.findall(r"SYNCED (\d+)\n", text + m.text)) # whole lines: 12 may be half of 123
         m.close()
-    # e2fsck replays the journal only in a file of its own
-    part = os.path.join(b.work, "partition")
-    subprocess.run(["dd", "if=" + disk, "of=" + part, "bs=%d" % PARTITION, "skip=1", "conv=sparse", "status=none"],
-                   check=True)
-    status, text = fsck(part, 0, "-p")
-    if status not in (0, 1):
-        raise Failed("e2fsck -p: status %d: %s" % (status, text[-300:]))
-    check_clean(part, 0)
-    lines = get_file(part, "/root/records", 0).decode().splitlines()
-    if len(lines) < synced:
-        raise Failed("record %d was synced, %d are there" % (synced, len(lines)))
-    return "%d kills, %d records" % (rounds, synced)
+        # What a copy of the file system looks like now: e2fsck replays its journal (which it does only in a file of its
+        # own), preening what a mount would too; then all must be in order.
+        subprocess.run(["dd", "if=" + disk, "of=" + part, "bs=%d" % PARTITION, "skip=1", "conv=sparse", "status=none"],
+                       check=True)
+        status, text = fsck(part, 0, "-p")
+        replays += "recovering journal" in text
+        if status not in (0, 1):
+            raise Failed("e2fsck -p after %s: status %d: %s" % (where, status, text[-300:]))
+        check_clean(part, 0)
+        lines = get_file(part, "/root/records", 0).decode().splitlines()
+        good = next((n for n, s in enumerate(lines, 1) if s != payload(n)), len(lines) + 1) - 1
+        if good < synced:
+            raise Failed("after %s: record %d was synced, %d are there" % (where, synced, good))
+        os.unlink(part)
+    return "%d kills, %d records synced, 0 lost; %d journals replayed" % (rounds, synced, replays)
+
+
+def fill_up(b, second, errors, tell, *, preexec=None):
+    """Writes 10 MiB that fit on a second disk, then what does not: the guest sees I/O errors, the user a message, what was
+    written before stays, and the guest runs on. errors: where the second write starts, in MiB; its MiB."""
+    start, count = errors
+    m = b.novt("-drive", "file=%s,format=raw,snapshot=on" % b.image, "-drive", "file=%s,format=raw" % second,
+               preexec=preexec)
+    m.expect(LOGIN, 300)
+    m.login()
+    m.run("d=$(echo %s); test -b $d" % SECOND)
+    m.run("yes 0123456789abcde | dd of=$d bs=64k count=160 iflag=fullblock oflag=direct status=none; sync $d", 120)
+    out = m.run("yes fedcba9876543210 | dd of=$d bs=64k seek=%d count=%d iflag=fullblock oflag=direct"
+                % (start * 16, count * 16), 600, fine=False)
+    if "Input/output error" not in out:
+        raise Failed("the guest saw no I/O error: %r" % out[-300:])
+    if not re.search(tell, m.log):
+        raise Failed("novt did not tell: %r" % m.log[-300:])
+    out = m.run("dd if=$d bs=64k count=160 iflag=direct status=none | md5sum")
+    total = subprocess.run("yes 0123456789abcde | head -c $((160 * 65536)) | md5sum", shell=True, text=True,
+                           stdout=subprocess.PIPE).stdout.split()[0]
+    if total not in out:
+        raise Failed("what was written before reads differently: %r" % out)
+    m.run("systemctl is-system-running && test -w /root && touch /root/still-here")
+    m.close()
+    with open(second, "rb") as f:
+        if f.read(160 * 65536) != b"0123456789abcde\n" * (160 * 4096):
+            raise Failed("what was written before is not in the image")
 
 
 def full(b):
-    """The host's disk is full: the guest sees I/O errors, the user a message, what was written before stays."""
+    """The host's disk is full. Not root: in a user namespace of its own, where it may mount a small file system."""
     small = os.path.join(b.work, "small")
     os.mkdir(small)
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", small], stderr=subprocess.DEVNULL)
     if mounted.returncode:
-        raise Skipped("cannot mount a small tmpfs here")
+        again = ["unshare", "--user", "--map-root-user", "--mount", sys.executable, os.path.abspath(__file__)]
+        if os.geteuid() and subprocess.run(again[:4] + ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", small],
+                                           stderr=subprocess.DEVNULL).returncode == 0:
+            r = subprocess.run(again + sys.argv[1:len(sys.argv) - len(b.opts.names)] + ["full"], text=True,
+                               stdout=subprocess.PIPE)
+            if r.returncode:
+                raise Failed(r.stdout.strip())
+            return "in a user namespace"
+        raise Skipped("cannot mount a small tmpfs here; debian-limit does the same by a limit")
     try:
         second = os.path.join(small, "second.img")
         with open(second, "wb") as f:
             f.truncate(64 << 20)
-        m = b.novt("-drive", "file=%s,format=raw,snapshot=on" % b.image, "-drive", "file=%s,format=raw" % second)
-        m.expect(LOGIN, 300)
-        m.login()
-        m.run("yes 0123456789abcde | dd of=/dev/sdb bs=64k count=160 iflag=fullblock oflag=direct status=none", 120)
-        out = m.run("yes fedcba9876543210 | dd of=/dev/sdb bs=64k seek=160 count=400 iflag=fullblock oflag=direct", 600,
-                    fine=False)
-        if "Input/output error" not in out:
-            raise Failed("the guest saw no I/O error: %r" % out[-300:])
-        if b"No space left on device: the guest sees an I/O error" not in m.log:
-            raise Failed("novt did not tell")
-        out = m.run("dd if=/dev/sdb bs=64k count=160 iflag=direct status=none | md5sum")
-        total = subprocess.run("yes 0123456789abcde | head -c $((160 * 65536)) | md5sum", shell=True, text=True,
-                               stdout=subprocess.PIPE).stdout.split()[0]
-        if total not in out:
-            raise Failed("what was written before reads differently: %r" % out)
-        m.close()
-        with open(second, "rb") as f:
-            if f.read(160 * 65536) != b"0123456789abcde\n" * (160 * 4096):
-                raise Failed("what was written before is not in the image")
+        fill_up(b, second, (10, 25), rb"No space left on device: the guest sees an I/O error")
     finally:
         b.close()
         subprocess.run(["umount", small], check=True)
+
+
+def limit(b):
+    """novt's limit of a file's size (ulimit -f) is reached: as a full disk, where nothing can be mounted."""
+    second = os.path.join(b.work, "second.img")
+    with open(second, "wb") as f:
+        f.truncate(3 << 30) # the limit has to be above the sizes of the guest's memory and of its first disk
+    fill_up(b, second, (2030, 30), rb"File too large: the guest sees an I/O error",
+            preexec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 30, 2 << 30)))
 
 
 def nbd(b):
@@ -483,10 +529,10 @@ def bad(b):
     refused("in use by another machine.*stop that one first", "-hda", odd)
     m.expect(LOGIN, 300)
     m.login()
-    if "2049" not in m.run("blockdev --getsz /dev/sdb"):
+    if "2049" not in m.run("blockdev --getsz %s" % SECOND):
         raise Failed("the size of an odd image")
-    m.run("printf tail | dd of=/dev/sdb bs=512 seek=2048 conv=sync oflag=direct status=none")
-    out = m.run("dd if=/dev/zero of=/dev/sdc bs=512 count=1 oflag=direct", 120, fine=False)
+    m.run("printf tail | dd of=$(echo %s) bs=512 seek=2048 conv=sync oflag=direct status=none" % SECOND)
+    out = m.run("dd if=/dev/zero of=$(echo %s) bs=512 count=1 oflag=direct" % THIRD, 120, fine=False)
     if "rror" not in out:
         raise Failed("a read-only disk took a write: %r" % out)
     m.close()
@@ -522,7 +568,7 @@ def speed(b):
     return text
 
 
-CASES = {"serial": serial, "vga": vga, "package": package, "acpi": acpi, "bad": bad, "full": full, "nbd": nbd,
+CASES = {"serial": serial, "vga": vga, "package": package, "acpi": acpi, "bad": bad, "full": full, "limit": limit, "nbd": nbd,
          "kill": kill, "speed": speed}
 SLOW = ("kill", "speed")
 

@@ -7,11 +7,14 @@ The screen is a file that the VM keeps up to date (-screen), or the first serial
 """
 import argparse
 import concurrent.futures
+import fnmatch
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 GRUB = [(r"GNU GRUB", "c"), (r"grub\s*>", "ls\n")]
@@ -42,6 +45,7 @@ class Case:
     def __init__(self, args, steps, seconds, console=False, slow=False, blank=0, after=None):
         self.args, self.steps, self.seconds, self.console, self.slow = args, steps, seconds, console, slow
         self.blank, self.after = blank, after
+        self.item, self.alone, self.bt = 1, False, False
 
 
 CASES = {
@@ -76,10 +80,15 @@ CASES = {
                        (r"Select your location", "\n"), (r"Keymap to use", "\n"),
                        (r"No Ethernet card was detected", "\x1b"), (r"Debian installer main menu", "Execute a shell\n"),
                        (r"Interactive shell", "\n"), (r"~ #", "/part/prepare\n"), (r"disk-is-here", "clear\n"),
-                       (r"^\s*~ #\s*$", "echo 2048,204800,L | chroot /part sfdisk -q --label dos /dev/sda && echo table=$?\n"),
+                       (r"^\s*~ #\s*$", "chroot /part cfdisk /dev/sda; echo table=$?\n"),
+                       (r"Select label type", "\x1b[B\n"), (r"Free space +2048 +614399", "n"),
+                       (r"Partition size: 299M", "\b" * 4 + "100M\n"), (r"\[primary\]", "\n"),
+                       (r"/dev/sda1 +2048 +206847 +204800 +100M +83 Linux", "W"), (r"Type \"yes\" or \"no\"", "yes\n"),
+                       (r"The partition table has been altered", "q"),
                        (r"table=0", "chroot /part mke2fs -q -t ext4 -L NOVTDISK /dev/sda1 && sync && echo made=$?\n"),
                        (r"made=0", "poweroff -f\n"), (None, "")], 600, slow=True, blank=300, after=partitioned),
 }
+STOP = threading.Event()  # Ctrl-C, SIGTERM
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -141,14 +150,14 @@ def run(name, opts):
             for pattern, keys in case.steps:
                 wrong = wait_for(vm, pattern, start, limit)
                 if wrong:
-                    return False, wrong
+                    return FAILED, wrong
                 if keys:
                     time.sleep(0.5)  # a menu may be drawn before it listens
                     vm.type(keys)
         finally:
             vm.close()
         wrong = case.after(work) if case.after else None
-    return (False, wrong) if wrong else (True, "%.1f s" % (time.monotonic() - start))
+    return (FAILED, wrong) if wrong else (OK, "%.1f s" % (time.monotonic() - start))
 
 
 def wait_for(vm, pattern, start, limit):
@@ -162,51 +171,94 @@ def wait_for(vm, pattern, start, limit):
         elif vm.p.poll() is not None:
             with open(vm.out, errors="replace") as f:
                 return "exit status %d: %s" % (vm.p.returncode, f.read()[-300:].strip())
+        if STOP.is_set():
+            return "interrupted"
         if time.monotonic() - start > limit:
             lines = [s for s in vm.text().splitlines() if s.strip()]
             return "no %r after %d s; last: %r" % (pattern or "exit", limit, lines[-3:])
         time.sleep(0.1)
 
 
+class Program:
+    """A program of the tree that checks by itself and says in its last line what came out: "ok NAME: figures" or the reason
+    why not. alone: times are measured, so nothing else runs beside it. Not for the interpreter: it would take hours."""
+
+    def __init__(self, command, seconds, item, slow=False, alone=False, bt=False):
+        self.command, self.seconds, self.item, self.slow, self.alone, self.bt = command, seconds, item, slow, alone, bt
+
+
 def run_program(name, opts):
-    """A program of the tree that checks by itself: its last line is the reason when it fails."""
-    command, limit = opts.programs[name]
+    prog = opts.programs[name]
     start = time.monotonic()
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=limit)
-    except subprocess.TimeoutExpired:
-        return False, "not finished after %d s" % limit
-    lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
-    if opts.verbose or done.returncode:
+    p = subprocess.Popen(prog.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                         start_new_session=True)
+    while True:
+        try:
+            out = p.communicate(timeout=1)[0]
+            break
+        except subprocess.TimeoutExpired:
+            if not STOP.is_set() and time.monotonic() - start < prog.seconds:
+                continue
+        os.killpg(p.pid, signal.SIGTERM)  # its machines, too: they are in its session
+        try:
+            p.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(p.pid, signal.SIGKILL)
+            p.communicate()
+        return FAILED, "interrupted" if STOP.is_set() else "not finished after %d s" % prog.seconds
+    lines = out.decode("utf-8", "replace").strip().splitlines()
+    if opts.verbose or p.returncode:
         print("\n".join("    " + s for s in lines[-15:]), flush=True)
-    if done.returncode:
-        return False, "exit status %d: %s" % (done.returncode, lines[-1] if lines else "")
-    return True, "%.1f s" % (time.monotonic() - start)
+    last = lines[-1].strip() if lines else ""
+    if p.returncode:
+        return FAILED, "exit status %d: %s" % (p.returncode, last)
+    if last.startswith("skipped"):
+        return SKIPPED, re.sub(r"^skipped\s+\S+\s*", "", last)
+    # "ok NAME 12.3 s: figures", "ok NAME: figures (12 s)"; the time is shown from here
+    last = re.sub(r"^ok\s+\S+\s*", "", last)
+    last = re.sub(r"^[\d.]+ s(: |$)|,? *\(?[\d.]+ s\)?$", "", last).strip()
+    return OK, "%.1f s%s" % (time.monotonic() - start, "; " + last if last else "")
 
 
 def programs(opts):
-    """name: (command, seconds). Those whose file is not in this tree are left out."""
     root, found = opts.root, {}
-    pc = os.path.join(root, "tests/pc/run.py")
+
+    def path(*names):
+        return os.path.join(root, *names)
+
+    pc = path("tests/pc/run.py")
     for image in sorted(opts.boot_sectors):
         name = os.path.basename(image).rsplit(".", 1)[0]
-        base = [sys.executable, pc, "--vmm", opts.vmm, "--timeout", "200", "--patience", "30"]
-        found["pc-" + name] = (base + ["--engine", opts.engine, image] + (["--", "--verify"] if opts.engine == "bt" else []), 300)
+        base = [sys.executable, pc, "--timeout", "200", "--patience", "30"]
+        ours = base + ["--vmm", opts.vmm]
+        found["pc-" + name] = Program(ours + ["--engine", opts.engine, image] + (["--", "--verify"] if opts.engine == "bt" else []),
+                                      300, 3)
         if opts.engine == "bt":
-            found["pc-no-opt-" + name] = (base + [image, "--", "--no-opt=all"], 300)
-            found["pc-interp-" + name] = (base + ["--engine", "interp", image], 300)
+            found["pc-no-opt-" + name] = Program(ours + [image, "--", "--no-opt=all"], 300, 3, slow=True)
+            found["pc-interp-" + name] = Program(ours + ["--engine", "interp", image], 300, 3)
         if opts.qemu:
-            found["pc-qemu-" + name] = ([sys.executable, pc, "--qemu", "--timeout", "200", "--patience", "30", image], 300)
-    for name, path, limit in (
-            ("debian-disk", "tests/pc/debian_disk.py", 1500),
-            ("browser", "tests/browser/run", 600),
-            ("gdb", "tools/gdb-check", 600)):
-        if os.path.exists(os.path.join(root, path)):
-            found[name] = ([os.path.join(root, path)], limit)
+            found["pc-qemu-" + name] = Program(base + ["--qemu", image], 300, 3, slow=True)
+    for name in DEBIAN:
+        command = [sys.executable, path("tests/pc/debian_disk.py"), "--vmm", opts.vmm, "--engine", opts.engine, "--images", opts.images]
+        command += ["--logs", opts.logs] if opts.logs else []
+        found["debian-" + name] = Program(command + [name], 2400, 7 if name == "speed" else 2, slow=True,
+                                          alone=name == "speed", bt=True)
+    for name in ("vnc-text", "vnc-frame-buffer", "vnc-password", "vnc-hostile", "vnc-pages", "curses"):
+        found["display-" + name] = Program([path("tests/display/run"), "--vmm=" + opts.vmm, name], 300, 4, bt=True)
+    for name in ("grub", "linux"):
+        found["browser-" + name] = Program([path("tests/browser/run"), "--vmm=" + opts.vmm, name], 600, 4, slow=name != "grub", bt=True)
+    for name in ("linux", "real-mode"):
+        found["gdb-" + name] = Program([path("tools/gdb-check"), "--vmm=" + opts.vmm, "--engine=" + opts.engine, name], 600, 5)
+    for name in ("check", "grub", "memtest", "installer", "debian-disk", "boot-sector", "menu"):
+        found["demo-" + name] = Program([sys.executable, path("tools/lib/demo_check.py"), "--demo", path("tools/demo"), name], 400, 6,
+                                        slow=True, bt=True)
     return found
 
 
-SLOW_PROGRAMS = ("debian-disk", "browser", "gdb")
+DEBIAN = ("serial", "vga", "package", "acpi", "bad", "full", "limit", "nbd", "kill", "speed")
+OK, FAILED, SKIPPED = "ok", "FAILED", "skipped"
+ITEMS = {1: "firmware, boot loaders, testers, installer", 2: "Debian on a disk", 3: "boot-sector programs",
+         4: "browser and displays", 5: "GDB", 6: "tools/demo", 7: "boot against QEMU TCG"}
 
 
 def main():
@@ -216,6 +268,7 @@ def main():
     parser.add_argument("--root", required=True, help="the source tree")
     parser.add_argument("--boot-sectors", nargs="*", default=[], help="images of tests/pc")
     parser.add_argument("--engine", default="bt")
+    parser.add_argument("--logs", help="folder for consoles of failed cases")
     parser.add_argument("--qemu", action="store_true")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--list", action="store_true")
@@ -224,32 +277,43 @@ def main():
     parser.add_argument("--names", nargs="*", default=[])
     opts = parser.parse_args()
     opts.programs = programs(opts)
-    known = list(CASES) + list(opts.programs)
+    known = {**CASES, **opts.programs}
     if opts.list:
         print("\n".join(known))
         return 0
-    bad = [n for n in opts.names if n not in known]
+    bad = [n for n in opts.names if not any(fnmatch.fnmatchcase(k, n) for k in known)]
     if bad:
         parser.error("no such case: " + ", ".join(bad))
-
-    def slow(name):
-        return name in SLOW_PROGRAMS or name in CASES and CASES[name].slow
-    names = opts.names or [n for n in known if not opts.quick or
-                           not slow(n) and not n.startswith(("pc-no-opt-", "pc-qemu-"))]
+    if opts.names:
+        names = [k for k in known if any(fnmatch.fnmatchcase(k, n) for n in opts.names)]
+    else:
+        names = [k for k in known if not (opts.quick and known[k].slow) and not (opts.engine == "interp" and known[k].bt)]
 
     def one(name):
+        if STOP.is_set():
+            return FAILED
         try:
-            ok, what = run(name, opts) if name in CASES else run_program(name, opts)
+            word, what = run(name, opts) if name in CASES else run_program(name, opts)
         except OSError as e:
-            ok, what = False, str(e)
-        print("ok %s (%s)" % (name, what) if ok else "FAILED %s: %s" % (name, what), flush=True)
-        return ok
-    # The longest first, so that they do not stand alone at the end.
-    names.sort(key=lambda n: not slow(n))
+            word, what = FAILED, str(e)
+        print({OK: "ok %s (%s)", SKIPPED: "skipped %s: %s", FAILED: "FAILED %s: %s"}[word] % (name, what), flush=True)
+        return word
+    # The longest first, so that they do not stand alone at the end; what is timed then, alone.
+    beside = sorted((n for n in names if not known[n].alone), key=lambda n: -known[n].seconds if known[n].slow else 0)
+    alone = [n for n in names if known[n].alone]
+    for s in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(s, lambda *_: STOP.set())
     with concurrent.futures.ThreadPoolExecutor(max(1, opts.jobs)) as pool:
-        results = list(pool.map(one, names))
-    print("%d passed, %d failed" % (sum(results), len(results) - sum(results)))
-    return 0 if results and all(results) else 1
+        results = dict(zip(beside + alone, list(pool.map(one, beside)) + [one(n) for n in alone]))
+    for item, text in ITEMS.items():
+        words = [w for n, w in results.items() if known[n].item == item]
+        if words:
+            print("%d. %s: %d of %d%s" % (item, text, words.count(OK), len(words),
+                                         ", %d skipped" % words.count(SKIPPED) if SKIPPED in words else ""))
+    words = list(results.values())
+    print("%d passed, %d failed%s" % (words.count(OK), words.count(FAILED),
+                                      ", %d skipped" % words.count(SKIPPED) if SKIPPED in words else ""))
+    return 0 if words and FAILED not in words else 1
 
 
 if __name__ == "__main__":

@@ -87,10 +87,11 @@ pc_isolinux_cd() {
 
 # The Debian installer (debian-installer-12-netboot-i386) on a CD. Its own initrd has no modules for disks and no partitioner:
 # it would fetch them, as udebs, from the network, which novt's PC may not have. A second archive behind the initrd brings the
-# modules, from the package of the same kernel, and in /part a chroot with Debian's sfdisk and mke2fs.
+# modules, from the package of the same kernel, and in /part a chroot with Debian's cfdisk, sfdisk and mke2fs.
 pc_installer_cd() {
-    local out=$PC/installer.iso work=$PC/installer release
-    [ ! -s "$out" ] || return 0
+    local out=$PC/installer.iso work=$PC/installer.$$ release recipe
+    recipe=$(declare -f pc_installer_cd | sha256sum)
+    [ ! -s "$out" ] || [ "$(cat "$PC/installer.recipe" 2>/dev/null)" != "$recipe" ] || return 0
     need_packages cpio
     rm -rf "$work"
     mkdir -p "$work/cd/install" "$work/extra/part"
@@ -109,7 +110,8 @@ print(d[at:d.index(b"\0", at)].split()[0].decode())' "$work/cd/install/linux")
         [ -z "$m" ] || install -D -m 644 "$m" "$work/extra/part/modules/${m##*/}"
     done
     unpack_debs "$work/extra/part" libc6 fdisk libfdisk1 libsmartcols1 libblkid1 libuuid1 libreadline8 libtinfo6 e2fsprogs \
-        libext2fs2 libcom-err2 libss2
+        libext2fs2 libcom-err2 libss2 libncursesw6 ncurses-base libmount1 libselinux1 \
+        libpcre2-8-0
     rm -rf "$work/extra/part/usr/share" "$work/extra/part/usr/lib/i386-linux-gnu/gconv"
     mkdir -p "$work/extra/part/dev" "$work/extra/part/proc"
     cat >"$work/extra/part/prepare" <<'END_SH'
@@ -144,5 +146,6 @@ LABEL hdt
   KERNEL hdt.c32
 END_CFG
     pc_isolinux_cd "$work/cd" "$out"
+    echo "$recipe" >"$PC/installer.recipe"
     rm -rf "$work"
 }
