@@ -11,6 +11,7 @@
     X(ibtc, "look indirect branch targets up in translated code")                                            \
     X(ras, "guest calls and returns as host calls and returns, for the host's return prediction")            \
     X(superblock, "continue a unit past conditional branches")                                               \
+    X(callthrough, "continue a unit past calls, so that a return lands in the code behind its call")         \
     X(flags, "skip saving flags that are dead or already saved")                                             \
     X(inline_sens, "inline sequences for cli, sti, pushf and friends")                                       \
     X(segload, "segment loads, verw and rdtsc without leaving translated code")                              \

@@ -110,6 +110,8 @@ void bt_verify_unit(struct vcpu *v, const struct frag_key *k, const u8 *code, u3
         .links = u->links,
         .n_links = u->n_links,
         .first_link = first_link,
+        .landings = u->landings,
+        .n_landings = u->n_landings,
         .crosses = u->crosses,
         .kept = b->kept,
         .n_kept = b->n_kept,

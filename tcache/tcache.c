@@ -205,8 +205,12 @@ struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 
     struct fragment *f = &tc->frags[n];
     struct pcmap *map_copy = tcache_alloc(tc, u->n_insns * (u32)sizeof(struct pcmap));
 
-    if (!map_copy)
+    struct unit_landing *landings = tcache_alloc(tc, u->n_landings * (u32)sizeof(*landings));
+
+    if (!map_copy || !landings)
         return NULL;
+    for (u32 i = 0; i < u->n_landings; i++)
+        landings[i] = u->landings[i];
     for (u32 i = 0; i < u->n_insns; i++)
         map_copy[i] = u->pcmap[i];
     *f = (struct fragment){
@@ -218,6 +222,8 @@ struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 
         .n_insns = (u16)u->n_insns,
         .valid = true,
         .pcmap = map_copy,
+        .landings = landings,
+        .n_landings = (u16)u->n_landings,
         .first_link = tc->n_links,
         .n_links = u->n_links,
         .hash_next = tc->hash[h],
@@ -261,6 +267,16 @@ void tcache_link(struct tcache *tc, u32 link, struct fragment *f, u32 expect)
     patch32(tc, l->patch, f->host - (l->patch + 4));
     l->next = f->incoming ? f->incoming : ~0u;
     f->incoming = link + 1;
+}
+
+/* Calls that the fragment made return into a lookup from now on. */
+static void close_landings(struct tcache *tc, const struct fragment *f)
+{
+    for (u32 i = 0; i < f->n_landings; i++) {
+        const struct unit_landing *l = &f->landings[i];
+        tc->rw[f->host + l->at] = 0xe9;
+        patch32(tc, f->host + l->at + 1, l->miss - (l->at + LANDING_PATCH));
+    }
 }
 
 static void unlink_incoming(struct tcache *tc, struct fragment *f)
@@ -311,6 +327,7 @@ u32 tcache_invalidate(struct tcache *tc, u64 gpa, u32 len, void (*dropped)(void 
         if (f->valid && overlaps(f, slot, gpa, len)) {
             f->valid = false;
             unlink_incoming(tc, f);
+            close_landings(tc, f);
             unhash(tc, n);
             dropped(opaque, f);
             count++;

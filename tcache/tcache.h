@@ -6,7 +6,7 @@
  * are allocated in address order and never move; when code, fragments, links or side storage run out,
  * everything is flushed at once, which bounds the cache whatever the guest does. An invalidated fragment is
  * unlinked and unfindable, but its code stays in place until the flush, so that a callout made from it can
- * still return into the monitor.
+ * still return into the monitor; calls made from it return into a lookup (struct unit_landing).
  *
  * Invariants: lookup returns only valid fragments; a chained jump leads to a valid fragment or to its own
  * stub; every valid fragment is on the list of each physical page whose bytes it was made from. Light code
@@ -36,7 +36,9 @@ struct fragment {
     u16 guest_len; /* struct unit's depends */
     u16 n_insns;
     bool valid;
-    const struct pcmap *pcmap; /* n_insns entries */
+    const struct pcmap *pcmap;           /* n_insns entries */
+    const struct unit_landing *landings; /* n_landings entries */
+    u16 n_landings;
     u32 first_link, n_links;
     u32 incoming;  /* links chained to this fragment, 1 + number; 0: none */
     u32 hash_next; /* 1 + number */

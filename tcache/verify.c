@@ -204,6 +204,28 @@ static bool check_tables(struct verifier *v)
     return true;
 }
 
+/* A landing may be overwritten by a jump to its miss: then whatever returns there runs into that. */
+static bool check_landings(struct verifier *v)
+{
+    const struct verify_in *in = v->in;
+
+    for (u32 i = 0; i < in->n_landings; i++) {
+        const struct unit_landing *l = &in->landings[i];
+        if (l->at + LANDING_PATCH > in->len || !v->at[l->at] || v->hi[v->at[l->at] - 1].entry != 2)
+            return vf_bad(v, NULL, "landing %u is not a return point", i);
+        if (!vf_add_entry(v, NULL, l->miss, 2))
+            return false;
+        if (l->miss < l->at + LANDING_PATCH)
+            return vf_bad(v, NULL, "landing %u overwrites its own miss", i);
+        for (u32 k = 1; k < LANDING_PATCH; k++) {
+            const struct hi *h = v->at[l->at + k] ? &v->hi[v->at[l->at + k] - 1] : NULL;
+            if (h && (h->entry || h->label))
+                return vf_bad(v, h, "landing %u is entered in its middle", i);
+        }
+    }
+    return true;
+}
+
 bool verify_fragment(struct verifier *v, const struct verify_in *in, u32 *at)
 {
     bool good;
@@ -218,7 +240,8 @@ bool verify_fragment(struct verifier *v, const struct verify_in *in, u32 *at)
     v->changed = true;
     for (u32 n = 0; good && v->changed; n++) {
         v->changed = false;
-        good = n < MAX_PASSES ? pass(v) : vf_bad(v, NULL, "no fixed point");
+        good =
+            n < MAX_PASSES ? pass(v) && (v->changed || check_landings(v)) : vf_bad(v, NULL, "no fixed point");
     }
     *at = v->bad_at;
     if (good)

@@ -26,6 +26,8 @@ struct verify_in {
     u32 n_insns;
     const struct unit_link *links;
     u32 n_links, first_link;
+    const struct unit_landing *landings;
+    u32 n_landings;
     bool crosses;
     /* decoded instructions that TH_EXEC may be given */
     const struct insn *const *kept;

@@ -257,7 +257,10 @@ static bool misc_op(struct xl *x, const struct insn *i, struct cls c)
         iflag(x, 0);
         return true;
     case ACT_STI:
-        if (x->k + 1 >= x->u->n_insns) /* the shadow would reach into another unit */
+        /* the shadow would reach into another unit, or the check behind the next instruction be jumped over
+         */
+        if (x->k + 1 >= x->u->n_insns ||
+            (x->cls[x->k + 1].act >= ACT_JCC && x->cls[x->k + 1].act <= ACT_JCXZ))
             return false;
         iflag(x, 1);
         x->inhibit = true;

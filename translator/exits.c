@@ -29,7 +29,7 @@
  *      mov  rcx, r11
  *      jmp  [TH_IBRANCH]
  *  same: mov rcx, r11
- *      (direct exit to the return address)
+ *      (the code behind the call, or where the unit ends with the call a direct exit to it)
  *
  * The host's return stack belongs to one context (address-space view, mode, code segment; monitor/run.c), so
  * a landing never runs with other rights or another address space than its call did.
@@ -168,20 +168,34 @@ void exit_direct(struct xl *x, u32 target)
         emit_xpage(x, target, false);
 }
 
+bool call_goes_on(const struct xl *x, u32 k)
+{
+    u32 need = OPT(callthrough) | OPT(ras) | (x->cls[k].act == ACT_CALL_IND ? OPT(ibtc) : 0);
+
+    return (x->env->opts & need) == need;
+}
+
 /* Behind a host call: guest ret came here with the address that it popped in r8d. */
 static void emit_landing(struct xl *x)
 {
     struct emit *e = &x->e;
-    u32 ret = next_eip(x, &x->u->insns[x->k]), same;
+    struct unit *u = x->u;
+    u32 ret = next_eip(x, &u->insns[x->k]), at = e->pos, same, miss;
 
     e_mov_rr64(e, R11, RCX);
     e_lea32(e, RCX, R8, -1, 1, -(i32)ret);
     same = e_jrcxz(e);
     e_mov_rr64(e, RCX, R11);
+    miss = e->pos;
     jmp_thunk(e, TH_IBRANCH);
     e_fix8(e, same, e->pos);
     e_mov_rr64(e, RCX, R11);
     x->fs = FS_HOST;
+    if (x->k + 1 < u->n_insns) {
+        u->landings[u->n_landings++] = (struct unit_landing){.at = at, .miss = miss};
+        x->landed[x->k + 1] = true;
+        return;
+    }
     exit_direct(x, ret);
     x->done = true;
 }
@@ -189,6 +203,8 @@ static void emit_landing(struct xl *x)
 void exit_call(struct xl *x, u32 target)
 {
     /* `call next` only wants to know its own address: no ret will ever match it */
+    if (target == next_eip(x, &x->u->insns[x->k]) && call_goes_on(x, x->k) && x->k + 1 < x->u->n_insns)
+        return;
     if (!(x->env->opts & OPT(ras)) || target == next_eip(x, &x->u->insns[x->k])) {
         exit_direct(x, target);
         x->done = true;
@@ -239,7 +255,7 @@ void exit_indirect(struct xl *x, bool call)
     call = call && (x->env->opts & OPT(ras)) && (x->env->opts & OPT(ibtc));
 
     count_flush(x);
-    x->done = true;
+    x->done = !call;
     if (!(x->env->opts & OPT(ibtc))) {
         fl_host(x);
         jmp_thunk(e, TH_LOOKUP);

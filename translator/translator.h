@@ -30,6 +30,13 @@ struct pcmap {
 
 #define INT3 0xcc /* the trap of unit_env.traps: the first byte of an instruction's host code */
 
+/* Where a return comes back behind a call. When the unit is invalidated, the code behind it must not run: a
+ * jump to `miss`, which looks the return address up, is written over the first LANDING_PATCH bytes. */
+struct unit_landing {
+    u32 at, miss; /* offsets */
+};
+#define LANDING_PATCH 5
+
 /* A direct exit that can be chained. */
 struct unit_link {
     u32 target; /* guest eip */
@@ -75,6 +82,8 @@ struct unit {
     u32 leaks;    /* sensitive instructions that were copied: must be 0 */
     u32 host_len;
     u32 n_links;
+    u32 n_landings; /* those with code of the unit behind them */
+    struct unit_landing landings[UNIT_MAX_INSNS];
     struct pcmap pcmap[UNIT_MAX_INSNS];
     struct unit_link links[UNIT_MAX_LINKS];
     struct insn insns[UNIT_MAX_INSNS]; /* as decoded, for dumps */

@@ -16,12 +16,13 @@ static bool ends_unit(const struct xl *x, u32 k)
 {
     switch (x->cls[k].act) {
     case ACT_JMP:
-    case ACT_CALL:
     case ACT_JMP_IND:
-    case ACT_CALL_IND:
     case ACT_RET:
     case ACT_EXEC_END:
         return true;
+    case ACT_CALL:
+    case ACT_CALL_IND:
+        return !call_goes_on(x, k);
     case ACT_JCC:
     case ACT_LOOP:
     case ACT_JCXZ:
@@ -248,7 +249,7 @@ static void emit_unit(struct xl *x)
         x->host[x->k] = x->k ? e->pos : 0;
         p->host = (u16)x->host[x->k];
         p->flags = (x->fs == FS_SAVED ? PCM_SAVED : 0) | (x->inhibit ? PCM_INHIBIT : 0);
-        if (x->k && (x->env->traps_all || (x->env->traps && x->target[x->k])))
+        if (x->k && (x->env->traps_all || (x->env->traps && (x->target[x->k] || x->landed[x->k]))))
             e8(e, INT3);
         if (x->env->exact)
             count_exact(x);
@@ -274,7 +275,7 @@ enum xlate_status translate_unit(const struct unit_env *env, u8 *code, u32 cap, 
         .env = env, .u = out, .e = {.buf = code, .cap = cap < UNIT_MAX_CODE ? cap : UNIT_MAX_CODE}};
     enum xlate_status st;
 
-    out->n_insns = out->n_links = out->guest_len = out->host_len = 0;
+    out->n_insns = out->n_links = out->n_landings = out->guest_len = out->host_len = 0;
     out->crosses = false;
     out->leaks = 0;
     st = decode_unit(&x);

@@ -114,6 +114,7 @@ struct xl {
     u32 host[UNIT_MAX_INSNS + 1];    /* host offset of each instruction */
     u16 live[UNIT_MAX_INSNS + 1];    /* arithmetic flags live at the start of each instruction */
     bool target[UNIT_MAX_INSNS + 1]; /* jumped to from within the unit */
+    bool landed[UNIT_MAX_INSNS + 1]; /* behind a call that the unit goes on after */
     u32 k;                           /* the instruction being emitted */
     struct hostmem hm;               /* the operand prepared by memop.c */
     bool aligned;    /* this instruction's operand must be aligned to its size: #GP, before any #PF */
@@ -183,8 +184,9 @@ void exit_direct(struct xl *x, u32 target);       /* jmp to a guest eip */
 void exit_cond(struct xl *x, int cc, u32 target); /* jcc to a guest eip */
 void exit_indirect(struct xl *x, bool call); /* r8d = guest eip; call: of a call, which returns behind it */
 void exit_call(struct xl *x,
-               u32 target);     /* direct call: the return address is on the guest's stack already */
-void exit_return(struct xl *x); /* r8d = guest eip that was popped */
+               u32 target); /* direct call: the return address is on the guest's stack already */
+bool call_goes_on(const struct xl *x, u32 k);       /* the unit continues behind call k */
+void exit_return(struct xl *x);                     /* r8d = guest eip that was popped */
 void exit_exec(struct xl *x, const struct insn *i); /* callout; falls through in flags state HOST */
 void exit_intr_check(struct xl *x);                 /* after sti and one more instruction */
 void jump_insn(struct xl *x, u32 at, u32 insn);     /* rel32 at `at` goes to an instruction of the unit */

@@ -56,6 +56,25 @@ void test_smc(void)
         :
         : "eax", "ecx", "cc", "memory");
     check_eq("a loop that patches itself", v, 999 * 1000 / 2);
+    /* A function that patches the code its caller goes on with: directly, through a pointer, from deeper
+     * down. */
+    asm volatile("xorl %%ecx, %%ecx\n\txorl %0, %0\n"
+                 "1:\n\tcall 2f\n3:\n\tmovl $0, %%eax\n\taddl %%eax, %0\n\tincl %%ecx\n\tcmpl $1000, "
+                 "%%ecx\n\tjb 1b\n\t"
+                 "jmp 4f\n2:\n\tmovl %%ecx, 3b + 1\n\tret\n4:"
+                 : "=&r"(v)
+                 :
+                 : "eax", "ecx", "cc", "memory");
+    check_eq("a function that patches the code behind its call", v, 999 * 1000 / 2);
+    asm volatile(
+        "xorl %%ecx, %%ecx\n\txorl %0, %0\n\tmovl $2f, %%edx\n"
+        "1:\n\tcall *%%edx\n3:\n\tmovl $0, %%eax\n\taddl %%eax, %0\n\tincl %%ecx\n\tcmpl $1000, %%ecx\n\tjb "
+        "1b\n\t"
+        "jmp 4f\n5:\n\tmovl %%ecx, 3b + 1\n\tret\n2:\n\ttestb $3, %%cl\n\tjnz 6f\n\tcall 5b\n6:\tret\n4:"
+        : "=&r"(v)
+        :
+        : "eax", "ecx", "edx", "cc", "memory");
+    check_eq("now and then, called through a pointer, from deeper down", v, 4 * (249 * 250 / 2) * 4);
     /* By every kind of store. */
     put_return(code, 1);
     ((fn *)code)();

@@ -395,7 +395,7 @@ static void test_tables(void **state)
     static struct frag f;
     u32 refused = 0, tried = 0;
     for (u32 i = 0; i < n_frags; i++) {
-        for (u32 way = 0; way < 6; way++) {
+        for (u32 way = 0; way < 8; way++) {
             f = frags[i];
             u32 k = rnd() % f.u.n_insns;
             if (way == 0)
@@ -410,6 +410,10 @@ static void test_tables(void **state)
                 f.kept[rnd() % f.n_kept] = NULL;
             else if (way == 5 && f.u.n_links)
                 f.u.links[rnd() % f.u.n_links].target ^= 0x10000;
+            else if (way == 6 && f.u.n_landings)
+                f.u.landings[rnd() % f.u.n_landings].at += 1 + rnd() % 3;
+            else if (way == 7 && f.u.n_landings)
+                f.u.landings[rnd() % f.u.n_landings].miss += rnd() % 2 ? 1 : -3;
             else
                 continue;
             /* an entry may happen to fall on another instruction's start: that is a legal map */

@@ -131,6 +131,8 @@ bool verify(const struct frag *f, const u8 *code)
         .links = f->u.links,
         .n_links = f->u.n_links,
         .first_link = f->env.first_link,
+        .landings = f->u.landings,
+        .n_landings = f->u.n_landings,
         .crosses = f->u.crosses,
         .kept = (const struct insn *const *)f->kept,
         .n_kept = f->n_kept,
