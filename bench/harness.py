@@ -45,6 +45,7 @@ def parse_arguments():
     parser.add_argument("--floors", action="store_true", help="status 1 also when a figure that was measured is not reached")
     parser.add_argument("--render", metavar="JSON", help="print and draw the report of an earlier run again")
     parser.add_argument("--novt", default="build/cli/novt", help=argparse.SUPPRESS)
+    parser.add_argument("--build", default="build", help=argparse.SUPPRESS)
     parser.add_argument("--guest", default="build/guest", help=argparse.SUPPRESS)
     parser.add_argument("--out", default="build/bench", help="folder for results and console logs")
     args = parser.parse_args()
@@ -124,7 +125,7 @@ def measure(args, sessions, programs):
                 break
     return {
         "facts": host.facts(args), "options": {k: v for k, v in vars(args).items() if k != "render"}, "repetitions": done,
-        "seconds": round(time.monotonic() - started), "samples": m.samples, "guests": m.guests, "trouble": m.trouble,
+        "seconds": round(time.monotonic() - started), "samples": m.samples, "guests": m.guests, "traps": m.traps, "trouble": m.trouble,
         "sessions": [{"name": s.name, "title": s.title, "engines": s.engines, "kernel": s.kernel, "append": s.append} for s in sessions],
         "switches": switches(args.novt),
     }
@@ -136,9 +137,9 @@ def conclude(data, programs):
     data["medians"] = {s: {e: {p: spread(per_unit(v)) for p, v in r.items()} for e, r in by.items()} for s, by in data["samples"].items()}
     data["ratios"] = {s: {p: {label: run.ratio(s, a, b, p) for a, b, label in report.COLUMNS} for p in run.programs(s)}
                       for s in data["samples"]}
-    data["figures"] = figures(run, programs)
+    data["figures"] = figures(run, programs, data.get("traps"))
     for name, guests in data["guests"].items():
-        for text in report.guests_text(name, guests, data["samples"].get(name, {}))[1]:
+        for text in report.guests_text(name, guests)[1]:
             if text not in data["trouble"]:
                 data["trouble"].append(text)
     return run
@@ -161,7 +162,7 @@ def print_report(data, run, programs):
             means = report.means(run, programs, s["name"], s["engines"])
             if means:
                 print(means)
-        text, _ = report.guests_text(s["name"], data["guests"].get(s["name"], {}), data["samples"][s["name"]])
+        text, _ = report.guests_text(s["name"], data["guests"].get(s["name"], {}))
         if text:
             print(text)
     print("\nfigures")

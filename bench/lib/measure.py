@@ -30,7 +30,7 @@ class Measurement:
 
     def __init__(self, args, programs, native, say):
         self.args, self.programs, self.native, self.say = args, programs, native, say
-        self.samples, self.guests, self.trouble, self.expected = {}, {}, [], {}
+        self.samples, self.guests, self.trouble, self.expected, self.traps = {}, {}, [], {}, {}
 
     def expect(self, program, percent):
         """The checksum of a native run of that much work, made once."""
@@ -131,7 +131,6 @@ class Measurement:
         self.add(session, engine, program, sample)
 
 
-def clock_drift(samples):
-    """Guest seconds over host seconds of the programs that ran long enough for the console's delay not to matter."""
-    return [s["seconds"] / s["host_seconds"] for program, ss in samples.items() if program != BOOT
-            for s in ss if s.get("host_seconds", 0) > 0.5]
+def clock_drift(runs, least=5.0):
+    """Guest seconds over host seconds, for those boots of an engine that were looked at for long enough."""
+    return [r["clock"][0] / r["clock"][1] for r in runs if r.get("clock") and r["clock"][1] >= least]

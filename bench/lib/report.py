@@ -71,26 +71,28 @@ def means(run, programs, session, engines):
 
 def figures_table(rows):
     out = [["figure", "ratio", "must reach", "measured", "", "of"]]
+    absent = [r for r in rows if r["reached"] is None and all(p["value"] is None or p["name"] == "published BT" for p in r["parts"])]
     for r in rows:
+        if r in absent:
+            continue
         parts = ", ".join(f"{p['name']} {times(p['value'], r['unit'] if 'TCG / novt < 1' != r['ratio'] else 'x')}" for p in r["parts"][:5])
         out.append([r["figure"], r["ratio"], f"{r['sense']} {r['bound']:g}", times(r["value"], r["unit"]), verdict(r),
                     parts + (", ..." if len(r["parts"]) > 5 else "") if len(r["parts"]) > 1 or r["unit"] == "" else ""])
     reached = sum(r["reached"] is True for r in rows)
-    missing = sum(r["reached"] is None for r in rows)
-    return table(out) + f"\n  {reached} of {len(rows)} reached" + (f", {missing} not measured" if missing else "")
+    return table(out) + f"\n  {reached} of {len(rows)} reached" + (f", {len(absent)} not measured at all" if absent else "")
 
 
-def guests_text(session, guests, samples):
+def guests_text(session, guests):
     """Clocks, memory and mitigations of a session's guests, and trouble with the clocks."""
     lines, trouble = [], []
     for engine, runs in guests.items():
         sources = sorted({g.get("clocksource", "?") for g in runs})
         # A clock that runs slow would flatter: compare with the host's.
-        drift = clock_drift(samples.get(engine, {}))
-        text = f"{min(drift):.3f} .. {max(drift):.3f}" if drift else "-"
+        drift = clock_drift(runs)
+        text = f"{min(drift):.4f} .. {max(drift):.4f}" if drift else "-"
         lines.append(f"  {engine}: guest clock {', '.join(sources)}, guest seconds / host seconds {text}; "
                      f"peak resident {max(g.get('peak_rss_mib', 0) for g in runs)} MiB")
-        if any(not 0.9 < d < 1.1 for d in drift):
+        if any(not 0.97 < d < 1.03 for d in drift):
             trouble.append(f"{session}, {engine}: the guest's clock disagrees with the host's")
         if session == "pae" and any("PTI" not in g.get("vulnerabilities", {}).get("meltdown", "PTI") for g in runs):
             trouble.append(f"{session}, {engine}: the guest runs without page-table isolation")

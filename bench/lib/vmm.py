@@ -43,6 +43,12 @@ def parse_line(line):
     return match and {"name": match[1], "seconds": float(match[2]), "check": match[3], "work": int(match[4])}
 
 
+def clock(lines):
+    """Seconds that went by between the guest's two looks at its clock: [guest's, host's], or None."""
+    looks = [(float(line.split()[2]), when) for when, line in lines if re.match(r"novt: clock [\d.]+$", line)]
+    return [looks[-1][0] - looks[0][0], looks[-1][1] - looks[0][1]] if len(looks) > 1 else None
+
+
 class Trouble(Exception):
     """A measurement that did not come about; the rest goes on without it."""
 
@@ -132,6 +138,7 @@ class Guest:
         self.console.send("leave\n")
         status = self.console.finish()
         self.facts["peak_rss_mib"] = round((self.console.max_rss_kib or 0) / 1024)
+        self.facts["clock"] = clock(self.console.lines)
         if self.console.timed_out:
             raise Trouble("did not leave")
         if status != 0 and self.engine != "bochs":
