@@ -13,6 +13,7 @@ from .stats import geometric_mean
 NATIVE, NOVT, TCG = "native", "novt", "qemu"
 # Binary translation's figures in the literature, cycles (Adams and Agesen, ASPLOS 2006).
 PUBLISHED = {"pte_write": 391, "fault_page": 3927, "fault_divide": 3223}
+PLOTTED = dict(PUBLISHED, call_ret=51, cr0_write=35, in_80=214)
 # The single operations that count as workloads; the others are there to explain these.
 NANO_WORKLOADS = SENSITIVE + ["int80", "sysenter", "call_ret", "call_ind", "call_ind4", "fault_page", "fault_page_write", "fault_page_user",
                               "fault_page_fix", "fault_divide", "fault_divide_user", "pte_write", "pte_write_use", "invlpg",
@@ -45,11 +46,13 @@ def each(run, what, names, ratio, sense, bound, session="main"):
     return row(what, ratio, sense, bound, worst, parts)
 
 
-def cycles(run, what, name):
-    value = run.median("nano", NOVT, name)
-    bound = PUBLISHED[name]
-    return row(what, "cycles, novt", "<", bound, value, [("native", run.median("nano", NATIVE, name)),
-                                                         ("TCG", run.median("nano", TCG, name)), ("published BT", bound)], unit="")
+def cycles(run, what, names):
+    """Each of the operations takes fewer cycles than the published figure of the first."""
+    bound = PUBLISHED[names[0]]
+    parts = [(name, run.median("nano", NOVT, name)) for name in names]
+    values = [v for _, v in parts]
+    more = [("TCG: " + names[0], run.median("nano", TCG, names[0])), ("published BT", bound)]
+    return row(what, "cycles, novt", "<", bound, None if None in values else max(values), parts + more, unit="")
 
 
 def traps(found):
@@ -98,9 +101,9 @@ def figures(run, programs, found_traps=None):
              session="nano"),
         traps(found_traps),
         each(run, "nano: call/ret pair", ["call_ret"], "novt / native", "<=", 1.5, session="nano"),
-        cycles(run, "nano: PTE write", "pte_write"),
-        cycles(run, "nano: guest page fault", "fault_page"),
-        cycles(run, "nano: divide fault", "fault_divide"),
+        cycles(run, "nano: PTE write, of unused and used pages", ["pte_write", "pte_write_use"]),
+        cycles(run, "nano: guest page fault, each kind", ["fault_page", "fault_page_write", "fault_page_user", "fault_page_fix"]),
+        cycles(run, "nano: divide fault, in ring 0 and 3", ["fault_divide", "fault_divide_user"]),
         each(run, "gcc compile in the guest", ["compile"], "novt / native", "<=", 1.6, session="cc"),
         each(run, "gcc compile in the guest", ["compile"], "TCG / novt", ">=", 4, session="cc"),
         each(run, "Debian boot to shell", [BOOT], "TCG / novt", ">=", 3),

@@ -3,7 +3,7 @@
 from html import escape
 
 from . import report, svg
-from .figures import PUBLISHED, verdict
+from .figures import PLOTTED, verdict
 from .programs import BOOT, GROUP_TITLES
 from .stats import geometric_mean
 
@@ -16,7 +16,7 @@ CSS = """
 body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
 main { max-width: 1080px; margin: 0 auto; padding: 32px 24px 80px; }
 h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 44px 0 6px; }
-p { margin: 6px 0; max-width: 80ch; } .soft { color: var(--soft); }
+p { margin: 6px 0; max-width: 110ch; } .soft { color: var(--soft); }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 16px 18px; margin-top: 12px; overflow-x: auto; }
 .tiles { display: flex; flex-wrap: wrap; gap: 12px; margin-top: 20px; }
 .tile { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px; flex: 1 1 170px; }
@@ -24,7 +24,7 @@ p { margin: 6px 0; max-width: 80ch; } .soft { color: var(--soft); }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 600; color: var(--soft); border-bottom: 1px solid var(--line); padding: 5px 10px 5px 0; vertical-align: bottom; }
 td { border-bottom: 1px solid var(--rule); padding: 5px 10px 5px 0; vertical-align: top; } tr:last-child td { border-bottom: 0; }
-td.n, th.n { text-align: right; white-space: nowrap; } td.small { color: var(--soft); font-size: 12.5px; } td.nowrap { white-space: nowrap; }
+td.n, th.n { text-align: right; white-space: nowrap; } td.small { color: var(--soft); font-size: 12.5px; } .nowrap { white-space: nowrap; } table.figures td:first-child { width: 210px; } table.figures td:last-child { width: 320px; }
 .chip { display: inline-block; border-radius: 10px; padding: 0 9px; font-size: 12.5px; white-space: nowrap; }
 .yes { background: var(--good-bg); color: var(--good); } .no { background: var(--bad-bg); color: var(--bad); } .none { background: var(--rule); color: var(--soft); }
 .legend { display: flex; flex-wrap: wrap; gap: 18px; font-size: 13px; color: var(--soft); margin-bottom: 6px; }
@@ -47,11 +47,11 @@ def legend(entries):
     return '<div class="legend">' + "".join(f'<span><i class="{css}"></i>{escape(text)}</span>' for text, css in entries) + "</div>"
 
 
-def html_table(rows, numeric=()):
+def html_table(rows, numeric=(), css=""):
     """The first row is the head; cells are HTML already."""
     def line(cells, tag):
         return "<tr>" + "".join(f'<{tag}{" class=n" if i in numeric else ""}>{c}</{tag}>' for i, c in enumerate(cells)) + "</tr>"
-    return "<table>" + line(rows[0], "th") + "".join(line(r, "td") for r in rows[1:]) + "</table>"
+    return f'<table class="{css}">' + line(rows[0], "th") + "".join(line(r, "td") for r in rows[1:]) + "</table>"
 
 
 def figures_section(rows):
@@ -61,11 +61,11 @@ def figures_section(rows):
         unit = "x" if r["ratio"] == "TCG / novt < 1" else r["unit"]
         parts = ", ".join(f"{escape(p['name'])}&nbsp;{report.times(p['value'], unit)}" for p in r["parts"]) if len(r["parts"]) > 1 or r["unit"] == "" else ""
         show_gauge = r["value"] is not None and r["bound"] > 0
-        out.append([escape(r["figure"]), escape(r["ratio"]), f"{escape(r['sense']).replace('&lt;=', '≤').replace('&gt;=', '≥')}&nbsp;{r['bound']:g}",
+        out.append([escape(r["figure"]), f'<span class="nowrap">{escape(r["ratio"])}</span>', f"{escape(r['sense']).replace('&lt;=', '≤').replace('&gt;=', '≥')}&nbsp;{r['bound']:g}",
                     report.times(r["value"], r["unit"]), svg.gauge(r["value"], r["bound"], r["sense"]) if show_gauge else "",
                     f'<span class="chip {chip}">{verdict(r)}</span>', f'<span class="soft">{parts}</span>'])
     return ('<h2 id="figures">Figures</h2><p class="soft">Ratios of medians. The gauge shows the value beside its bound (the line in the middle), a factor of ten '
-            'either way; the green half is the good one.</p><div class="card">' + html_table(out, (2, 3)) + "</div>")
+            'either way; the green half is the good one.</p><div class="card">' + html_table(out, (2, 3), "figures") + "</div>")
 
 
 def relative(run, session, base, engines, program):
@@ -87,11 +87,12 @@ def programs_section(run, programs, session, engines):
         members = [m for m in members if m[1]]
         if members:
             groups.append((title, members))
-    series = [SERIES[e] for e in engines]
+    # Native is the line, not a row of dots on it.
+    series = [SERIES[e] for e in engines if e != "native"]
     plot = svg.dot_plot(groups, series, "x", (1, "native"))
     if not plot:
         return ""
-    entries = [("native, the line at 1x" if css == "native" else name, css) for name, css in series]
+    entries = [("native", "native line")] + series
     return ('<h2>Programs: time relative to native</h2><p class="soft">Logarithmic; further left is faster. Bars behind the dots: from the fastest to the slowest '
             'repetition.</p><div class="card">' + legend(entries) + plot + "</div>")
 
@@ -117,11 +118,11 @@ def kernel_section(run, data):
     if len(names) < 2:
         return ""
     programs = [p for p in run.programs("off") or run.programs("pae") if p != BOOT and any(run.ratio(n, "novt", "native", p) for n in names if n != "main")]
-    titles = {s["name"]: s["title"] for s in data["sessions"]}
+    titles = {"main": "default", "off": "mitigations=off", "pae": "PAE, isolation on"}
     head = ["Program"] + [f"{escape(titles[n])}<br>novt / native" for n in names] + [f"{escape(titles[n])}<br>TCG / novt" for n in names]
     rows = [[escape(p)] + [report.times(run.ratio(n, "novt", "native", p)) for n in names] + [report.times(run.ratio(n, "qemu", "novt", p)) for n in names]
             for p in programs]
-    return ('<h2>Guest mitigations</h2><p class="soft">The native column of these ratios is always this host with its own mitigations.</p><div class="card">'
+    return ('<h2>Guest mitigations</h2><p class="soft">The native column of these ratios is always this host with its own mitigations. Default: what the guest chooses; without PAE it has no page-table isolation.</p><div class="card">'
             + html_table([head] + rows, range(1, len(head))) + "</div>")
 
 
@@ -132,8 +133,8 @@ def nano_section(run, engines):
     members = []
     for name in names:
         cells = {SERIES[e][0]: (lambda m: (m, m, m))(run.median("nano", e, name)) for e in engines if e in SERIES and run.median("nano", e, name)}
-        if name in PUBLISHED:
-            cells["published BT"] = (PUBLISHED[name],) * 3
+        if name in PLOTTED:
+            cells["published BT"] = (PLOTTED[name],) * 3
         members.append((name, {k: v for k, v in cells.items() if v[0] > 0}))
     series = [SERIES[e] for e in engines if e in SERIES] + [("published BT", "other tick-mark")]
     return ('<h2>Single operations: cycles</h2><p class="soft">Logarithmic; further left is faster. Published: the binary translator of Adams and Agesen (ASPLOS 2006), '

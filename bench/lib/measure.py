@@ -103,7 +103,7 @@ class Measurement:
 
     def one(self, session, guests, engine, program, rep):
         """One program on one engine."""
-        percent = self.programs[program].percent(kind(engine), self.args.scale)
+        percent = self.programs[program].percent(kind(engine), self.args.scale * (session.tcg_scale if engine == "qemu" else 1))
         limit = PROGRAM_LIMIT.get(kind(engine), PROGRAM_LIMIT_FAST)
         try:
             sample = guests[engine].run(program, percent, limit)

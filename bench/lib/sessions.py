@@ -10,9 +10,9 @@ KERNEL_BOUND = ["getppid", "getppid-sysenter", "forkwait", "forkexec", "pingpong
 
 
 class Session:
-    def __init__(self, name, title, engines, programs, kernel="686", initrd="initramfs.gz", append="", reps=None):
+    def __init__(self, name, title, engines, programs, kernel="686", initrd="initramfs.gz", append="", reps=None, tcg_scale=1.0):
         self.name, self.title, self.engines, self.programs = name, title, engines, programs
-        self.kernel, self.initrd, self.append, self.reps = kernel, initrd, append, reps
+        self.kernel, self.initrd, self.append, self.reps, self.tcg_scale = kernel, initrd, append, reps, tcg_scale
 
 
 def plan(programs, quick, switches, peers):
@@ -22,7 +22,8 @@ def plan(programs, quick, switches, peers):
     sessions = [
         Session("main", "default mitigations, without PAE", PEERS, everything),
         Session("cc", "C compile", PEERS, compile_only, initrd="initramfs-cc"),
-        Session("pae", "PAE kernel, page-table isolation on", PEERS, KERNEL_BOUND[:2] if quick else KERNEL_BOUND, kernel="686-pae"),
+        Session("pae", "PAE kernel, page-table isolation on", PEERS, KERNEL_BOUND[:2] if quick else KERNEL_BOUND, kernel="686-pae",
+                tcg_scale=0.2),
         Session("off", "mitigations=off", PEERS, KERNEL_BOUND if quick else everything, append="mitigations=off"),
         Session("nano", "nano: a kernel that times itself", PEERS, []),
     ]
