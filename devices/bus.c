@@ -327,11 +327,11 @@ void bus_set_a20(struct bus *b, bool on)
         b->host.set_a20(b->host.opaque, on);
 }
 
-void bus_request_reset(struct bus *b)
+void bus_request_reset(struct bus *b, bool hard)
 {
     LOG(dev, "system reset requested");
     if (b->host.request_reset)
-        b->host.request_reset(b->host.opaque);
+        b->host.request_reset(b->host.opaque, hard);
 }
 
 void bus_request_shutdown(struct bus *b)

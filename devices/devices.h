@@ -19,7 +19,8 @@ struct bus;
 struct bus_host {
     void (*set_intr)(void *opaque, int level); /* INTR of the CPU: from the 8259A, the local APIC, or both */
     void (*raise_nmi)(void *opaque);
-    void (*request_reset)(void *opaque);            /* port 92h, CF9h, i8042 */
+    /* Port 92h, i8042, CF9h; hard: CF9h's, of the whole board and not of the processor only. */
+    void (*request_reset)(void *opaque, bool hard);
     void (*request_quit)(void *opaque, int status); /* debug exit, user quit: process exit status */
     void (*set_a20)(void *opaque, int enabled);
     void *opaque;
@@ -186,6 +187,7 @@ int rtc_create(struct bus *b, const char *base,
                u64 ram_bytes); /* MC146818 at 70h, IRQ 8; base: "utc", "localtime", "YYYY-MM-DD[Thh:mm:ss]";
                                   -EINVAL: none of these */
 void rtc_cmos_set(struct bus *b, u8 index, u8 val); /* CMOS byte, for the machine's wiring */
+u8 rtc_cmos_get(struct bus *b, u8 index);           /* likewise; not a byte of the time */
 int i8042_create(struct bus *b);  /* 60h/64h: self test, reset line, A20, no keyboard attached yet */
 int port92_create(struct bus *b); /* system control port A: A20, fast reset */
 int uart_create(struct bus *b, u16 base, int irq, struct chardev *c);     /* 16550A */

@@ -153,7 +153,7 @@ static void write_outport(struct i8042 *k, u8 val)
     k->outport = val;
     bus_set_a20(k->b, val & OUT_A20);
     if (!(val & OUT_RESET))
-        bus_request_reset(k->b);
+        bus_request_reset(k->b, false);
 }
 
 static u8 read_outport(const struct i8042 *k)
@@ -178,7 +178,7 @@ static void write_command(struct i8042 *k, u8 cmd)
     }
     if (cmd >= 0xf0) { /* pulses the output port bits whose command bit is 0 */
         if (!(cmd & OUT_RESET))
-            bus_request_reset(k->b);
+            bus_request_reset(k->b, false);
         return;
     }
     switch (cmd) {

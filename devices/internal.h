@@ -78,7 +78,7 @@ bool pic_irq_masked(struct pic *p, int irq);    /* IMR bit */
 /* Calls fn after each INTA (or poll) that took irq, lock held. */
 void bus_set_ack_hook(struct bus *b, int irq, void (*fn)(void *opaque), void *opaque);
 void bus_set_a20(struct bus *b, bool on);
-void bus_request_reset(struct bus *b);
+void bus_request_reset(struct bus *b, bool hard);
 void bus_request_quit(struct bus *b, int status);
 void bus_request_shutdown(struct bus *b); /* the guest switches the power off */
 

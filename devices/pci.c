@@ -158,7 +158,7 @@ static void reset_control_write(struct pci *p, u8 val)
     bool reset = (val & 4) && !(p->reset_control & 4);
     p->reset_control = val & 0x06;
     if (reset)
-        bus_request_reset(p->b);
+        bus_request_reset(p->b, val & 2);
 }
 
 static u32 address_read(void *opaque, u16 port, int size)

@@ -20,7 +20,7 @@ static void port92_write(void *opaque, u16 port, int size, u32 val)
     p->val = val;
     bus_set_a20(p->b, val & 2);
     if (reset)
-        bus_request_reset(p->b);
+        bus_request_reset(p->b, false);
 }
 
 static u32 port92_read(void *opaque, u16 port, int size)

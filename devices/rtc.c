@@ -458,6 +458,16 @@ void rtc_cmos_set(struct bus *b, u8 index, u8 val)
     bus_unlock(b);
 }
 
+u8 rtc_cmos_get(struct bus *b, u8 index)
+{
+    bus_lock(b);
+    struct rtc *r = rtc_of(b);
+    NOVT_ASSERT(r && index < sizeof(r->cmos) && !is_time(index) && (index < REG_A || index > REG_D));
+    u8 val = r->cmos[index];
+    bus_unlock(b);
+    return val;
+}
+
 int rtc_create(struct bus *b, const char *base, u64 ram_bytes)
 {
     i64 sec;

@@ -103,6 +103,37 @@ static void wait_stopped(struct vm *vm)
     pthread_mutex_unlock(&vm->waker);
 }
 
+#define SHUTDOWN_STATUS 0x0f /* CMOS: what the firmware shall do after a reset */
+
+/* Software for the 286 has no other way out of protected mode than a reset of the processor: it leaves one of
+ * these codes in the CMOS, and the firmware jumps where 40:67h points. It expects memory, interrupt
+ * controllers, timers and the screen as they were. Without such a code a reset is the end of the system that
+ * asked for it, and all devices start anew, however it was made. */
+static bool comes_back(const struct vm *vm)
+{
+    if (vm->cfg.kernel || !vm->bus)
+        return false;
+    u8 code = rtc_cmos_get(vm->bus, SHUTDOWN_STATUS);
+    return code == 0x05 || (code >= 0x09 && code <= 0x0c);
+}
+
+/* A reset of the processor only. */
+static int processor_reset(struct vm *vm)
+{
+    LOG(cpu, "processor reset, shutdown status %02x", rtc_cmos_get(vm->bus, SHUTDOWN_STATUS));
+    __atomic_and_fetch(&vm->requests, ~(REQ_RESET | REQ_HARD_RESET), __ATOMIC_SEQ_CST);
+    vm->cpu->events &= ~(EV_RESET | EV_SHUTDOWN | EV_HALT);
+    vm->cpu->intr_shadow = 0;
+    if (vm->have_monitor)
+        monitor_flush(vm->cpu);
+    if (vm->have_shadow)
+        shadow_set_a20(vm->cpu, true); /* the board holds it open until the first jump */
+    int err = machine_boot(vm);
+    if (!err && vm->lockstep)
+        lockstep_reset(vm->lockstep);
+    return err;
+}
+
 static int reset(struct vm *vm, bool guest)
 {
     struct vcpu *v = vm->cpu;
@@ -110,7 +141,7 @@ static int reset(struct vm *vm, bool guest)
     vm->booted = true;
     if (vm->cfg.boot_once && !vm->cfg.kernel)
         drives_boot_order(vm);
-    __atomic_and_fetch(&vm->requests, ~(REQ_RESET | REQ_HOST_RESET), __ATOMIC_SEQ_CST);
+    __atomic_and_fetch(&vm->requests, ~(REQ_RESET | REQ_HOST_RESET | REQ_HARD_RESET), __ATOMIC_SEQ_CST);
     __atomic_store_n(&v->nmi_pending, 0, __ATOMIC_SEQ_CST);
     v->events = 0;
     v->intr_shadow = 0;
@@ -127,11 +158,11 @@ static int reset(struct vm *vm, bool guest)
 }
 
 /* A triple fault shuts the CPU down, and a PC's board answers with reset. Operating systems use that to
- * reboot: they load an empty IDT and fault. Any other triple fault is the guest's (or our) disaster, which
- * should be seen. */
-static bool deliberate(const struct vcpu *v)
+ * reboot: they load an empty IDT and fault; or to come back to real mode. Any other triple fault is the
+ * guest's (or our) disaster, which should be seen. */
+static bool deliberate(const struct vm *vm)
 {
-    return v->idtr.limit == 0;
+    return vm->cpu->idtr.limit == 0 || comes_back(vm);
 }
 
 /* The machine would end here; with -no-shutdown it stops instead, and this is false. */
@@ -162,22 +193,29 @@ static bool handle_events(struct vm *vm, int *status)
             return true;
     }
     if (v->events & EV_SHUTDOWN) {
-        if (!deliberate(v)) {
+        if (!deliberate(vm)) {
             report_triple_fault(vm);
             *status = EXIT_TRIPLE_FAULT;
             if (end_of_guest(vm, RUN_INTERNAL_ERROR, "guest-panic"))
                 return true;
         } else {
-            LOG(cpu, "triple fault with an empty IDT: reset");
+            LOG(cpu, "triple fault: reset");
             v->events |= EV_RESET;
         }
     }
     if (v->events & EV_RESET) {
-        if (vm->cfg.no_reboot) {
+        u32 all = __atomic_load_n(&vm->requests, __ATOMIC_SEQ_CST) & (REQ_HOST_RESET | REQ_HARD_RESET);
+        if (!all && comes_back(vm)) {
+            if (processor_reset(vm)) {
+                *status = EXIT_HOST;
+                return true;
+            }
+        } else if (vm->cfg.no_reboot) {
             *status = EXIT_OK;
             if (end_of_guest(vm, RUN_SHUTDOWN, host_reset ? "host-qmp-system-reset" : "guest-reset"))
                 return true;
-            __atomic_and_fetch(&vm->requests, ~(REQ_RESET | REQ_HOST_RESET), __ATOMIC_SEQ_CST);
+            __atomic_and_fetch(&vm->requests, ~(REQ_RESET | REQ_HOST_RESET | REQ_HARD_RESET),
+                               __ATOMIC_SEQ_CST);
         } else if (reset(vm, !host_reset)) {
             *status = EXIT_HOST;
             return true;

@@ -21,6 +21,7 @@
 #define REQ_CONT       16u
 #define REQ_POWERDOWN  32u
 #define REQ_HOST_RESET 128u /* the user's reset button */
+#define REQ_HARD_RESET 256u /* with REQ_RESET: of the board, and not of the processor only */
 #define REQ_SHUTDOWN   64u  /* the guest switched the power off */
 
 struct firmware;

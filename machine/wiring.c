@@ -162,9 +162,9 @@ static void raise_nmi(void *opaque)
     run_wake(vm);
 }
 
-static void request_reset(void *opaque)
+static void request_reset(void *opaque, bool hard)
 {
-    run_request(opaque, REQ_RESET);
+    run_request(opaque, hard ? REQ_RESET | REQ_HARD_RESET : REQ_RESET);
 }
 
 static void request_quit(void *opaque, int status)

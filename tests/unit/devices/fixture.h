@@ -31,7 +31,7 @@ static inline void fix_nmi(void *o)
     ((struct fix *)o)->nmis++;
 }
 
-static inline void fix_reset(void *o)
+static inline void fix_reset(void *o, bool hard)
 {
     ((struct fix *)o)->resets++;
 }
