@@ -82,7 +82,7 @@ CASES = {
                        (r"Interactive shell", "\n"), (r"~ #", "/part/prepare\n"), (r"disk-is-here", "clear\n"),
                        (r"^\s*~ #\s*$", "chroot /part cfdisk /dev/sda; echo table=$?\n"),
                        (r"Select label type", "\x1b[B\n"), (r"Free space +2048 +614399", "n"),
-                       (r"Partition size: 299M", "\b" * 4 + "100M\n"), (r"\[primary\]", "\n"),
+                       (r"Partition size: 299M", "\b" * 4 + "100M\n"), (r"\[ ?primary\]", "\n"),
                        (r"/dev/sda1 +2048 +206847 +204800 +100M +83 Linux", "W"), (r"Type \"yes\" or \"no\"", "yes\n"),
                        (r"The partition table has been altered", "q"),
                        (r"table=0", "chroot /part mke2fs -q -t ext4 -L NOVTDISK /dev/sda1 && sync && echo made=$?\n"),
