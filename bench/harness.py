@@ -125,7 +125,7 @@ def measure(args, sessions, programs):
                 break
     return {
         "facts": host.facts(args), "options": {k: v for k, v in vars(args).items() if k != "render"}, "repetitions": done,
-        "seconds": round(time.monotonic() - started), "samples": m.samples, "guests": m.guests, "traps": m.traps, "trouble": m.trouble,
+        "seconds": round(time.monotonic() - started), "samples": m.samples, "guests": m.guests, "traps": m.traps, "trouble": m.trouble, "notes": m.notes,
         "sessions": [{"name": s.name, "title": s.title, "engines": s.engines, "kernel": s.kernel, "append": s.append} for s in sessions],
         "switches": switches(args.novt),
     }
@@ -165,8 +165,13 @@ def print_report(data, run, programs):
         text, _ = report.guests_text(s["name"], data["guests"].get(s["name"], {}))
         if text:
             print(text)
+    summary = report.switch_summary(run, programs)
+    if summary:
+        print("\ntime without an optimisation over time with all of them (geometric means of groups)\n\n" + summary)
     print("\nfigures")
     print(report.figures_table(data["figures"]))
+    for note in data["notes"]:
+        print("note:", note)
     for trouble in data["trouble"]:
         print("TROUBLE:", trouble)
 

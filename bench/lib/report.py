@@ -2,7 +2,7 @@
 """The report as text for a terminal."""
 from .figures import verdict
 from .measure import clock_drift
-from .programs import GROUP_TITLES
+from .programs import BOOT, GROUP_TITLES
 from .stats import geometric_mean
 
 COLUMNS = [("novt", "native", "novt/native"), ("qemu", "novt", "TCG/novt"), ("qemu", "native", "TCG/native")]
@@ -54,6 +54,24 @@ def switch_table(run, session, engines):
         rows.append([program, duration(shown and shown["median"])] +
                     [times(run.ratio(session, e, base, program)) for e in engines[1:]])
     return table(rows)
+
+
+def switch_summary(run, programs):
+    """A Markdown table of what each optimisation brings: time without it over time with all, by group, and where it matters most."""
+    groups = [g for g in GROUP_TITLES if g not in ("compile", "nano", "boot", "big")]
+    first = run.samples.get("switches", {}) or run.samples.get("switches-cc", {})
+    rows = [["without"] + groups + ["gcc", "boot", "most affected"]]
+    for engine in first:
+        if not engine.startswith("novt-no-"):
+            continue
+        ratios = {p: run.ratio("switches", engine, "novt", p) for p in run.programs("switches")}
+        cells = [times(geometric_mean([v for p, v in ratios.items() if p in programs and g in programs[p].groups])) for g in groups]
+        cells += [times(run.ratio("switches-cc", engine, "novt", "compile")), times(ratios.get(BOOT))]
+        worst = sorted(((v, p) for p, v in ratios.items() if v), reverse=True)[:3]
+        rows.append([engine[len("novt-no-"):]] + cells + [", ".join(f"{p} {times(v)}" for v, p in worst if v > 1.05) or "nothing"])
+    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
+    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(r, widths)) + " |" for r in rows]
+    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|"] + lines[1:]) if len(rows) > 1 else ""
 
 
 def means(run, programs, session, engines):

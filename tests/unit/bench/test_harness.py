@@ -234,6 +234,10 @@ class Reports(unittest.TestCase):
         self.assertEqual(len(lines), 1 + len(run.programs("main")))
         self.assertIn("60.00x", next(line for line in lines if "sieve" in line))
         self.assertIn("3.00x", report.switch_table(run, "switches", ["novt", "novt-no-chain"]))
+        summary = report.switch_summary(run, programs).splitlines()
+        self.assertEqual(len(summary), 3)
+        self.assertIn("fib 3.00x", summary[2])
+        self.assertEqual(len({line.count("|") for line in summary}), 1)
         self.assertIn("NOT reached", report.figures_table(data["figures"]))
 
     def test_numbers(self):
