@@ -1,11 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Bochs as a peer: an interpreter of the whole PC. It has no -kernel: it boots ISOLINUX from a CD made of the same kernel and
-initramfs. Its console is the serial port on a terminal of ours."""
+initramfs. Its serial port is our console. Its screen has to go somewhere, too: to a second terminal (script makes one) that nobody looks at,
+which takes its display for terminals (package bochs-term); the others open windows or listen on the network."""
+import glob
 import os
+import shlex
 import shutil
 import subprocess
 
 ISOLINUX = ["/usr/lib/ISOLINUX/isolinux.bin", "/usr/lib/syslinux/modules/bios/ldlinux.c32"]
+
+
+def usable():
+    """None, or why it cannot run here."""
+    if not shutil.which("bochs"):
+        return "not installed"
+    if not glob.glob("/usr/lib/*/bochs/plugins/libbx_term_gui.so"):
+        return "no display for terminals (package bochs-term)"
+    missing = [p for p in ISOLINUX + ["/usr/share/bochs/BIOS-bochs-latest"] if not os.path.exists(p)]
+    missing += [p for p in ("xorriso", "script") if not shutil.which(p)]
+    return f"missing: {', '.join(missing)} (packages isolinux, syslinux-common, xorriso, bochsbios)" if missing else None
 
 
 def make_cd(args, session, append):
@@ -26,7 +40,7 @@ def make_cd(args, session, append):
 
 
 def command(args, session, append):
-    """The command line that boots it; its standard input is the terminal that becomes the guest's first serial port."""
+    """The command line that boots it, with its serial port on what is standard input (as descriptor 3)."""
     cd = make_cd(args, session, append)
     base = os.path.join(args.out, f"bochs-{session.name}")
     with open(base + ".rc", "w", encoding="ascii") as f:
@@ -35,8 +49,8 @@ romimage: file=/usr/share/bochs/BIOS-bochs-latest
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
 ata0-master: type=cdrom, path="{cd}", status=inserted
 boot: cdrom
-com1: enabled=1, mode=term, dev=/proc/self/fd/0
-display_library: nogui
+com1: enabled=1, mode=term, dev=/proc/self/fd/3
+display_library: term
 clock: sync=realtime, time0=local
 log: {base}.bochs.log
 panic: action=fatal
@@ -44,4 +58,5 @@ error: action=ignore
 info: action=ignore
 debug: action=ignore
 """)
-    return ["bochs", "-q", "-f", base + ".rc"]
+    bochs = shlex.join(["bochs", "-q", "-f", base + ".rc"])
+    return ["sh", "-c", f"exec 3<&0; exec script -qfec {shlex.quote(bochs)} {shlex.quote(base + '.screen')} </dev/null >/dev/null 2>&1"]

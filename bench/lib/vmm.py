@@ -81,7 +81,7 @@ class Guest:
 
     def __init__(self, args, session, engine, log):
         self.engine = engine
-        append = f"console=ttyS0 panic=-1 nokaslr {session.append} novt.run=serve".replace("  ", " ")
+        append = f"console=ttyS0 panic=-1 nokaslr no_timer_check {session.append} novt.run=serve".replace("  ", " ")
         kernel, initrd = (os.path.join(args.guest, n) for n in ("vmlinuz-" + session.kernel, session.initrd))
         common = ["-kernel", kernel, "-initrd", initrd, "-m", str(args.memory), "-nographic", "-no-reboot", "-append", append]
         if engine == "qemu":
