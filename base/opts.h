@@ -18,6 +18,8 @@
     X(string, "fast paths for repeated string instructions")                                                 \
     X(icache, "cache decoded instructions in the interpreter")                                               \
     X(largefill, "fill runs of shadow entries for large guest pages at once")                                \
+    X(clonefill,                                                                                             \
+      "copy shadow entries of the kernel's half from another address space that has the same tables")        \
     X(window, "window-form memory operands for address spaces that run long")                                \
     X(keepspaces, "keep shadow address spaces across CR3 switches")
 

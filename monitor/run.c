@@ -291,6 +291,8 @@ int co_read_miss(struct vcpu *v, u32 lin, u32 eip)
 int co_write_miss(struct vcpu *v, u32 lin, u32 eip)
 {
     v->stats.exit_write_miss++;
+    if (likely(shadow_write_slow(v, lin)))
+        return interpret(v, eip);
     return miss(v, lin, eip, SH_WRITE);
 }
 

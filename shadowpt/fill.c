@@ -96,12 +96,88 @@ static __attribute__((cold, noinline)) void make_room(struct shadow *s)
         sh_trim(s);
 }
 
+/* A write was allowed but hit a watched page: the next one there needs no walk (shadow_write_slow(),
+ * access.c).
+ */
+static inline void remember_slow(struct shadow *s, const struct sh_view *vw, u32 lp, u32 page)
+{
+    u32 i = (lp ^ vw->id) % TW_SIZE;
+    s->tw[i].tag = 1 + ((u32)vw->id << 20 | lp);
+    s->tw[i].page = page;
+}
+
+bool shadow_write_slow(const struct vcpu *v, u32 lin)
+{
+    const struct shadow *s = sh_of(v);
+    u32 lp = lin >> PAGE_SHIFT, id = s->cur->view[v->cpl == 3].id, i = (lp ^ id) % TW_SIZE;
+    return s->tw[i].tag == 1 + (id << 20 | lp) && s->map.watch[s->tw[i].page];
+}
+
+/* Installs what the walk found: rights are checked, A and D are set, the table pages are linked. */
+static enum shadow_result install(struct shadow *s, struct sh_space *sp, struct sh_view *vw, u32 lin,
+                                  const struct sh_walk *w, enum shadow_access acc)
+{
+    struct vcpu *v = s->v;
+    u32 lp = lin >> PAGE_SHIFT, page = (u32)(w->gpa >> PAGE_SHIFT);
+    enum mem_kind kind = w->gpa < 4 * GiB ? (enum mem_kind)s->map.kind[page] : MEM_HOLE;
+    u64 entry;
+    bool wr = false;
+    /* Without A20 two lines of a large mapping are the same memory, which its record cannot say. */
+    bool large = w->large && s->phys_mask == ~0ull;
+    if (likely(kind == MEM_RAM)) {
+        entry = (u64)s->map.base + w->gpa - ((u64)lp << PAGE_SHIFT);
+        wr = w->dirty && sh_allowed(sp, w, SH_WRITE, vw->user);
+        if (acc == SH_WRITE && s->map.watch[page] && sh_entry(vw, K_R, lp)) {
+            remember_slow(s, vw, lp, page); /* nothing to add */
+            return SH_SLOW;
+        }
+        if (large && (v->opts & OPT(largefill))) {
+            fill_line(s, vw, lp, page, entry, wr);
+        } else {
+            set_read(s, vw, lp, entry);
+            if (wr && !s->map.watch[page]) {
+                if (large)
+                    sh_big_link(s, vw, lp >> 9, page >> 9);
+                else
+                    sh_rmap_add(s, vw, lp, page);
+                sh_mark(s, vw, K_W, lp);
+                vw->wt[lp] = entry;
+                v->stats.shadow_fills_write++;
+            }
+        }
+        if (acc == SH_WRITE && s->map.watch[page]) {
+            remember_slow(s, vw, lp, page);
+            return SH_SLOW;
+        }
+    } else if (kind == MEM_ROM) {
+        entry = (u64)memory_host(s->m, w->gpa) - ((u64)lp << PAGE_SHIFT);
+        set_read(s, vw, lp, entry);
+        if (acc == SH_WRITE)
+            return SH_SLOW;
+    } else {
+        return SH_SLOW;
+    }
+    if (acc == SH_EXEC) {
+        sh_mark(s, vw, K_X, lp);
+        vw->xt[lp] = 1 + page;
+        v->stats.shadow_fills_exec++;
+    }
+    return SH_FILLED;
+}
+
+static inline void link_leaf(struct shadow *s, struct sh_space *sp, u32 lin, const struct sh_walk *w)
+{
+    if (!w->large)
+        sh_use_link(s, sp, sp->key & KEY_PAE ? lin >> 21 : (lin >> 22) * 2, w->pt_page);
+}
+
 enum shadow_result shadow_fill(struct vcpu *v, u32 lin, enum shadow_access acc, int user, u64 *gpa_out)
 {
     struct shadow *s = sh_of(v);
-    struct sh_space *sp = s->cur;
+    struct sh_space *sp = s->cur, *master = NULL;
     struct sh_view *vw = &sp->view[user];
     struct sh_walk w;
+    enum shadow_result res;
     u32 lp = lin >> PAGE_SHIFT;
 
     v->stats.shadow_walks++;
@@ -126,55 +202,26 @@ enum shadow_result shadow_fill(struct vcpu *v, u32 lin, enum shadow_access acc, 
     if (unlikely(!w.cacheable))
         return SH_SLOW;
     if (likely(sp->key & KEY_PG)) {
-        bool pae = sp->key & KEY_PAE;
-        sh_use_link(s, sp, SLOT_PD + (pae ? lin >> 30 : 0), w.pd_page);
-        if (!w.large)
-            sh_use_link(s, sp, pae ? lin >> 21 : (lin >> 22) * 2, w.pt_page);
-    }
-
-    enum mem_kind kind = gpa < 4 * GiB ? (enum mem_kind)s->map.kind[gpa >> PAGE_SHIFT] : MEM_HOLE;
-    u32 page = (u32)(gpa >> PAGE_SHIFT);
-    u64 entry;
-    bool wr = false;
-    /* Without A20 two lines of a large mapping are the same memory, which its record cannot say. */
-    bool large = w.large && s->phys_mask == ~0ull;
-    if (likely(kind == MEM_RAM)) {
-        entry = (u64)s->map.base + w.gpa - ((u64)lp << PAGE_SHIFT);
-        wr = w.dirty && sh_allowed(sp, &w, SH_WRITE, user);
-        if (large && (v->opts & OPT(largefill))) {
-            fill_line(s, vw, lp, page, entry, wr);
-        } else {
-            set_read(s, vw, lp, entry);
-            if (wr && !s->map.watch[page]) {
-                if (large)
-                    sh_big_link(s, vw, lp >> 9, page >> 9);
-                else
-                    sh_rmap_add(s, vw, lp, page);
-                sh_mark(s, vw, K_W, lp);
-                vw->wt[lp] = entry;
-                v->stats.shadow_fills_write++;
-            }
+        sh_use_link(s, sp, SLOT_PD + (sp->key & KEY_PAE ? lin >> 30 : 0), w.pd_page);
+        link_leaf(s, sp, lin, &w);
+        if (likely(v->opts & OPT(clonefill))) {
+            master = sh_master(s, sp, vw, lin, &w);
+            if (master && sh_clone_chunk(s, &master->view[user], vw, lp >> 9, w.large) &&
+                sh_entry(vw,
+                         acc == SH_READ    ? K_R
+                         : acc == SH_WRITE ? K_W
+                                           : K_X,
+                         lp))
+                return SH_FILLED;
         }
-        if (acc == SH_WRITE && s->map.watch[page]) {
-            u32 i = (lp ^ vw->id) % TW_SIZE;
-            s->tw[i].tag = 1 + ((u32)vw->id << 20 | lp);
-            s->tw[i].page = page;
-            return SH_SLOW;
-        }
-    } else if (kind == MEM_ROM) {
-        entry = (u64)memory_host(s->m, w.gpa) - ((u64)lp << PAGE_SHIFT);
-        set_read(s, vw, lp, entry);
-        if (acc == SH_WRITE)
-            return SH_SLOW;
-    } else {
-        return SH_SLOW;
     }
-    if (acc == SH_EXEC) {
-        sh_mark(s, vw, K_X, lp);
-        vw->xt[lp] = 1 + page;
-        v->stats.shadow_fills_exec++;
+    res = install(s, sp, vw, lin, &w, acc);
+    if (master && w.gpa < 4 * GiB && s->map.kind[w.gpa >> PAGE_SHIFT] == MEM_RAM) {
+        /* The master gets what any of its copies needed. Its own directory is traced already. */
+        link_leaf(s, master, lin, &w);
+        install(s, master, &master->view[user], lin, &w, acc == SH_EXEC ? SH_EXEC : SH_READ);
     }
-    return SH_FILLED;
+    return res;
 }
 
 int shadow_probe(struct vcpu *v, u32 lin, u64 *gpa)

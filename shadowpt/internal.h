@@ -35,6 +35,7 @@
 #define PT_WRITES_MAX     64u    /* traced writes to a table page between two walks before it is given up */
 #define AUDIT_EVERY       4096u  /* traced writes between two audits */
 #define TW_SIZE           64u
+#define MASTER_WAYS       4u /* of clone.c */
 
 /* PTE bits (SDM vol. 3, 4.3 and 4.4). */
 #define PTE_P   0x01u
@@ -146,7 +147,8 @@ struct shadow {
         u32 page;
     } tw[TW_SIZE]; /* recent writes that were allowed but hit a watched page */
     u16 hash[HASH_SIZE];
-    u8 *area; /* address space of all views, then the empty view */
+    u16 *masters; /* by user, chunk and way: index of the space that copies of the chunk are made from */
+    u8 *area;     /* address space of all views, then the empty view */
     u64 area_bytes;
     u64 empty_base;
     u8 *arrays;
@@ -210,6 +212,14 @@ void sh_clear_space(struct shadow *s, struct sh_space *sp);
 /* Gives memory of long unused spaces back until the budget holds. Parks the FPU. */
 void sh_trim(struct shadow *s);
 int sh_map_tables(struct shadow *s, struct sh_space *sp);
+
+/* ---- clone.c ---- */
+
+/* The space to copy entries of lin's chunk from and to add new ones to; NULL if that is sp itself. */
+struct sh_space *sh_master(struct shadow *s, struct sh_space *sp, const struct sh_view *vw, u32 lin,
+                           const struct sh_walk *w);
+/* Copies chunk c into a view that has nothing there yet. False: nothing was done. large: from large pages. */
+bool sh_clone_chunk(struct shadow *s, const struct sh_view *from, struct sh_view *vw, u32 c, bool large);
 
 /* ---- kwindow.c ---- */
 

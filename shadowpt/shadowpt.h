@@ -59,6 +59,10 @@ void shadow_destroy(struct vcpu *v);
  * address of lin. */
 enum shadow_result shadow_fill(struct vcpu *v, u32 lin, enum shadow_access acc, int user, u64 *gpa);
 
+/* A write to the page of lin by the current view is known to be allowed, but not through the table (SH_SLOW).
+ */
+bool shadow_write_slow(const struct vcpu *v, u32 lin);
+
 /* Walks without side effects (debugger, dumps): CPU_OK with *gpa, or CPU_FAULT (v->fault is untouched). */
 int shadow_probe(struct vcpu *v, u32 lin, u64 *gpa);
 

@@ -246,6 +246,7 @@ static u64 lay_out_arrays(struct shadow *s)
     s->uses = carve(&p, (u64)s->max_spaces * USE_STRIDE * sizeof(*s->uses));
     s->bigs = carve(&p, (u64)s->max_spaces * 2 * SH_CHUNKS * sizeof(*s->bigs));
     s->nodes = carve(&p, RMAP_NODES * sizeof(*s->nodes));
+    s->masters = carve(&p, 2ull * SH_CHUNKS * MASTER_WAYS * sizeof(*s->masters));
     s->pt_head = carve(&p, SH_PAGES * sizeof(*s->pt_head));
     s->pt_writes = carve(&p, SH_PAGES * sizeof(*s->pt_writes));
     s->rmap_head = carve(&p, SH_PAGES * sizeof(*s->rmap_head));

@@ -192,9 +192,12 @@ static void run(bool pae, u32 cr4, u64 efer, u64 seed, u64 steps, u32 opts)
     }
     assert_int_equal(shadow_audit(e->v), 0);
     assert_true(r.faults > steps / 100 && r.fills > steps / 100 && r.hits > steps / 100);
-    print_message("  %llu hits, %llu fills, %llu faults, %llu table writes, %llu entries audited\n",
-                  (unsigned long long)r.hits, (unsigned long long)r.fills, (unsigned long long)r.faults,
-                  (unsigned long long)r.writes, (unsigned long long)e->v->stats.shadow_audits);
+    assert_true(!(opts & OPT(clonefill)) || r.e.v->stats.shadow_clones > steps / 10000);
+    print_message(
+        "  %llu clones, %llu hits, %llu fills, %llu faults, %llu table writes, %llu entries audited\n",
+        (unsigned long long)e->v->stats.shadow_clones, (unsigned long long)r.hits,
+        (unsigned long long)r.fills, (unsigned long long)r.faults, (unsigned long long)r.writes,
+        (unsigned long long)e->v->stats.shadow_audits);
     env_free(e);
 }
 
@@ -211,6 +214,7 @@ static void random_32bit(void **st)
     run(false, 0, 0, seed + 1, steps / 4, OPT_ALL);
     run(false, CR4_PSE, 0, seed + 2, steps / 4, OPT_ALL & ~OPT(largefill));
     run(false, CR4_PSE, 0, seed + 3, steps / 4, OPT_ALL & ~OPT(keepspaces));
+    run(false, CR4_PSE, 0, seed + 4, steps / 4, OPT_ALL & ~OPT(clonefill));
 }
 
 static void random_pae(void **st)
@@ -218,6 +222,7 @@ static void random_pae(void **st)
     u64 seed = env_num("SHADOWPT_SEED", 0x7654321), steps = env_num("SHADOWPT_STEPS", 300000);
     run(true, CR4_PAE, EFER_NXE, seed, steps, OPT_ALL);
     run(true, CR4_PAE, 0, seed + 1, steps / 4, OPT_ALL);
+    run(true, CR4_PAE, EFER_NXE, seed + 2, steps / 4, OPT_ALL & ~OPT(clonefill));
 }
 
 int main(void)
