@@ -19,7 +19,7 @@ HANDLER(set_vga)
 {
     if (strcmp(val, "std") && strcmp(val, "none"))
         return cli_fail(o, "'%s' is not supported by novt yet: std or none", val);
-    c->cfg.vga = !strcmp(val, "std");
+    c->cfg.vga = c->cfg.vga_given = !strcmp(val, "std");
     return CLI_OK;
 }
 

@@ -15,6 +15,9 @@ int vga_create(struct bus *b, struct memory *m, struct vga **out);
 
 /* All of these are called with the bus lock held, from any thread. */
 
+/* Text mode 3, the screen cleared. font: 256 glyphs of 16 rows, or NULL: all blank. */
+void vga_set_text_mode(struct vga *v, const u8 *font);
+
 struct vga_image {
     u32 width, height;
     u32 *pixels; /* 0x00RRGGBB, rows without padding; the caller frees it */

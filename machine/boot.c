@@ -177,6 +177,13 @@ static void write_bios_data(struct boot *b)
     put16(bda + 0x0e, 0x9fc0); /* segment of the extended BIOS data area */
     put16(bda + 0x10, 0x0402); /* equipment: FPU, two serial ports */
     put16(bda + 0x13, 639);    /* KiB of base memory */
+    if (b->screen) {
+        bda[0x49] = 3; /* mode, columns, CRTC's port, rows - 1, lines of a character */
+        put16(bda + 0x4a, 80);
+        put16(bda + 0x63, 0x3d4);
+        bda[0x84] = 24;
+        put16(bda + 0x85, 16);
+    }
     b->ram.write(b->ram.opaque, 0x400, bda, sizeof(bda));
     u8 ebda_kib = 1;
     b->ram.write(b->ram.opaque, 0x9fc00, &ebda_kib, 1);

@@ -37,6 +37,7 @@ struct boot {
     /* in */
     const char *kernel, *initrd, *append; /* initrd and append may be NULL */
     struct boot_ram ram;
+    bool screen; /* there is a VGA, in text mode 3 */
     /* out */
     struct boot_entry entry;
     struct symbols *symbols; /* of an ELF kernel, or NULL; the caller frees it */

@@ -55,6 +55,7 @@ int machine_boot(struct vm *vm)
         .kernel = vm->cfg.kernel,
         .initrd = vm->cfg.initrd,
         .append = vm->cfg.append,
+        .screen = vm_has_screen(vm),
         .ram = {memory_ram_size(vm->mem), ram_write, vm->mem},
     };
     int err = boot_load(&b);

@@ -51,6 +51,12 @@ enum {
 /* Offsets in struct boot_params outside the setup header. */
 enum {
     Z_EXT_MEM_K = 0x02,
+    Z_VIDEO_MODE = 0x06, /* struct screen_info begins at 0 */
+    Z_VIDEO_COLS = 0x07,
+    Z_VIDEO_EGA_BX = 0x0a,
+    Z_VIDEO_LINES = 0x0e,
+    Z_VIDEO_ISVGA = 0x0f,
+    Z_VIDEO_POINTS = 0x10,
     Z_CL_MAGIC = 0x20, /* command line of protocols before 2.02 */
     Z_CL_OFFSET = 0x22,
     Z_ALT_MEM_K = 0x1e0,
@@ -199,8 +205,15 @@ static void write_zero_page(struct boot *b, const struct linux_image *k)
 {
     u8 z[4096] = {0};
     memcpy(z + H_SETUP_SECTS, k->file + H_SETUP_SECTS, k->header_end - H_SETUP_SECTS);
-    /* screen_info stays zero: 0 lines and columns say that there is no text screen. Same for APM, EDD, EFI.
-     */
+    /* screen_info: 0 lines and columns say that there is no text screen. Zero as well: APM, EDD, EFI. */
+    if (b->screen) {
+        z[Z_VIDEO_MODE] = 3;
+        z[Z_VIDEO_COLS] = 80;
+        put16(z + Z_VIDEO_EGA_BX, 3); /* 256 KiB */
+        z[Z_VIDEO_LINES] = 25;
+        z[Z_VIDEO_ISVGA] = 1;
+        put16(z + Z_VIDEO_POINTS, 16);
+    }
     u64 above = b->ram.size > MiB ? (b->ram.size - MiB) / KiB : 0;
     put16(z + Z_EXT_MEM_K, above > 0xfc00 ? 0xfc00 : (u16)above);
     put32(z + Z_ALT_MEM_K, (u32)above);

@@ -103,24 +103,31 @@ static int load_bios(struct vm *vm, struct firmware *f)
     return err;
 }
 
-/* The file of a video BIOS, or nothing if there is none: then the screen stays dark, not the machine. */
-static void add_option_rom(struct vm *vm, struct fwcfg *fw, const char *item, const char *name)
+int firmware_read_rom(const char *name, u8 **image, u64 *size)
 {
     static const char *const dirs[] = {"/usr/share/seabios", "/usr/share/qemu", "/usr/share/vgabios"};
     for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
         struct boot b = {.ram.size = 16 * MiB}; /* what a file may hold */
         char path[256];
-        u8 *image;
-        u64 size;
         snprintf(path, sizeof(path), "%s/%s", dirs[i], name);
-        if (boot_read_file(&b, "option ROM", path, &image, &size))
-            continue;
-        if (size <= 128 * KiB)
-            fwcfg_add_file(fw, item, image, (u32)size);
-        free(image);
+        if (!boot_read_file(&b, "option ROM", path, image, size))
+            return 0;
+    }
+    return -ENOENT;
+}
+
+/* The file of a video BIOS, or nothing if there is none: then the screen stays dark, not the machine. */
+static void add_option_rom(struct fwcfg *fw, const char *item, const char *name)
+{
+    u8 *image;
+    u64 size;
+    if (firmware_read_rom(name, &image, &size)) {
+        warn_report("%s not found (package seabios): no picture before the guest's own driver", name);
         return;
     }
-    warn_report("%s not found (package seabios): no picture before the guest's own driver", name);
+    if (size <= 128 * KiB)
+        fwcfg_add_file(fw, item, image, (u32)size);
+    free(image);
 }
 
 static void add_e820(struct fwcfg *fw, u64 ram)
@@ -163,7 +170,7 @@ static int describe(struct vm *vm, struct firmware *f)
         fwcfg_add_file(fw, "etc/sercon-port", port, 8);
     }
     if (vm->cfg.vga)
-        add_option_rom(vm, fw, "pci1234,1111.rom", "vgabios-stdvga.bin");
+        add_option_rom(fw, "pci1234,1111.rom", "vgabios-stdvga.bin");
     tables_to_firmware(vm, fw);
     return 0;
 }

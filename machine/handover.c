@@ -202,6 +202,8 @@ void handover_direct(struct vm *vm)
     const struct tables *t = vm->tables;
     if (vm->bus) /* the second machine of lockstep has none */
         set_up_pci(vm);
+    if (vm->vga)
+        textmode_set(vm);
     if (memory_ram_size(vm->mem) < MiB)
         return;
     memory_write(vm->mem, ENTRY_AT, t->smbios.entry, sizeof(t->smbios.entry));

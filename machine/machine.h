@@ -62,6 +62,7 @@ struct machine_config {
     const char *bios; /* firmware image, NULL: SeaBIOS where it is installed */
     bool nographic;   /* the firmware's and text programs' console is the first serial port */
     bool vga;         /* a video adapter */
+    bool vga_given;   /* ... was asked for: also beside a kernel that is loaded directly */
     bool boot_menu;
     u32 boot_menu_wait;     /* ms, 0: default */
     const char *boot_order; /* letters a, c, d, n as in -boot; NULL: default */

@@ -93,6 +93,22 @@ void drives_boot_order(struct vm *vm); /* tells the firmware, through the CMOS *
  * negative errno after reporting it. */
 int firmware_create(struct vm *vm);
 void firmware_destroy(struct vm *vm);
+/* An option ROM's file from where distributions install them; the caller frees it. -ENOENT: not found. */
+int firmware_read_rom(const char *name, u8 **image, u64 *size);
+
+/* machine/textmode.c: the screen of a guest that is loaded directly. */
+void textmode_set(struct vm *vm);
+/* Does the board have what a PC has besides processor, memory and serial ports? A guest that is loaded
+ * directly and has neither disks nor a screen needs none of it. */
+static inline bool vm_whole_board(const struct vm *vm)
+{
+    const struct machine_config *c = &vm->cfg;
+    return !c->kernel || c->ndrives || c->vnc || c->curses || c->screen || c->keyboard || c->vga_given;
+}
+static inline bool vm_has_screen(const struct vm *vm)
+{
+    return vm->cfg.vga && vm_whole_board(vm);
+}
 
 /* machine/handover.c: builds the tables; after all devices. Returns 0 or a negative errno after reporting it.
  */

@@ -265,7 +265,7 @@ static int add_debug_ports(struct vm *vm)
     return err;
 }
 
-/* What a PC has besides: a guest that is loaded directly and has no disks needs none of it. */
+/* What a PC has besides. */
 static int add_board(struct vm *vm)
 {
     struct bus *b = vm->bus;
@@ -361,7 +361,7 @@ int wiring_devices(struct vm *vm)
     err = err ? err : add_debug_ports(vm);
     err = err ? err : piix3_create(b, &vm->piix3);
     err = err ? err : piix4_pm_create(b, vm->piix3, &vm->pm);
-    if (!err && (!vm->cfg.kernel || vm->cfg.ndrives || vm->cfg.vnc || vm->cfg.curses))
+    if (!err && vm_whole_board(vm))
         err = add_board(vm);
     err = err ? err : tables_create(vm);
     if (!err && !vm->cfg.kernel)
