@@ -21,6 +21,7 @@
     X(clonefill,                                                                                             \
       "copy shadow entries of the kernel's half from another address space that has the same tables")        \
     X(window, "window-form memory operands for address spaces that run long")                                \
+    X(wintables, "keep pages that were page tables a moment ago out of windows")                             \
     X(keepspaces, "keep shadow address spaces across CR3 switches")
 
 enum opt_bit {

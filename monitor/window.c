@@ -60,14 +60,14 @@ void bt_window_prefill(struct vcpu *v)
 
 /* The faulting instruction works on pages that the window cannot hold (watched, MMIO, not global): table form
  * serves it better. */
-static void window_give_up(struct vcpu *v)
+static void window_give_up(struct vcpu *v, bool misfit)
 {
     struct bt *b = bt_of(v);
     const struct fragment *f = b->hf.frag;
     u64 gpa = f->key.gpa + f->pcmap[b->hf.insn].guest;
 
     /* A kernel that does not map itself global (page-table isolation) would end up here everywhere. */
-    if (v->cpl != 3 && ++b->kernel_misfits > WIN_MISFITS) {
+    if (misfit && v->cpl != 3 && ++b->kernel_misfits > WIN_MISFITS) {
         shadow_window_disable(v);
         b->kernel_window_off = true;
         v->stats.windows_off++;
@@ -85,6 +85,7 @@ bool bt_host_fault(struct vcpu *v)
 {
     struct bt *b = bt_of(v);
     u64 base = shadow_window_base(v);
+    enum shadow_mapped how;
     bool fits;
     u32 lin = (u32)(b->hf.addr - base);
 
@@ -93,9 +94,10 @@ bool bt_host_fault(struct vcpu *v)
         v->stats.window_faults++;
         switch (shadow_fill(v, lin, b->hf.write ? SH_WRITE : SH_READ, v->cpl == 3, NULL)) {
         case SH_FILLED:
-            fits = shadow_window_map(v, lin, b->hf.write);
+            how = shadow_window_map(v, lin, b->hf.write);
+            fits = how == SH_MAPPED;
             if (!fits)
-                window_give_up(v);
+                window_give_up(v, how == SH_MISFIT);
             if (fits && b->hf.frag->valid && !v->events) {
                 v->bt[BT_LEFT]++; /* it starts again, in place */
                 v->bt[BT_RESUME] =
@@ -113,7 +115,7 @@ bool bt_host_fault(struct vcpu *v)
             cpu_deliver_fault(v);
             return false;
         case SH_SLOW:
-            window_give_up(v);
+            window_give_up(v, !shadow_write_slow(v, lin));
             break;
         }
     }

@@ -35,7 +35,8 @@
 #define PT_WRITES_MAX     64u    /* traced writes to a table page between two walks before it is given up */
 #define AUDIT_EVERY       4096u  /* traced writes between two audits */
 #define TW_SIZE           64u
-#define MASTER_WAYS       4u /* of clone.c */
+#define TABLE_MEMORY      4096u /* CR3 loads that a page is remembered as a table for, once it is none */
+#define MASTER_WAYS       4u    /* of clone.c */
 
 /* PTE bits (SDM vol. 3, 4.3 and 4.4). */
 #define PTE_P   0x01u
@@ -133,6 +134,7 @@ struct shadow {
     void *exec_opaque;
     struct sh_use *uses; /* max_spaces * USE_STRIDE */
     u32 *pt_head;        /* by physical page: 1 + first use */
+    u32 *pt_last;        /* by physical page: 1 + clock when it was last made or unmade a table, 0: never */
     u16 *pt_writes;      /* by physical page: traced writes since the last walk through it */
     struct sh_big *bigs; /* max_spaces * 2 * SH_CHUNKS */
     u32 *big_head;       /* by physical 2 MiB: 1 + first record */
@@ -226,7 +228,7 @@ bool sh_clone_chunk(struct shadow *s, const struct sh_view *from, struct sh_view
 #define KWIN_ID 4095u /* its view number in rmap keys */
 bool sh_kwin_enable(struct shadow *s);
 void sh_kwin_empty(struct shadow *s);
-bool sh_kwin_map(struct shadow *s, u32 lin, bool write);
+enum shadow_mapped sh_kwin_map(struct shadow *s, u32 lin, bool write);
 bool sh_kwin_maps(const struct shadow *s, u32 lp, u32 page);
 void sh_kwin_revoke(struct shadow *s, u32 lp, u32 page);
 void sh_kwin_paging_changed(struct shadow *s);
@@ -246,6 +248,15 @@ long sh_sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off);
 void sh_window_unmap(u64 base, u32 lp, u32 pages);
 bool sh_window_protect(u64 base, u32 lp);
 bool sh_window_map_run(struct shadow *s, u64 base, u32 lp, u32 n, u64 gpa, bool write);
+
+/* A page that is a table, or was one a moment ago and will be again: kernels get their tables from pages that
+ * they have just freed. Windows do not map it for writing, since each change of its role would cost system
+ * calls. */
+static inline bool sh_table_lately(const struct shadow *s, u32 page)
+{
+    return s->pt_last[page] && (u32)s->clock + 1 - s->pt_last[page] < TABLE_MEMORY &&
+           (s->v->opts & OPT(wintables));
+}
 
 /* ---- window.c: called before a table entry goes away ---- */
 

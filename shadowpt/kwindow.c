@@ -137,24 +137,32 @@ static bool ram_page(const struct shadow *s, u64 gpa)
     return gpa < memory_ram_size(s->m) && s->map.kind[gpa >> PAGE_SHIFT] == MEM_RAM;
 }
 
+static bool writable_page(const struct shadow *s, u64 gpa)
+{
+    u32 page = (u32)(gpa >> PAGE_SHIFT);
+    return !s->map.watch[page] && !sh_table_lately(s, page);
+}
+
 /* The rights that a mapping of lp would have: -1 none, 0 read, 1 write. */
 static int rights(const struct shadow *s, u32 lp, struct sh_walk *w)
 {
     if (sh_walk(s, s->cur, lp << PAGE_SHIFT, w) != WALK_OK || !w->accessed || !global(s, w) ||
         !ram_page(s, w->gpa))
         return -1;
-    return w->dirty && sh_allowed(s->cur, w, SH_WRITE, 0) && !s->map.watch[w->gpa >> PAGE_SHIFT];
+    return w->dirty && sh_allowed(s->cur, w, SH_WRITE, 0) && writable_page(s, w->gpa);
 }
 
-bool sh_kwin_map(struct shadow *s, u32 lin, bool write)
+enum shadow_mapped sh_kwin_map(struct shadow *s, u32 lin, bool write)
 {
     struct sh_walk w, n;
     u32 lp = lin >> PAGE_SHIFT, first = lp, end = lp + 1;
     int r = rights(s, lp, &w);
     u64 delta;
 
-    if (r < 0 || (write && !r) || s->phys_mask != ~0ull)
-        return false;
+    if (r < 0 || s->phys_mask != ~0ull)
+        return SH_MISFIT;
+    if (write && !r)
+        return SH_UNFIT_PAGE;
     if (unlikely(s->node_left < KWIN_RUN + RMAP_RESERVE)) {
         s->v->stats.shadow_rmap_full++;
         shadow_flush_all(s->v);
@@ -166,11 +174,11 @@ bool sh_kwin_map(struct shadow *s, u32 lin, bool write)
         while (first > (lp & ~mask) && !mapped(s, first - 1) &&
                ram_page(s, w.gpa - (lp - first + 1) * 4096ull) &&
                (w.dirty && sh_allowed(s->cur, &w, SH_WRITE, 0) &&
-                !s->map.watch[(w.gpa >> PAGE_SHIFT) - (lp - first + 1)]) == r)
+                writable_page(s, w.gpa - (lp - first + 1) * 4096ull)) == r)
             first--;
         while (end < (lp | mask) + 1 && !mapped(s, end) && ram_page(s, w.gpa + (end - lp) * 4096ull) &&
                (w.dirty && sh_allowed(s->cur, &w, SH_WRITE, 0) &&
-                !s->map.watch[(w.gpa >> PAGE_SHIFT) + (end - lp)]) == r)
+                writable_page(s, w.gpa + (end - lp) * 4096ull)) == r)
             end++;
     } else {
         while (end < lp + 32 && end < SH_PAGES && !mapped(s, end) && rights(s, end, &n) == r && !n.large &&
@@ -181,7 +189,7 @@ bool sh_kwin_map(struct shadow *s, u32 lin, bool write)
             first--;
     }
     if (!sh_window_map_run(s, s->kwin_base, first, end - first, delta + ((u64)first << PAGE_SHIFT), r))
-        return false;
+        return SH_MISFIT;
     for (u32 i = first; i < end; i++) {
         s->kwin[i >> 6] |= 1ull << (i & 63);
         if (w.large)
@@ -193,5 +201,5 @@ bool sh_kwin_map(struct shadow *s, u32 lin, bool write)
             s->kphys[i] = page + 1;
         }
     }
-    return true;
+    return SH_MAPPED;
 }

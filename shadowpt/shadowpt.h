@@ -94,9 +94,13 @@ struct shadow_window_clock {
     u32 lost;  /* mapped pages that were dropped again: counted here, reset by the caller */
 };
 struct shadow_window_clock *shadow_window_clock(struct vcpu *v);
-/* Maps the page of lin, whose read entry is set, with neighbours that need no further walk. False: cannot be
- * mapped. */
-bool shadow_window_map(struct vcpu *v, u32 lin, bool want_write);
+enum shadow_mapped {
+    SH_MAPPED,
+    SH_UNFIT_PAGE, /* not for writing: it is, or was lately, a page table; or watched otherwise */
+    SH_MISFIT,     /* the window cannot hold it: not RAM, not global */
+};
+/* Maps the page of lin, whose read entry is set, with neighbours that need no further walk. */
+enum shadow_mapped shadow_window_map(struct vcpu *v, u32 lin, bool want_write);
 /* The same after a walk, if that needs no A or D bit to be set and no fault would result. */
 bool shadow_window_prefill(struct vcpu *v, u32 lin, bool write);
 

@@ -248,6 +248,7 @@ static u64 lay_out_arrays(struct shadow *s)
     s->nodes = carve(&p, RMAP_NODES * sizeof(*s->nodes));
     s->masters = carve(&p, 2ull * SH_CHUNKS * MASTER_WAYS * sizeof(*s->masters));
     s->pt_head = carve(&p, SH_PAGES * sizeof(*s->pt_head));
+    s->pt_last = carve(&p, SH_PAGES * sizeof(*s->pt_last));
     s->pt_writes = carve(&p, SH_PAGES * sizeof(*s->pt_writes));
     s->rmap_head = carve(&p, SH_PAGES * sizeof(*s->rmap_head));
     s->big_head = carve(&p, SH_PAGES / 512 * sizeof(*s->big_head));

@@ -29,8 +29,10 @@ void sh_use_unlink(struct shadow *s, struct sh_space *sp, u32 slot)
         s->uses[u->next - 1].prev = u->prev;
     *u = (struct sh_use){0};
     sp->slots[slot >> 6] &= ~(1ull << (slot & 63));
-    if (!s->pt_head[page])
+    if (!s->pt_head[page]) {
+        s->pt_last[page] = (u32)s->clock + 1;
         memory_unwatch(s->m, (u64)page << PAGE_SHIFT, MEMW_PT);
+    }
 }
 
 void sh_use_link_slow(struct shadow *s, struct sh_space *sp, u32 slot, u32 page)

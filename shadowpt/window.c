@@ -219,7 +219,7 @@ static u32 count_areas(void)
     return lines;
 }
 
-bool shadow_window_map(struct vcpu *v, u32 lin, bool want_write)
+enum shadow_mapped shadow_window_map(struct vcpu *v, u32 lin, bool want_write)
 {
     struct shadow *s = sh_of(v);
     struct sh_view *vw = current(s);
@@ -229,7 +229,7 @@ bool shadow_window_map(struct vcpu *v, u32 lin, bool want_write)
 
     if (v->cpl == 3 &&
         (!addend || addend + ((u64)lp << PAGE_SHIFT) - (u64)s->map.base >= memory_ram_size(s->m)))
-        return false; /* ROM */
+        return SH_MISFIT; /* ROM */
     if (unlikely(s->win_areas > WIN_AREAS))
         s->win_areas = count_areas(); /* it only ever grew; neighbours merge */
     if (unlikely(s->win_areas > WIN_AREAS - WIN_AREAS / 8)) {
@@ -251,7 +251,7 @@ bool shadow_window_map(struct vcpu *v, u32 lin, bool want_write)
     while (end < (lp | (WIN_RUN - 1)) + 1 && ((u64)end << PAGE_SHIFT) < ram_end && !mapped(vw, end) &&
            sh_entry(vw, K_R, end) == addend && (sh_entry(vw, K_W, end) != 0) == write)
         end++;
-    return map_run(s, vw, first, end - first, addend, write);
+    return map_run(s, vw, first, end - first, addend, write) ? SH_MAPPED : SH_MISFIT;
 }
 
 bool shadow_window_prefill(struct vcpu *v, u32 lin, bool write)
@@ -264,5 +264,6 @@ bool shadow_window_prefill(struct vcpu *v, u32 lin, bool write)
         return false;
     if (shadow_fill(v, lin, write ? SH_WRITE : SH_READ, v->cpl == 3, NULL) != SH_FILLED)
         return false;
-    return v->cpl != 3 || mapped(current(s), lin >> PAGE_SHIFT) || shadow_window_map(v, lin, write);
+    return v->cpl != 3 || mapped(current(s), lin >> PAGE_SHIFT) ||
+           shadow_window_map(v, lin, write) == SH_MAPPED;
 }
