@@ -47,9 +47,13 @@ struct bt {
         u32 insn; /* of it */
         u64 addr; /* host address that faulted, if addr_valid */
         bool addr_valid, write;
-    } hf;        /* the last host fault in translated code */
-    u32 pf_lin;  /* a #PF was delivered from window code: map this page when its view runs again */
-    u64 pf_base; /* 0: none */
+    } hf; /* the last host fault in translated code */
+    struct {
+        u64 gpa;
+        u32 when, count;
+    } table_writers[256]; /* window.c: instructions that faulted at pages that were page tables */
+    u32 pf_lin;           /* a #PF was delivered from window code: map this page when its view runs again */
+    u64 pf_base;          /* 0: none */
     bool pf_write;
     bool stepping; /* the kick handler is single-stepping to a boundary */
     struct unit unit;

@@ -15,9 +15,11 @@
  * of its pages were dropped between two kicks: filling a large working set once is worth it, filling it again
  * and again (mmap, touch, munmap; fork) is not.
  */
-#define WIN_TICKS   3u
-#define WIN_LOST    50u
-#define WIN_MISFITS 1000u /* supervisor operands that the window could not serve, before it is given up */
+#define WIN_TICKS          3u
+#define WIN_LOST           50u
+#define TABLE_WRITER_RATE  64u /* CR3 loads between two faults */
+#define TABLE_WRITER_TIMES 4u  /* faults in a row at that rate */
+#define WIN_MISFITS        1000u /* supervisor operands that the window could not serve, before it is given up */
 
 void bt_window_tick(struct vcpu *v)
 {
@@ -78,6 +80,22 @@ static void window_give_up(struct vcpu *v, bool misfit)
     bt_retranslate(v, gpa);
 }
 
+/* The faulting instruction writes to a page that was a page table lately, and will be one again soon, which
+ * takes the page out of the window. Those that do so all the time (set_pte, the copying of pages in fork) are
+ * better off in table form; for those that do now and then (any that uses a stack or the heap), a mapping. */
+static bool often_at_tables(struct vcpu *v)
+{
+    struct bt *b = bt_of(v);
+    u64 gpa = b->hf.frag->key.gpa + b->hf.frag->pcmap[b->hf.insn].guest;
+    u32 i = (u32)(gpa * 0x9e3779b1u) >> 24, now = (u32)v->stats.shadow_cr3_loads;
+
+    if (b->table_writers[i].gpa != gpa || now - b->table_writers[i].when > TABLE_WRITER_RATE)
+        b->table_writers[i].count = 0;
+    b->table_writers[i].gpa = gpa;
+    b->table_writers[i].when = now;
+    return ++b->table_writers[i].count > TABLE_WRITER_TIMES;
+}
+
 /* Translated code faulted on the host: a window page that is not mapped (yet), or an instruction that faults
  * in the guest, too, which the interpreter finds out. Returns whether to enter translated code again at
  * BT_RESUME. */
@@ -94,7 +112,9 @@ bool bt_host_fault(struct vcpu *v)
         v->stats.window_faults++;
         switch (shadow_fill(v, lin, b->hf.write ? SH_WRITE : SH_READ, v->cpl == 3, NULL)) {
         case SH_FILLED:
-            how = shadow_window_map(v, lin, b->hf.write);
+            how = shadow_window_map(v, lin, b->hf.write, false);
+            if (how == SH_WAS_TABLE && !often_at_tables(v))
+                how = shadow_window_map(v, lin, b->hf.write, true);
             fits = how == SH_MAPPED;
             if (!fits)
                 window_give_up(v, how == SH_MISFIT);

@@ -228,7 +228,7 @@ bool sh_clone_chunk(struct shadow *s, const struct sh_view *from, struct sh_view
 #define KWIN_ID 4095u /* its view number in rmap keys */
 bool sh_kwin_enable(struct shadow *s);
 void sh_kwin_empty(struct shadow *s);
-enum shadow_mapped sh_kwin_map(struct shadow *s, u32 lin, bool write);
+enum shadow_mapped sh_kwin_map(struct shadow *s, u32 lin, bool write, bool anyway);
 bool sh_kwin_maps(const struct shadow *s, u32 lp, u32 page);
 void sh_kwin_revoke(struct shadow *s, u32 lp, u32 page);
 void sh_kwin_paging_changed(struct shadow *s);

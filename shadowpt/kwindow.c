@@ -144,25 +144,26 @@ static bool writable_page(const struct shadow *s, u64 gpa)
 }
 
 /* The rights that a mapping of lp would have: -1 none, 0 read, 1 write. */
-static int rights(const struct shadow *s, u32 lp, struct sh_walk *w)
+static int rights(const struct shadow *s, u32 lp, struct sh_walk *w, bool anyway)
 {
     if (sh_walk(s, s->cur, lp << PAGE_SHIFT, w) != WALK_OK || !w->accessed || !global(s, w) ||
         !ram_page(s, w->gpa))
         return -1;
-    return w->dirty && sh_allowed(s->cur, w, SH_WRITE, 0) && writable_page(s, w->gpa);
+    return w->dirty && sh_allowed(s->cur, w, SH_WRITE, 0) &&
+           (anyway ? !s->map.watch[w->gpa >> PAGE_SHIFT] : writable_page(s, w->gpa));
 }
 
-enum shadow_mapped sh_kwin_map(struct shadow *s, u32 lin, bool write)
+enum shadow_mapped sh_kwin_map(struct shadow *s, u32 lin, bool write, bool anyway)
 {
     struct sh_walk w, n;
     u32 lp = lin >> PAGE_SHIFT, first = lp, end = lp + 1;
-    int r = rights(s, lp, &w);
+    int r = rights(s, lp, &w, anyway);
     u64 delta;
 
     if (r < 0 || s->phys_mask != ~0ull)
         return SH_MISFIT;
     if (write && !r)
-        return SH_UNFIT_PAGE;
+        return s->map.watch[w.gpa >> PAGE_SHIFT] ? SH_MISFIT : SH_WAS_TABLE;
     if (unlikely(s->node_left < KWIN_RUN + RMAP_RESERVE)) {
         s->v->stats.shadow_rmap_full++;
         shadow_flush_all(s->v);
@@ -181,11 +182,12 @@ enum shadow_mapped sh_kwin_map(struct shadow *s, u32 lin, bool write)
                 writable_page(s, w.gpa + (end - lp) * 4096ull)) == r)
             end++;
     } else {
-        while (end < lp + 32 && end < SH_PAGES && !mapped(s, end) && rights(s, end, &n) == r && !n.large &&
-               n.gpa - ((u64)end << PAGE_SHIFT) == delta)
+        while (end < lp + 32 && end < SH_PAGES && !mapped(s, end) && rights(s, end, &n, false) == r &&
+               !n.large && n.gpa - ((u64)end << PAGE_SHIFT) == delta)
             end++;
-        while (first > 0 && lp - first < 32 && !mapped(s, first - 1) && rights(s, first - 1, &n) == r &&
-               !n.large && n.gpa - ((u64)(first - 1) << PAGE_SHIFT) == delta)
+        while (first > 0 && lp - first < 32 && !mapped(s, first - 1) &&
+               rights(s, first - 1, &n, false) == r && !n.large &&
+               n.gpa - ((u64)(first - 1) << PAGE_SHIFT) == delta)
             first--;
     }
     if (!sh_window_map_run(s, s->kwin_base, first, end - first, delta + ((u64)first << PAGE_SHIFT), r))

@@ -96,11 +96,11 @@ struct shadow_window_clock {
 struct shadow_window_clock *shadow_window_clock(struct vcpu *v);
 enum shadow_mapped {
     SH_MAPPED,
-    SH_UNFIT_PAGE, /* not for writing: it is, or was lately, a page table; or watched otherwise */
-    SH_MISFIT,     /* the window cannot hold it: not RAM, not global */
+    SH_WAS_TABLE, /* not for writing, unless anyway: it was a page table lately */
+    SH_MISFIT,    /* the window cannot hold it: not RAM, not global, watched */
 };
 /* Maps the page of lin, whose read entry is set, with neighbours that need no further walk. */
-enum shadow_mapped shadow_window_map(struct vcpu *v, u32 lin, bool want_write);
+enum shadow_mapped shadow_window_map(struct vcpu *v, u32 lin, bool want_write, bool anyway);
 /* The same after a walk, if that needs no A or D bit to be set and no fault would result. */
 bool shadow_window_prefill(struct vcpu *v, u32 lin, bool write);
 

@@ -219,7 +219,7 @@ static u32 count_areas(void)
     return lines;
 }
 
-enum shadow_mapped shadow_window_map(struct vcpu *v, u32 lin, bool want_write)
+enum shadow_mapped shadow_window_map(struct vcpu *v, u32 lin, bool want_write, bool anyway)
 {
     struct shadow *s = sh_of(v);
     struct sh_view *vw = current(s);
@@ -242,7 +242,7 @@ enum shadow_mapped shadow_window_map(struct vcpu *v, u32 lin, bool want_write)
         v->stats.window_evictions++;
     }
     if (v->cpl != 3)
-        return sh_kwin_map(s, lin, want_write);
+        return sh_kwin_map(s, lin, want_write, anyway);
     /* Neighbours that the tables know already, with the same contiguous physical run and the same rights. */
     while (first > (lp & ~(WIN_RUN - 1)) && !mapped(vw, first - 1) &&
            sh_entry(vw, K_R, first - 1) == addend && (sh_entry(vw, K_W, first - 1) != 0) == write)
@@ -265,5 +265,5 @@ bool shadow_window_prefill(struct vcpu *v, u32 lin, bool write)
     if (shadow_fill(v, lin, write ? SH_WRITE : SH_READ, v->cpl == 3, NULL) != SH_FILLED)
         return false;
     return v->cpl != 3 || mapped(current(s), lin >> PAGE_SHIFT) ||
-           shadow_window_map(v, lin, write) == SH_MAPPED;
+           shadow_window_map(v, lin, write, true) == SH_MAPPED;
 }
