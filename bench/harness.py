@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 
-from lib import host, html, nano, report
+from lib import bochs, host, html, nano, report
 from lib.figures import figures
 from lib.measure import Measurement
 from lib.programs import load, members
@@ -55,11 +55,12 @@ def parse_arguments():
 def choose(parser, args, programs):
     """The sessions to run, as the options say."""
     names = switches(args.novt)
-    sessions = plan(programs, args.quick, names, ["bochs"] if shutil.which("bochs") else [])
+    peers = [] if bochs.usable() else ["bochs"]
+    sessions = plan(programs, args.quick, names, peers)
     if args.sessions:
         wanted = args.sessions.split(",")
         # Sessions that --quick leaves out can be asked for by name.
-        there = {s.name: s for s in plan(programs, False, names, ["bochs"] if shutil.which("bochs") else [])}
+        there = {s.name: s for s in plan(programs, False, names, peers)}
         there.update({s.name: s for s in sessions})
         for name in wanted:
             if name not in there:
@@ -74,6 +75,8 @@ def choose(parser, args, programs):
         for engine in engines:
             if not known(engine):
                 parser.error(f"unknown engine {engine!r}")
+            if engine == "bochs" and bochs.usable():
+                parser.error(f"Bochs cannot run here: {bochs.usable()}")
     for s in sessions:
         if s.name in ("main", "cc"):
             s.engines = engines if args.engines else s.engines
@@ -90,6 +93,12 @@ def choose(parser, args, programs):
             s.programs = [p for p in s.programs if p in wanted]
         sessions = [s for s in sessions if s.programs] or [s for s in sessions if s.name == "main"]
     return sessions
+
+
+def peers_missing(sessions):
+    """What the report says of peers that it might have had."""
+    why = bochs.usable()
+    return [f"without Bochs: {why}"] if why and any(s.name == "interpreters" for s in sessions) else []
 
 
 def compiler_root(args, folder):
@@ -125,7 +134,7 @@ def measure(args, sessions, programs):
                 break
     return {
         "facts": host.facts(args), "options": {k: v for k, v in vars(args).items() if k != "render"}, "repetitions": done,
-        "seconds": round(time.monotonic() - started), "samples": m.samples, "guests": m.guests, "traps": m.traps, "trouble": m.trouble, "notes": m.notes,
+        "seconds": round(time.monotonic() - started), "samples": m.samples, "guests": m.guests, "traps": m.traps, "trouble": m.trouble, "notes": m.notes + peers_missing(sessions),
         "sessions": [{"name": s.name, "title": s.title, "engines": s.engines, "kernel": s.kernel, "append": s.append} for s in sessions],
         "switches": switches(args.novt),
     }
@@ -162,14 +171,17 @@ def print_report(data, run, programs):
             means = report.means(run, programs, s["name"], s["engines"])
             if means:
                 print(means)
-        text, _ = report.guests_text(s["name"], data["guests"].get(s["name"], {}))
+        guests = data["guests"].get(s["name"], {})
+        if s["name"].startswith("switches"):  # what the guest sees is the same in all
+            guests = {e: g for e, g in guests.items() if e == "novt"}
+        text, _ = report.guests_text(s["name"], guests)
         if text:
             print(text)
     summary = report.switch_summary(run, programs)
     if summary:
         print("\ntime without an optimisation over time with all of them (geometric means of groups)\n\n" + summary)
-    print("\nfigures")
-    print(report.figures_table(data["figures"]))
+    if any(f["reached"] is not None for f in data["figures"]):
+        print("\nfigures\n" + report.figures_table(data["figures"]))
     for note in data["notes"]:
         print("note:", note)
     for trouble in data["trouble"]:

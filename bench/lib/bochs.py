@@ -18,7 +18,7 @@ def usable():
     if not glob.glob("/usr/lib/*/bochs/plugins/libbx_term_gui.so"):
         return "no display for terminals (package bochs-term)"
     missing = [p for p in ISOLINUX + ["/usr/share/bochs/BIOS-bochs-latest"] if not os.path.exists(p)]
-    missing += [p for p in ("xorriso", "script") if not shutil.which(p)]
+    missing += [p for p in ("xorriso", "script", "setpriv") if not shutil.which(p)]
     return f"missing: {', '.join(missing)} (packages isolinux, syslinux-common, xorriso, bochsbios)" if missing else None
 
 
@@ -51,6 +51,7 @@ ata0-master: type=cdrom, path="{cd}", status=inserted
 boot: cdrom
 com1: enabled=1, mode=term, dev=/proc/self/fd/3
 display_library: term
+plugin_ctrl: sb16=0, es1370=0, gameport=0, speaker=0
 clock: sync=realtime, time0=local
 log: {base}.bochs.log
 panic: action=fatal
@@ -58,5 +59,8 @@ error: action=ignore
 info: action=ignore
 debug: action=ignore
 """)
-    bochs = shlex.join(["bochs", "-q", "-f", base + ".rc"])
+    # Debian's Bochs begins in its debugger.
+    with open(base + ".continue", "w", encoding="ascii") as f:
+        f.write("continue\n")
+    bochs = "stty rows 30 cols 100; exec setpriv --pdeathsig KILL " + shlex.join(["bochs", "-q", "-f", base + ".rc", "-rc", base + ".continue"])
     return ["sh", "-c", f"exec 3<&0; exec script -qfec {shlex.quote(bochs)} {shlex.quote(base + '.screen')} </dev/null >/dev/null 2>&1"]

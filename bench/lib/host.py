@@ -4,7 +4,6 @@ import glob
 import os
 import platform
 import re
-import shutil
 import subprocess
 import time
 
@@ -33,7 +32,7 @@ def facts(args):
     return {
         "cpu": first("/proc/cpuinfo", r"^model name\s*: (.*)"), "cores": os.cpu_count(), "kernel": platform.release(),
         "memory": first("/proc/meminfo", r"^MemTotal:\s*(.*)"), "qemu": said(["qemu-system-i386", "--version"]),
-        "bochs": bool(shutil.which("bochs")), "novt": said([args.novt, "--version"]), "commit": commit(),
+        "novt": said([args.novt, "--version"]), "commit": commit(),
         "guest_kernels": {k: first(os.path.join(args.guest, "release-" + k), r"(.*)") for k in ("686", "686-pae")},
         "date": time.strftime("%Y-%m-%d %H:%M:%S %z"), "load": os.getloadavg(), "vulnerabilities": vulnerabilities,
     }

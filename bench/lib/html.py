@@ -55,6 +55,8 @@ def html_table(rows, numeric=(), css=""):
 
 
 def figures_section(rows):
+    if all(r["reached"] is None for r in rows):
+        return ""
     out = [["Figure", "Ratio", "Must reach", "Measured", "", "", "Consists of"]]
     for r in rows:
         chip = {True: "yes", False: "no", None: "none"}[r["reached"]]
@@ -218,6 +220,8 @@ def tiles(data, run):
                (report.times(figure("user FP", "novt / native")), "user floating point, novt / native"),
                (report.times(figure("user integer", "TCG / novt")), "user integer, TCG / novt"),
                (report.duration(boots), "Debian boot to user space")]
+    if all(f["reached"] is None for f in data["figures"]):
+        entries = entries[1:]
     return '<div class="tiles">' + "".join(f'<div class="tile"><b>{v}</b><span>{escape(t)}</span></div>' for v, t in entries if v != "-") + "</div>"
 
 
