@@ -12,11 +12,6 @@
 #define RET_STACK  (64 * 1024u) /* host bytes of a return stack, its guard page at the low end included */
 #define VIEW_SLOTS 4096
 
-struct ibtc_entry {
-    u64 tag; /* -(eip + salt) */
-    u64 host;
-};
-
 /* A context: everything besides eip that an indirect branch's target depends on; and its return stack. */
 struct ctx {
     u64 base;
@@ -30,7 +25,7 @@ struct bt {
     struct memory *m;
     struct tcache *tc;
     struct monitor_config cfg;
-    struct ibtc_entry *ibtc;
+    u64 *ibtc; /* tags, then host addresses: translator/abi.h */
     struct ctx ctx[CTX_CACHE];
     struct ctx *cur; /* NULL: to be selected */
     u8 *ret_stacks;  /* CTX_CACHE of them */
@@ -72,11 +67,17 @@ struct bt {
 };
 
 /* Contexts start at different places in the branch cache. */
-#define CTX_SPREAD 0x9e5u
+#define CTX_SPREAD 499u
+_Static_assert((CTX_CACHE - 1) * CTX_SPREAD + 65536 <= IBTC_ENTRIES, "the branch cache is too small");
 
-static inline struct ibtc_entry *bt_branch_entry(struct bt *b, u32 eip, u32 spread)
+/* The tag of eip in a context, and the host address that goes with it. */
+static inline u64 *bt_branch_tag(struct bt *b, u32 eip, u32 ctx)
 {
-    return &b->ibtc[(eip + spread) & (IBTC_ENTRIES - 1)];
+    return &b->ibtc[ctx * CTX_SPREAD + (eip & 0xffff)];
+}
+static inline u64 *bt_branch_host(u64 *tag)
+{
+    return tag + IBTC_HOST_OFF / 8;
 }
 
 static inline struct bt *bt_of(struct vcpu *v)

@@ -70,7 +70,7 @@ void bt_select_context(struct vcpu *v)
     }
     b->cur = c;
     v->bt[BT_SALT] = c->salt;
-    v->bt[BT_SPREAD] = (u32)(c - b->ctx) * CTX_SPREAD;
+    v->bt[BT_IBTC] = (u64)(uintptr_t)bt_branch_tag(b, 0, (u32)(c - b->ctx));
     v->bt[BT_RSP] = c->rsp;
 }
 

@@ -67,7 +67,7 @@ static void forget_page(void *opaque, u64 gpa)
 static void forget_branches(struct bt *b)
 {
     for (u32 n = 0; n < IBTC_ENTRIES; n++)
-        b->ibtc[n].tag = 0;
+        b->ibtc[n] = 0;
     for (u32 n = 0; n < CTX_CACHE; n++)
         b->ctx[n].salt = 0;
     b->cur = NULL;
@@ -91,9 +91,9 @@ static void fragment_dropped(void *opaque, const struct fragment *f)
     u64 host = (u64)(uintptr_t)fragment_host(b->tc, f);
 
     for (u32 n = 0; n < CTX_CACHE; n++) { /* every context may have an entry for it, at a place of its own */
-        struct ibtc_entry *e = bt_branch_entry(b, f->key.eip, n * CTX_SPREAD);
-        if (e->host == host)
-            e->tag = 0;
+        u64 *tag = bt_branch_tag(b, f->key.eip, n);
+        if (*bt_branch_host(tag) == host)
+            *tag = 0;
     }
     b->v->stats.tc_smc++;
 }

@@ -123,8 +123,8 @@ static void count_trap(struct bt *b)
 int bt_continue(struct vcpu *v)
 {
     struct bt *b = bt_of(v);
-    struct ibtc_entry *e;
     struct fragment *f;
+    u64 *tag;
 
     b->retry_eip = ~0u; /* whoever comes here is past it */
     for (;;) {
@@ -153,8 +153,8 @@ int bt_continue(struct vcpu *v)
             !(v->cpl != 3 && b->kernel_window_off))
             b->windows = shadow_window_enable(v);
         bt_select_context(v);
-        e = bt_branch_entry(b, v->eip, (u32)v->bt[BT_SPREAD]);
-        if (unlikely(e->tag != branch_tag(v))) {
+        tag = bt_branch_tag(b, v->eip, (u32)(b->cur - b->ctx));
+        if (unlikely(*tag != branch_tag(v))) {
             switch (bt_find(v, &f)) {
             case BT_FOUND:
                 break;
@@ -168,11 +168,11 @@ int bt_continue(struct vcpu *v)
             if (unlikely(v->events)) /* the lookup itself changed something (a flush) */
                 continue;
             bt_select_context(v); /* a view may have lost exec entries to the fill */
-            e = bt_branch_entry(b, v->eip, (u32)v->bt[BT_SPREAD]);
-            e->host = (u64)(uintptr_t)fragment_host(b->tc, f);
-            e->tag = v->opts & OPT(ibtc) ? branch_tag(v) : 0;
+            tag = bt_branch_tag(b, v->eip, (u32)(b->cur - b->ctx));
+            *bt_branch_host(tag) = (u64)(uintptr_t)fragment_host(b->tc, f);
+            *tag = v->opts & OPT(ibtc) ? branch_tag(v) : 0;
         }
-        v->bt[BT_RESUME] = e->host;
+        v->bt[BT_RESUME] = *bt_branch_host(tag);
         if (unlikely(b->kick_stopped))
             pass_trap(v);
         if (unlikely(b->pf_base == v->bt[BT_BASE])) {
@@ -447,8 +447,7 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
     if (cfg->verify && !(b->verifier = verifier_create()))
         return -ENOMEM;
     b->stop = v->bt[BT_LEFT] = 1ull << 62;
-    b->ibtc = mmap(NULL, IBTC_ENTRIES * sizeof(*b->ibtc), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                   -1, 0);
+    b->ibtc = mmap(NULL, IBTC_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (b->ibtc == MAP_FAILED)
         return -errno;
     b->table_sites =
@@ -475,7 +474,6 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
     v->tc = b;
     for (u32 n = 0; n < TH_COUNT_; n++)
         v->bt[BT_THUNK0 + n] = (u64)(uintptr_t)thunks[n];
-    v->bt[BT_IBTC] = (u64)(uintptr_t)b->ibtc;
     w.opaque = b;
     memory_add_watcher(m, &w);
     shadow_set_exec_hook(v, bt_exec_removed, b);
@@ -498,6 +496,6 @@ void monitor_destroy(struct vcpu *v)
         munmap(b->kick_sites, KICK_SITES * sizeof(*b->kick_sites));
     munmap(b->table_sites, TABLE_SITES * sizeof(u64));
     munmap(b->ret_stacks, (u64)CTX_CACHE * RET_STACK);
-    munmap(b->ibtc, IBTC_ENTRIES * sizeof(*b->ibtc));
+    munmap(b->ibtc, IBTC_BYTES);
     munmap(b, sizeof(*b));
 }

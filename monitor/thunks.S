@@ -143,22 +143,19 @@ th_underflow:
         leaq    -8(%rsp), %rsp
         /* Branch to guest eip r8d through the branch cache, flags untouched. */
 th_ibranch:
-        movl    BT_OFF(BT_SPREAD)(%r15), %r9d
-        leal    (%r9, %r8), %r9d
-        movzwl  %r9w, %r9d
-        leal    (%r9, %r9), %r9d
+        movzwl  %r8w, %r9d
         movq    BT_OFF(BT_IBTC)(%r15), %r10
-        leaq    (%r10, %r9, 8), %r10
+        movq    BT_OFF(BT_SALT)(%r15), %r11
+        leaq    (%r8, %r11), %r8
         movq    %rcx, %r11
-        movq    (%r10), %rcx
-        movq    BT_OFF(BT_SALT)(%r15), %r9
+        movq    (%r10, %r9, 8), %rcx
         leaq    (%rcx, %r8), %rcx
-        leaq    (%rcx, %r9), %rcx
         jrcxz   1f
         movq    %r11, %rcx
+        movl    %r8d, %r8d
         jmp     th_lookup
 1:      movq    %r11, %rcx
-        jmp     *8(%r10)
+        jmp     *IBTC_HOST_OFF(%r10, %r9, 8)
 
         THUNK   th_slow, co_slow
         THUNK   th_exec, co_exec

@@ -85,15 +85,15 @@ static bool step(struct verifier *v, const struct hi *h, struct state *s)
         return vf_return(v, h, s);
     if (op == 0xff && (r == 4 || r == 2)) {
         s->live = false;
-        if (!h->has_mem || h->gs || h->a67 || h->o66 || h->f2 || h->f3 || h->index != NOREG_ ||
-            h->memsize != 8)
+        if (!h->has_mem || h->gs || h->a67 || h->o66 || h->f2 || h->f3 || h->memsize != 8)
             return vf_bad(v, h, "an indirect jump");
         if (r == 2 && !vf_add_entry(v, h, h->off + h->len, 2))
             return false;
-        if (h->base == R15)
+        if (h->base == R15 && h->index == NOREG_)
             return r == 4 ? vf_leave(v, h, s, h->disp) : vf_call_thunk(v, h, s, h->disp);
-        if (h->base < 16 && s->r[h->base].kind == K_IBENT && h->disp == 8) {
-            if (s->ib_ok != s->r[h->base].id || !s->ib_ok)
+        if (h->base < 16 && h->index < 16 && s->r[h->base].kind == K_IBTC && s->r[h->index].kind == K_LOW16 &&
+            h->scale == 8 && h->disp == IBTC_HOST_OFF) {
+            if (s->ib_ok != s->r[h->index].ref || !s->ib_ok)
                 return vf_bad(v, h, "a jump through the branch cache whose tag was not compared");
             return vf_keeps_contract(v, h, s);
         }

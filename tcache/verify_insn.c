@@ -29,9 +29,7 @@ bool vf_lea(struct verifier *v, const struct hi *h, struct state *s)
     if ((h->base < 16 && !vf_readable(v, h, h->base)) || (x && !vf_readable(v, h, h->index)))
         return false;
     if (width == 8) {
-        if (b && x && b->kind == K_IBTC && x->kind == K_IDX && h->scale == 8 && h->disp == 0)
-            r = (struct val){.kind = K_IBENT, .ref = x->ref};
-        else if (b && x && h->scale == 1 && h->disp == 0 && vf_entry_for(x, b, 1, RD))
+        if (b && x && h->scale == 1 && h->disp == 0 && vf_entry_for(x, b, 1, RD))
             r = (struct val){
                 .kind = x->kind == K_WENT ? K_HOST_W : K_HOST_R, .ref = x->ref, .within = b->within};
         else if (b && x && h->scale == 1 && h->disp == 0)
@@ -39,10 +37,7 @@ bool vf_lea(struct verifier *v, const struct hi *h, struct state *s)
         else if (b && !x && b->kind == K_COUNT)
             r = *b, r.id = 0;
     } else {
-        if (b && x && b->kind == K_LOW16 && x->kind == K_LOW16 && b->ref == x->ref && h->scale == 1 &&
-            h->disp == 0)
-            r = (struct val){.kind = K_IDX, .ref = b->ref};
-        else if (b && !x && b->kind == K_XT)
+        if (b && !x && b->kind == K_XT)
             r = (struct val){.kind = K_XTD,
                              .aux = h->disp >= -128 && h->disp < 128 ? 0 : h->off + h->len - 4u,
                              .ref = (u32)b->aux};

@@ -15,7 +15,6 @@ enum kind {
     K_CONST,  /* exactly aux */
     K_PAGE,   /* value ref >> 12 */
     K_LOW16,  /* value ref & ffff */
-    K_IDX,    /* 2 * (value ref & ffff) */
     K_PLUS,   /* (u32)(value ref + aux) */
     K_CROSS,  /* that, xor value ref: upper bits set iff [ref, ref + aux] crosses a page */
     K_XT,     /* exec-table entry of page aux */
@@ -25,8 +24,7 @@ enum kind {
     K_HOST_R, /* host address of the byte at linear address ref, readable */
     K_HOST_W, /* writable */
     K_IBTC,   /* the branch cache */
-    K_IBENT,  /* its entry for value ref */
-    K_SUM,    /* sum of the parts in `parts`: tag of entry aux, value ref, salt */
+    K_SUM,    /* sum of the parts in `parts`: tag of the entry for value aux, value ref, salt */
     K_COUNT,  /* counter slot aux plus something */
     K_CODE,   /* address of the fragment's byte aux */
 };
@@ -60,7 +58,7 @@ struct state {
     u8 flag_n;
     bool live;
     u32 flag_id, flag_ref;
-    u32 ib_ok, ib_ref; /* branch-cache entry (id) whose tag has matched, for which target value */
+    u32 ib_ok, ib_ref; /* value for whose branch-cache entry the tag has matched, with which target value */
     u32 xt_ok;         /* offset of the constant that the exec table was compared with */
     u64 xt_page;
 };
@@ -136,7 +134,6 @@ static inline bool vf_is_u32(const struct val *a)
     case K_U32:
     case K_PAGE:
     case K_LOW16:
-    case K_IDX:
     case K_PLUS:
     case K_CROSS:
     case K_XT:

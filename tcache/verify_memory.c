@@ -19,7 +19,6 @@ static const struct {
     {VO_TSC, VO_TSC + 8, 4, RD},
     {BT_OFF(BT_IBTC), BT_OFF(BT_IBTC) + 8, 8, RD},
     {BT_OFF(BT_SALT), BT_OFF(BT_SALT) + 8, 8, RD},
-    {BT_OFF(BT_SPREAD), BT_OFF(BT_SPREAD) + 4, 4, RD},
     {BT_OFF(BT_TMP), BT_OFF(BT_TMP) + 8, 0, RD | WR},
     {BT_OFF(BT_COUNT), BT_OFF(BT_COUNT) + 8, 8, RD | WR},
     {BT_OFF(BT_LEFT), BT_OFF(BT_LEFT) + 8, 8, RD | WR},
@@ -102,9 +101,10 @@ bool vf_memory(struct verifier *v, const struct hi *h, struct state *s, u32 size
     if (h->base >= 16)
         return vf_bad(v, h, "an address without a base");
     const struct val *b = &s->r[h->base], *x = h->index < 16 ? &s->r[h->index] : NULL;
-    if (b->kind == K_IBENT && !x && h->disp == 0 && size == 8 && rights == RD) {
+    if (b->kind == K_IBTC && x && x->kind == K_LOW16 && h->scale == 8 && h->disp == 0 && size == 8 &&
+        rights == RD) {
         if (load)
-            *load = (struct val){.kind = K_SUM, .parts = PART_TAG, .aux = b->id};
+            *load = (struct val){.kind = K_SUM, .parts = PART_TAG, .aux = x->ref};
         return true;
     }
     if (x && h->scale == 1 && h->disp == 0 &&

@@ -43,13 +43,12 @@
 #define BT_BASE    0  /* r14 */
 #define BT_HOSTRSP 1  /* rsp of the C caller */
 #define BT_RESUME  2  /* where a callout continues */
-#define BT_IBTC    3  /* indirect-branch target cache: pairs {-(eip + salt), host address} */
+#define BT_IBTC    3  /* the context's view of the indirect-branch target cache, see below */
 #define BT_SALT    4  /* identifies view, mode and code segment in the cache's tags */
 #define BT_TMP     5  /* values that must survive a second memory access of one instruction */
 #define BT_COUNT   6  /* retired guest instructions (only with counting on) */
 #define BT_RETRY   7  /* start of the instruction whose lookup missed */
 #define BT_THUNK0  8  /* first thunk address */
-#define BT_SPREAD  42 /* added to eip for the index, so that contexts do not evict each other */
 #define BT_RSP     41 /* rsp of the return stack while C code runs */
 #define BT_LEFT    40 /* exact counting: instructions that may still start before TH_INTR is called */
 
@@ -70,7 +69,14 @@
 #define TH_VERW     10 /* r8w selector: ZF if it is known to be writable */
 #define TH_COUNT_   11
 
-/* IBTC geometry: indexed by the low 16 bits of target eip + spread. */
-#define IBTC_ENTRIES 65536
+/*
+ * The indirect-branch target cache: tags, -(eip + salt), 8 bytes each, and behind them the host addresses
+ * that belong to them. Indexed by the low 16 bits of eip, from where BT_IBTC points: each context begins at
+ * another place, so that they do not evict each other. The distance is no multiple of the host cache's way
+ * size.
+ */
+#define IBTC_ENTRIES  131072
+#define IBTC_HOST_OFF (IBTC_ENTRIES * 8 + 2112)
+#define IBTC_BYTES    (IBTC_HOST_OFF + IBTC_ENTRIES * 8)
 
 #endif

@@ -72,9 +72,11 @@ static bool branch_op(struct xl *x, const struct insn *i, struct cls c)
     case ACT_CALL_IND:
         if (!indirect_ok(x, n) || !seg_inline(x, S_SS, true) || !load_target(x, i))
             return false;
-        e_rm(e, 0, 0x89, R8, R15, -1, 1, BT_OFF(BT_TMP));
+        if (!push_keeps_r8(x))
+            e_rm(e, 0, 0x89, R8, R15, -1, 1, BT_OFF(BT_TMP));
         push_const(x, next_eip(x, i), n);
-        e_rm(e, 0, 0x8b, R8, R15, -1, 1, BT_OFF(BT_TMP));
+        if (!push_keeps_r8(x))
+            e_rm(e, 0, 0x8b, R8, R15, -1, 1, BT_OFF(BT_TMP));
         exit_indirect(x, true);
         return true;
     case ACT_RET:

@@ -42,6 +42,12 @@ void set_reg(struct xl *x, u8 g, int reg, u32 n)
     e_mov_rr32(&x->e, hreg(g), reg);
 }
 
+bool push_keeps_r8(const struct xl *x)
+{
+    const u32 need = MODE_WIN | MODE_SS32 | MODE_FLATSS;
+    return (x->env->mode & need) == need && !x->table_only;
+}
+
 /* Pushes a value that `put` stores; the common frame of all pushes. */
 static bool push_begin(struct xl *x, u32 n)
 {
@@ -121,6 +127,12 @@ static bool stack_op(struct xl *x, const struct insn *i, struct cls c)
             return false;
         mem_operand(x, i, n, false, 0);
         load_op(x, R8, n);
+        if (push_keeps_r8(x)) {
+            push_begin(x, n);
+            store_op(x, R8, n);
+            sp_add(x, -(i32)n);
+            return true;
+        }
         e_rm(e, 0, 0x89, R8, R15, -1, 1, BT_OFF(BT_TMP));
         push_begin(x, n);
         e_rm(e, 0, 0x8b, R11, R15, -1, 1, BT_OFF(BT_TMP));

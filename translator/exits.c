@@ -261,34 +261,30 @@ void exit_indirect(struct xl *x, bool call)
         jmp_thunk(e, TH_LOOKUP);
         return;
     }
-    e_rm(e, 0, 0x8b, R9, R15, -1, 1, BT_OFF(BT_SPREAD));
-    e_lea32(e, R9, R9, R8, 1, 0);
-    e_rex(e, 0, R9, 0, R9); /* movzx r9d, r9w */
+    e_rex(e, 0, R9, 0, R8); /* movzx r9d, r8w */
     e8(e, 0x0f);
     e8(e, 0xb7);
-    e_modrm(e, 3, R9, R9);
-    e_lea32(e, R9, R9, R9, 1, 0);
+    e_modrm(e, 3, R9, R8);
     e_rm(e, 1, 0x8b, R10, R15, -1, 1, BT_OFF(BT_IBTC));
-    e_lea64(e, R10, R10, R9, 8, 0);
-    e_rm(e, 1, 0x8b, R9, R15, -1, 1, BT_OFF(BT_SALT));
+    e_rm(e, 1, 0x8b, R11, R15, -1, 1, BT_OFF(BT_SALT));
+    e_lea64(e, R8, R8, R11, 1, 0);
     if (x->fs == FS_SAVED) {
-        e_rr(e, 1, 0x03, R9, R8);            /* add r9, r8 */
-        e_rm(e, 1, 0x03, R9, R10, -1, 1, 0); /* add r9, [r10]: the tag is -(eip + salt) */
+        e_rm(e, 1, 0x8b, R11, R10, R9, 8, 0);
+        e_rr(e, 1, 0x03, R11, R8); /* add r11, r8: the tag is -(eip + salt) */
         miss = e_jcc(e, 5);
         fl_emit_restore(e);
     } else {
         u32 hit;
         e_mov_rr64(e, R11, RCX);
-        e_rm(e, 1, 0x8b, RCX, R10, -1, 1, 0);
+        e_rm(e, 1, 0x8b, RCX, R10, R9, 8, 0);
         e_lea64(e, RCX, RCX, R8, 1, 0);
-        e_lea64(e, RCX, RCX, R9, 1, 0);
         hit = e_jrcxz(e);
         e_mov_rr64(e, RCX, R11);
         miss = e_jmp(e);
         e_fix8(e, hit, e->pos);
         e_mov_rr64(e, RCX, R11);
     }
-    e_rm(e, 0, 0xff, call ? 2 : 4, R10, -1, 1, 8); /* call or jmp [r10 + 8] */
+    e_rm(e, 0, 0xff, call ? 2 : 4, R10, R9, 8, IBTC_HOST_OFF); /* call or jmp [r10 + r9 * 8 + ...] */
     if (call)
         landing = e->pos;
     stub_add(x, STUB_IND_MISS, miss, 0, 0, landing);
@@ -403,7 +399,8 @@ static void stub_emit(struct xl *x, u32 n)
     case STUB_IND_MISS:
         if (s->saved)
             fl_emit_restore(e);
-        if (s->link) { /* push the landing as the call would have */
+        e_mov_rr32(e, R8, R8); /* without the salt */
+        if (s->link) {         /* push the landing as the call would have */
             u32 over = e_call(e);
             e_fix32(e, e_jmp(e), s->link);
             e_fix32(e, over, e->pos);

@@ -201,6 +201,7 @@ void sp_add(struct xl *x, i32 delta);             /* esp += delta */
 void store_op(struct xl *x, int reg, u32 n);      /* [r8 + r9] = reg, n bytes */
 void load_op(struct xl *x, int reg, u32 n);       /* reg = [r8 + r9], zero-extended */
 void set_reg(struct xl *x, u8 g, int reg, u32 n); /* guest register g = host register, n bytes */
+bool push_keeps_r8(const struct xl *x);           /* a push of a constant or r8 leaves r8 as it is */
 bool push_const(struct xl *x, u32 imm, u32 n);    /* false: the stack segment needs the interpreter */
 bool pop_value(struct xl *x, u32 n);              /* r8d = [esp]; esp unchanged */
 

@@ -30,9 +30,8 @@
 static u8 *area, *base; /* tables, window */
 static u8 *guest_mem;   /* GUEST_PAGES pages, each followed by one that nothing may touch */
 static u8 *code_page, *ret_stack;
-static struct ibtc {
-    u64 tag, host;
-} * ibtc;
+static u64 *ibtc;
+#define IBTC_HOST(tag) ((tag)[IBTC_HOST_OFF / 8])
 static struct vcpu *vc;
 static ZydisDecoder zd;
 #define STOP_THUNK(n)                                                                                        \
@@ -84,7 +83,7 @@ static const char *judge_access(u64 a, u32 n, bool write, bool gs)
             return NULL;
         return "a write to the vcpu";
     }
-    if (!write && (inside(a, n, area, SPACE_RT_OFF) || inside(a, n, ibtc, IBTC_ENTRIES * 16)))
+    if (!write && (inside(a, n, area, SPACE_RT_OFF) || inside(a, n, ibtc, IBTC_BYTES)))
         return NULL;
     return write ? "a write outside" : "a read outside";
 }
@@ -327,17 +326,17 @@ struct execution oracle_run(const struct frag *f, const u8 *code, u32 entry, u32
     vc->bt[BT_LEFT] = rnd() % 4;
     vc->bt[BT_TMP] = (u64)rnd() << 32 | rnd();
     vc->bt[BT_SALT] = (u64)(1 + rnd() % 9) << 32;
-    struct ibtc *matching[64];
+    u64 *matching[64];
     for (u32 k = 0; k < 64; k++) { /* some entries match */
         u32 eip = rnd() % 2 ? ((u32 *)guest_mem)[rnd() % 1024] : (u32)g[REG_RAX];
-        struct ibtc *e = &ibtc[(eip + (u32)vc->bt[BT_SPREAD]) & (IBTC_ENTRIES - 1)];
-        e->tag = -((u64)eip + vc->bt[BT_SALT]);
-        e->host = STOP_IBTC;
-        matching[k] = e;
+        u64 *tag = &ibtc[eip & 0xffff];
+        *tag = -((u64)eip + vc->bt[BT_SALT]);
+        IBTC_HOST(tag) = STOP_IBTC;
+        matching[k] = tag;
     }
     __asm__ volatile("int3" ::: "memory", "cc");
     for (u32 k = 0; k < 64; k++)
-        matching[k]->host = STOP_POISON;
+        IBTC_HOST(matching[k]) = STOP_POISON;
     return (struct execution){
         .violation = run.violation, .at = run.at, .steps = run.steps, .touched = run.touched};
 }
@@ -351,13 +350,13 @@ int oracle_setup(void)
     code_page =
         mmap(NULL, UNIT_MAX_CODE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     ret_stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    ibtc = mmap(NULL, IBTC_ENTRIES * 16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ibtc = mmap(NULL, IBTC_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     vc = calloc(1, sizeof(*vc));
     if (area == MAP_FAILED || guest_mem == MAP_FAILED || code_page == MAP_FAILED || ret_stack == MAP_FAILED ||
         ibtc == MAP_FAILED || !vc)
         return -1;
     for (u32 k = 0; k < IBTC_ENTRIES; k++)
-        ibtc[k].host = STOP_POISON;
+        IBTC_HOST(&ibtc[k]) = STOP_POISON;
     base = area + SPACE_RT_OFF;
     for (u32 p = 0; p < 1u << 20; p++) {
         u64 e = (u64)(uintptr_t)(guest_mem + 2 * (p % GUEST_PAGES) * PAGE_SIZE) - ((u64)p << PAGE_SHIFT);
