@@ -167,5 +167,8 @@ const u32 *shadow_code_page(struct vcpu *v, u64 gpa)
 
 u64 shadow_phys_read64(struct vcpu *v, u64 gpa)
 {
-    return memory_read64(sh_of(v)->m, gpa);
+    const struct shadow *s = sh_of(v);
+    if (likely(gpa < 4 * GiB && !(gpa & 7) && s->map.kind[gpa >> PAGE_SHIFT] == MEM_RAM)) /* the PDPTEs */
+        return __atomic_load_n((const u64 *)(s->map.base + gpa), __ATOMIC_RELAXED);
+    return memory_read64(s->m, gpa);
 }

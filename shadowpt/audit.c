@@ -91,12 +91,33 @@ static u64 audit_view(struct shadow *s, struct sh_space *sp, struct sh_view *vw)
     return bad;
 }
 
+/* What the supervisor window lets be written must not be watched, and must be found when it is to be. */
+static u64 audit_kwin(struct shadow *s)
+{
+    u64 bad = 0;
+    for (u32 i = 0; s->kwin && i < SH_PAGES / 64; i++)
+        for (u64 m = s->kwin[i]; m; m &= m - 1) {
+            u32 lp = i * 64 + (u32)__builtin_ctzll(m), page = s->kphys[lp] - 1;
+            if (!s->kphys[lp])
+                continue;
+            s->v->stats.shadow_audits++;
+            if (s->map.watch[page])
+                bad += differs(s, &s->cur->view[0], K_W, lp, page, "a watched page in the supervisor window");
+            else if (!sh_rmap_has_key(s, KWIN_ID << 20 | lp, page))
+                bad += differs(s, &s->cur->view[0], K_W, lp, page,
+                               "the supervisor window's could not be revoked");
+        }
+    return bad;
+}
+
 u64 sh_audit_space(struct shadow *s, struct sh_space *sp)
 {
     if (s->in_audit)
         return 0;
     s->in_audit = true;
     u64 bad = audit_view(s, sp, &sp->view[VIEW_SUPER]) + audit_view(s, sp, &sp->view[VIEW_USER]);
+    if (sp == s->cur)
+        bad += audit_kwin(s);
     s->in_audit = false;
     return bad;
 }

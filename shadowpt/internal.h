@@ -302,6 +302,7 @@ void sh_big_link(struct shadow *s, struct sh_view *vw, u32 chunk, u32 region);
 void sh_big_unlink(struct shadow *s, struct sh_view *vw, u32 chunk);
 void sh_rmap_reset(struct shadow *s);
 void sh_revoke(void *opaque, u64 page);
+bool sh_rmap_has_key(const struct shadow *s, u32 key, u32 page);
 /* Would sh_revoke(page) find the entry (vw, lp)? For the audit. */
 bool sh_rmap_knows(struct shadow *s, const struct sh_view *vw, u32 lp, u32 page);
 

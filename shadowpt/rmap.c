@@ -141,12 +141,17 @@ void sh_revoke(void *opaque, u64 page64)
     }
 }
 
+bool sh_rmap_has_key(const struct shadow *s, u32 key, u32 page)
+{
+    for (u32 n = s->rmap_head[page]; n; n = s->nodes[n - 1].next)
+        if (s->nodes[n - 1].key == key)
+            return true;
+    return false;
+}
+
 bool sh_rmap_knows(struct shadow *s, const struct sh_view *vw, u32 lp, u32 page)
 {
     if (s->bigs[(u32)vw->id * SH_CHUNKS + (lp >> 9)].region == (page >> 9) + 1 && ((lp ^ page) & 511) == 0)
         return true;
-    for (u32 n = s->rmap_head[page]; n; n = s->nodes[n - 1].next)
-        if (s->nodes[n - 1].key == ((u32)vw->id << 20 | lp))
-            return true;
-    return false;
+    return sh_rmap_has_key(s, (u32)vw->id << 20 | lp, page);
 }

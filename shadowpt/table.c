@@ -61,22 +61,19 @@ void sh_invalidate_page(struct shadow *s, struct sh_space *sp, u32 lp)
     s->v->stats.shadow_invalidated += n;
 }
 
-/* Clears the marked lines of one chunk; returns how many entries went. */
+/* Clears the marked lines of one chunk; returns how many entries that was, empty ones of its lines included.
+ */
 static u32 clear_chunk(struct shadow *s, struct sh_view *vw, u32 c, bool tell_pages)
 {
     u32 n = 0, lp0 = c << 9;
     sh_win_drop_chunk(s, vw, c);
     for (u32 m = vw->line[K_R][c]; m; m &= m - 1) {
-        u64 *e = vw->rt + lp0 + (u32)__builtin_ctz(m) * LINE_PAGES;
-        for (u32 i = 0; i < LINE_PAGES; i++)
-            n += e[i] != 0;
-        zero_words(e, LINE_PAGES);
+        zero_words(vw->rt + lp0 + (u32)__builtin_ctz(m) * LINE_PAGES, LINE_PAGES);
+        n += LINE_PAGES;
     }
     for (u32 m = vw->line[K_W][c]; m; m &= m - 1) {
-        u64 *e = vw->wt + lp0 + (u32)__builtin_ctz(m) * LINE_PAGES;
-        for (u32 i = 0; i < LINE_PAGES; i++)
-            n += e[i] != 0;
-        zero_words(e, LINE_PAGES);
+        zero_words(vw->wt + lp0 + (u32)__builtin_ctz(m) * LINE_PAGES, LINE_PAGES);
+        n += LINE_PAGES;
     }
     for (u32 m = vw->line[K_X][c]; m; m &= m - 1) {
         u32 lp = lp0 + (u32)__builtin_ctz(m) * LINE_PAGES;

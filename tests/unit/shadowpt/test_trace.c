@@ -292,6 +292,59 @@ static void revocation(void **st)
     env_free(&e);
 }
 
+/* A space with the same page-directory entry as another gets the other's entries at once, and they are its
+ * own. */
+static void clones(void **st)
+{
+    struct env e = start();
+    u64 *n = &e.v->stats.shadow_clones, before;
+    poke32(&e, PD + 8, DATA | PTE_PS | 0x67);
+    for (u32 lin = 0x1000; lin < 0x9000; lin += 0x1000)
+        fill(&e, lin, SH_WRITE, 0);
+    fill(&e, 0x2000, SH_EXEC, 0);
+    fill(&e, 0x801000, SH_WRITE, 0);
+    memcpy(memory_base(e.m) + PD2, memory_base(e.m) + PD, 4096);
+    set_cr3(&e, PD2);
+    before = *n;
+    assert_int_equal(fill(&e, 0x3000, SH_READ, 0), SH_FILLED);
+    assert_int_equal(fill(&e, 0x840000, SH_READ, 0), SH_FILLED);
+    assert_int_equal(*n, before + 2);
+    for (u32 lin = 0x1000; lin < 0x9000; lin += 0x1000)
+        assert_true(rt(&e, lin, 0) && wt(&e, lin, 0));
+    assert_true(xt(&e, 0x2000, 0) && wt(&e, 0x801000, 0) && rt(&e, 0x840000, 0));
+    assert_false(rt(&e, 0x1000, 1)); /* the views are apart */
+    assert_int_equal(shadow_audit(e.v), 0);
+    /* What a copy adds, the master gets. */
+    poke32(&e, PT + 9 * 4, (DATA + 0x9000) | 0x67);
+    assert_int_equal(fill(&e, 0x9000, SH_WRITE, 0), SH_FILLED);
+    set_cr3(&e, PD);
+    assert_true(wt(&e, 0x9000, 0) && rt(&e, 0x840000, 0));
+    /* Both are revocable and both are traced. */
+    memory_watch(e.m, DATA + 0x5000, MEMW_DIRTY);
+    poke32(&e, PT + 6 * 4, 0);
+    for (int i = 0; i < 2; i++) {
+        assert_true(!wt(&e, 0x5000, 0) && rt(&e, 0x5000, 0) && !rt(&e, 0x6000, 0) && rt(&e, 0x7000, 0));
+        set_cr3(&e, PD2);
+    }
+    /* The copy's own directory: only the copy loses. */
+    poke32(&e, PD2, PT | 5);
+    assert_int_equal(rt(&e, 0x7000, 0), 0);
+    set_cr3(&e, PD);
+    assert_true(rt(&e, 0x7000, 0) != 0);
+    /* Another right in the directory entry: no copy. */
+    set_cr3(&e, PD2);
+    before = *n;
+    assert_int_equal(fill(&e, 0x7000, SH_WRITE, 0), SH_FAULT);
+    assert_int_equal(fill(&e, 0x7000, SH_READ, 0), SH_FILLED);
+    assert_true(*n == before && !wt(&e, 0x7000, 0) && !rt(&e, 0x8000, 0));
+    /* The same entry under another CR0.WP: no copy. */
+    poke32(&e, PD2, peek32(&e, PD));
+    paging_on(&e, PD2, CR4_PSE, 0, false);
+    assert_int_equal(fill(&e, 0x7000, SH_READ, 0), SH_FILLED);
+    assert_true(*n == before && !rt(&e, 0x8000, 0));
+    env_free(&e);
+}
+
 /* More write entries than the reverse map can hold: everything is dropped, nothing goes wrong. */
 static void rmap_exhausted(void **st)
 {
@@ -487,7 +540,7 @@ int main(void)
         cmocka_unit_test(revocation),  cmocka_unit_test(rmap_exhausted),
         cmocka_unit_test(write_storm), cmocka_unit_test(spaces),
         cmocka_unit_test(budget),      cmocka_unit_test(probe),
-        cmocka_unit_test(audit_finds),
+        cmocka_unit_test(audit_finds), cmocka_unit_test(clones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
