@@ -162,7 +162,7 @@ void control_destroy(struct control *c)
 {
     if (!c)
         return;
-    c->observer.event = NULL;
+    machine_unobserve(c->vm, &c->observer);
     bus_lock(c->m.bus);
     for (int i = 0; i < c->n_channels; i++) {
         struct channel *ch = c->channels[i];

@@ -78,6 +78,16 @@ void machine_observe(struct vm *vm, struct machine_observer *o)
     vm->observers = o;
 }
 
+void machine_unobserve(struct vm *vm, struct machine_observer *o)
+{
+    for (struct machine_observer **p = &vm->observers; *p; p = &(*p)->next) {
+        if (*p == o) {
+            *p = o->next;
+            return;
+        }
+    }
+}
+
 void lifecycle_tell(struct vm *vm, enum machine_event event, bool guest, const char *reason)
 {
     bus_lock(vm->bus);

@@ -68,7 +68,9 @@ struct machine_observer {
     void *opaque;
     struct machine_observer *next; /* private */
 };
-/* Before machine_run(). The caller keeps o, which must live as long as vm. */
+/* Before machine_run(). The caller keeps o, which must live as long as vm, or until it is taken back, which
+ * is for after machine_run(). */
 void machine_observe(struct vm *vm, struct machine_observer *o);
+void machine_unobserve(struct vm *vm, struct machine_observer *o);
 
 #endif

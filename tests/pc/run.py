@@ -5,7 +5,7 @@
     run.py [--vmm PROGRAM] [--qemu] [--engine E] [--timeout S] [--update] [-v] IMAGE... [-- more VMM options]
 
 A program reports on COM1 ("ok NAME", "FAIL NAME: got X, want Y"), asks for its screen to be looked at ("screen NAME")
-and leaves through isa-debug-exit. A screen is compared with tests/pc/screens/NAME.png, which shows what QEMU shows.
+or for a medium to be changed ("media WHAT"), and leaves through isa-debug-exit. A screen is compared with tests/pc/screens/NAME.png, which shows what QEMU shows.
 Exit status 0: every check of every program passed. --update (with --qemu) writes new reference screens.
 """
 import argparse
@@ -186,6 +186,12 @@ def run(image, args):
                         m.go()
                     except OSError:
                         pass
+                elif line.startswith("media "):
+                    m.qmp = m.qmp or Qmp(m.path, 20)
+                    wrong = disks.media(m.qmp, line.split()[1], work)
+                    if wrong:
+                        failures.append("FAIL %s: %s" % (line, wrong))
+                    m.go()
                 elif line.startswith("pc: "):
                     summary = line
         finally:
