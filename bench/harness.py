@@ -31,7 +31,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="all figures in under 10 minutes: at most 3 repetitions, no switches, no interpreters")
     parser.add_argument("--reps", type=int, help="repetitions (5; at most 3 with --quick)")
-    parser.add_argument("--budget", type=float, help="seconds after which no repetition begins that would not end (540 with --quick)")
+    parser.add_argument("--budget", type=float, help="seconds after which no repetition begins that would not end, preparing included (560 with --quick)")
     parser.add_argument("--sessions", help="some sessions only: main, cc, pae, off, nano, switches, switches-cc, interpreters")
     parser.add_argument("--engines", help="in the sessions main and cc: native, novt, qemu, novt-interp, bochs, novt-no-NAME (an optimisation "
                                           "switched off), novt-no-each (one for each)")
@@ -45,6 +45,7 @@ def parse_arguments():
     parser.add_argument("--floors", action="store_true", help="status 1 also when a figure that was measured is not reached")
     parser.add_argument("--render", metavar="JSON", help="print and draw the report of an earlier run again")
     parser.add_argument("--novt", default="build/cli/novt", help=argparse.SUPPRESS)
+    parser.add_argument("--spent", type=float, default=0, help=argparse.SUPPRESS)  # seconds that preparing took
     parser.add_argument("--build", default="build", help=argparse.SUPPRESS)
     parser.add_argument("--guest", default="build/guest", help=argparse.SUPPRESS)
     parser.add_argument("--out", default="build/bench", help="folder for results and console logs")
@@ -117,8 +118,8 @@ def measure(args, sessions, programs):
         print(text, flush=True)
 
     reps = args.reps or (3 if args.quick else 5)
-    budget = args.budget or (540 if args.quick else None)
-    started = time.monotonic()
+    budget = args.budget or (560 if args.quick else None)
+    started, before = time.monotonic(), args.spent
     with tempfile.TemporaryDirectory(prefix="novt-bench-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
         needs_cc = any(p in s.programs for s in sessions for p in members(programs, "compile"))
         native = Native(args.guest, compiler_root(args, folder) if needs_cc else None, args.prefix.split())
@@ -130,7 +131,7 @@ def measure(args, sessions, programs):
                     (nano.repetition if s.name == "nano" else Measurement.repetition)(m, s, rep)
             done = rep + 1
             spent = time.monotonic() - started
-            if budget and spent * (done + 1) / done > budget:
+            if budget and before + spent * (done + 1) / done > budget:
                 break
     return {
         "facts": host.facts(args), "options": {k: v for k, v in vars(args).items() if k != "render"}, "repetitions": done,

@@ -40,7 +40,7 @@ def make_cd(args, session, append):
 
 
 def command(args, session, append):
-    """The command line that boots it, with its serial port on what is standard input (as descriptor 3)."""
+    """The command line that boots it, with its serial port on the terminal that is standard input."""
     cd = make_cd(args, session, append)
     base = os.path.join(args.out, f"bochs-{session.name}")
     with open(base + ".rc", "w", encoding="ascii") as f:
@@ -49,7 +49,6 @@ romimage: file=/usr/share/bochs/BIOS-bochs-latest
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
 ata0-master: type=cdrom, path="{cd}", status=inserted
 boot: cdrom
-com1: enabled=1, mode=term, dev=/proc/self/fd/3
 display_library: term
 plugin_ctrl: sb16=0, es1370=0, gameport=0, speaker=0
 clock: sync=realtime, time0=local
@@ -63,4 +62,6 @@ debug: action=ignore
     with open(base + ".continue", "w", encoding="ascii") as f:
         f.write("continue\n")
     bochs = "stty rows 30 cols 100; exec setpriv --pdeathsig KILL " + shlex.join(["bochs", "-q", "-f", base + ".rc", "-rc", base + ".continue"])
-    return ["sh", "-c", f"exec 3<&0; exec script -qfec {shlex.quote(bochs)} {shlex.quote(base + '.screen')} </dev/null >/dev/null 2>&1"]
+    return ["sh", "-c", f"""exec 3<&0 # the terminal stays open
+export BOCHS_TTY=$(tty) TERM=xterm
+exec script -qfec {shlex.quote(bochs + ' "com1: enabled=1, mode=term, dev=$BOCHS_TTY"')} {shlex.quote(base + '.screen')} </dev/null >/dev/null 2>&1"""]

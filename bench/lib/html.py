@@ -61,7 +61,7 @@ def figures_section(rows):
     for r in rows:
         chip = {True: "yes", False: "no", None: "none"}[r["reached"]]
         unit = "x" if r["ratio"] == "TCG / novt < 1" else r["unit"]
-        parts = ", ".join(f"{escape(p['name'])}&nbsp;{report.times(p['value'], unit)}" for p in r["parts"]) if len(r["parts"]) > 1 or r["unit"] == "" else ""
+        parts = ", ".join(f'<span class="nowrap">{escape(p["name"])} {report.times(p["value"], unit)}</span>' for p in r["parts"]) if len(r["parts"]) > 1 or r["unit"] == "" else ""
         show_gauge = r["value"] is not None and r["bound"] > 0
         out.append([escape(r["figure"]), f'<span class="nowrap">{escape(r["ratio"])}</span>', f"{escape(r['sense']).replace('&lt;=', '≤').replace('&gt;=', '≥')}&nbsp;{r['bound']:g}",
                     report.times(r["value"], r["unit"]), svg.gauge(r["value"], r["bound"], r["sense"]) if show_gauge else "",
