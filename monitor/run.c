@@ -467,7 +467,7 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
         if (b->kick_sites == MAP_FAILED)
             return -errno;
     }
-    b->tc = tcache_create(cfg->tcache_bytes ? cfg->tcache_bytes : 32 * MiB, 1ull << 20, &err);
+    b->tc = tcache_create(cfg->tcache_bytes ? cfg->tcache_bytes : 256 * MiB, 1ull << 20, &err);
     if (!b->tc)
         return err;
     b->windows = (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE) && (v->opts & OPT(window));

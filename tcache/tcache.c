@@ -10,10 +10,12 @@
 #include "base/log.h"
 #include "tcache/tcache.h"
 
-#define HASH_SIZE  65536u
-#define FRAGS_MAX  (256u * 1024)
-#define LINKS_MAX  (768u * 1024)
-#define SIDE_BYTES (48u * 1024 * 1024)
+/* How many bytes of code a fragment needs at least on average, so that the code area is what runs out (about
+ * 700 are seen, with 1.8 links and 160 bytes of side tables). */
+#define FRAG_CODE  256u
+#define FRAG_LINKS 3u
+#define SIDE_SHARE 3u    /* side tables: a third of the code's bytes */
+#define SIDE_SPARE 16384 /* at most what one unit needs */
 
 struct link {
     u32 owner;               /* fragment number */
@@ -30,8 +32,11 @@ struct tcache {
     u32 n_links;
     u8 *side;
     u64 side_used;
-    u32 hash[HASH_SIZE]; /* 1 + fragment number */
-    u32 *page_head;      /* per physical page: 1 + fragment number, with the list's slot (0 or 1) in bit 31 */
+    u32 frags_max, links_max;
+    u64 side_bytes;
+    u32 *hash; /* 1 + fragment number */
+    u32 hash_mask;
+    u32 *page_head; /* per physical page: 1 + fragment number, with the list's slot (0 or 1) in bit 31 */
     u64 phys_pages;
     u32 generation;
 };
@@ -54,6 +59,11 @@ struct tcache *tcache_create(u64 bytes, u64 phys_pages, int *err)
         return NULL;
     tc->size = ALIGN_UP(bytes, (u64)PAGE_SIZE);
     tc->phys_pages = phys_pages;
+    tc->frags_max = (u32)(tc->size / FRAG_CODE);
+    tc->links_max = tc->frags_max * FRAG_LINKS + UNIT_MAX_LINKS;
+    tc->side_bytes = tc->size / SIDE_SHARE + SIDE_SPARE;
+    for (tc->hash_mask = 1023; tc->hash_mask < tc->frags_max / 2; tc->hash_mask = tc->hash_mask * 2 + 1)
+        ;
     fd = memfd_create("novt-code", MFD_CLOEXEC);
     if (fd < 0 || ftruncate(fd, (off_t)tc->size) < 0) {
         *err = -errno;
@@ -61,11 +71,12 @@ struct tcache *tcache_create(u64 bytes, u64 phys_pages, int *err)
     }
     tc->rw = mmap(NULL, tc->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     tc->rx = mmap(NULL, tc->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-    tc->frags = map((u64)FRAGS_MAX * sizeof(*tc->frags));
-    tc->links = map((u64)LINKS_MAX * sizeof(*tc->links));
-    tc->side = map(SIDE_BYTES);
+    tc->frags = map((u64)tc->frags_max * sizeof(*tc->frags));
+    tc->links = map((u64)tc->links_max * sizeof(*tc->links));
+    tc->side = map(tc->side_bytes);
+    tc->hash = map((tc->hash_mask + 1ull) * sizeof(*tc->hash));
     tc->page_head = map(phys_pages * sizeof(*tc->page_head));
-    if (tc->rw == MAP_FAILED || tc->rx == MAP_FAILED || !tc->frags || !tc->links || !tc->side ||
+    if (tc->rw == MAP_FAILED || tc->rx == MAP_FAILED || !tc->frags || !tc->links || !tc->side || !tc->hash ||
         !tc->page_head)
         goto fail;
     close(fd);
@@ -87,11 +98,13 @@ void tcache_destroy(struct tcache *tc)
     if (tc->rx && tc->rx != MAP_FAILED)
         munmap(tc->rx, tc->size);
     if (tc->frags)
-        munmap(tc->frags, (u64)FRAGS_MAX * sizeof(*tc->frags));
+        munmap(tc->frags, (u64)tc->frags_max * sizeof(*tc->frags));
     if (tc->links)
-        munmap(tc->links, (u64)LINKS_MAX * sizeof(*tc->links));
+        munmap(tc->links, (u64)tc->links_max * sizeof(*tc->links));
     if (tc->side)
-        munmap(tc->side, SIDE_BYTES);
+        munmap(tc->side, tc->side_bytes);
+    if (tc->hash)
+        munmap(tc->hash, (tc->hash_mask + 1ull) * sizeof(*tc->hash));
     if (tc->page_head)
         munmap(tc->page_head, tc->phys_pages * sizeof(*tc->page_head));
     munmap(tc, sizeof(*tc));
@@ -118,10 +131,11 @@ u32 tcache_generation(const struct tcache *tc)
     return tc->generation;
 }
 
-static u32 hash_of(const struct frag_key *k)
+static u32 hash_of(const struct tcache *tc, const struct frag_key *k)
 {
-    u32 h = (u32)k->gpa * 0x9e3779b1u ^ k->mode * 0x85ebca6bu;
-    return (h ^ h >> 15) & (HASH_SIZE - 1);
+    /* With the address: programs that load at random addresses leave many fragments of the same bytes. */
+    u32 h = ((u32)k->gpa ^ k->eip * 0xc2b2ae35u) * 0x9e3779b1u ^ k->mode * 0x85ebca6bu;
+    return (h ^ h >> 15) & tc->hash_mask;
 }
 
 static bool key_equal(const struct frag_key *a, const struct frag_key *b)
@@ -132,7 +146,7 @@ static bool key_equal(const struct frag_key *a, const struct frag_key *b)
 
 struct fragment *tcache_lookup(struct tcache *tc, const struct frag_key *k)
 {
-    for (u32 n = tc->hash[hash_of(k)]; n; n = tc->frags[n - 1].hash_next)
+    for (u32 n = tc->hash[hash_of(tc, k)]; n; n = tc->frags[n - 1].hash_next)
         if (key_equal(&tc->frags[n - 1].key, k))
             return &tc->frags[n - 1];
     return NULL;
@@ -171,8 +185,8 @@ struct fragment *tcache_link_owner(struct tcache *tc, u32 link)
 
 bool tcache_reserve(struct tcache *tc, u8 **code, u32 *cap, u32 *first_link)
 {
-    if (tc->used + UNIT_MAX_CODE > tc->size || tc->n_frags == FRAGS_MAX ||
-        tc->n_links + UNIT_MAX_LINKS > LINKS_MAX || tc->side_used + 16384 > SIDE_BYTES)
+    if (tc->used + UNIT_MAX_CODE > tc->size || tc->n_frags == tc->frags_max ||
+        tc->n_links + UNIT_MAX_LINKS > tc->links_max || tc->side_used + SIDE_SPARE > tc->side_bytes)
         return false;
     *code = tc->rw + tc->used;
     *cap = UNIT_MAX_CODE;
@@ -184,7 +198,7 @@ void *tcache_alloc(struct tcache *tc, u32 size)
 {
     u64 at = ALIGN_UP(tc->side_used, 8ull);
 
-    if (at + size > SIDE_BYTES)
+    if (at + size > tc->side_bytes)
         return NULL;
     tc->side_used = at + size;
     return tc->side + at;
@@ -201,7 +215,7 @@ static void page_add(struct tcache *tc, u32 n, u32 slot, u64 page)
 
 struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 page2, const struct unit *u)
 {
-    u32 n = tc->n_frags, h = hash_of(k);
+    u32 n = tc->n_frags, h = hash_of(tc, k);
     struct fragment *f = &tc->frags[n];
     struct pcmap *map_copy = tcache_alloc(tc, u->n_insns * (u32)sizeof(struct pcmap));
 
@@ -294,7 +308,7 @@ static void unlink_incoming(struct tcache *tc, struct fragment *f)
 
 static void unhash(struct tcache *tc, u32 n)
 {
-    u32 *p = &tc->hash[hash_of(&tc->frags[n].key)];
+    u32 *p = &tc->hash[hash_of(tc, &tc->frags[n].key)];
 
     while (*p && *p != n + 1)
         p = &tc->frags[*p - 1].hash_next;
@@ -371,7 +385,7 @@ void tcache_flush(struct tcache *tc, void (*forget)(void *, u64 gpa), void *opaq
         if (f->page2)
             forget(opaque, (u64)(f->page2 - 1) << PAGE_SHIFT);
     }
-    for (u32 n = 0; n < HASH_SIZE; n++)
+    for (u32 n = 0; n <= tc->hash_mask; n++)
         tc->hash[n] = 0;
     tc->n_frags = tc->n_links = 0;
     tc->side_used = 0;
