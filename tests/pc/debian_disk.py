@@ -462,7 +462,7 @@ def nbd(b):
     if not shutil.which("qemu-nbd"):
         raise Skipped("qemu-nbd (qemu-utils) is not installed")
     qcow, sock = os.path.join(b.work, "disk.qcow2"), os.path.join(b.work, "nbd")
-    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", b.image, qcow], check=True)
+    subprocess.run(["qemu-img", "convert", "-U", "-f", "raw", "-O", "qcow2", b.image, qcow], check=True)
     server = subprocess.Popen(["qemu-nbd", "-f", "qcow2", "-k", sock, "-t", "--discard=unmap", qcow])
     try:
         for _ in range(100):
