@@ -138,7 +138,7 @@ class Bench:
         self.opts, self.work = opts, os.path.abspath(work)
         self.image = os.path.join(opts.images, "debian.img")
         self.cd = os.path.join(opts.images, "debian-cd.iso")
-        self.limit = 12 if opts.engine == "interp" else 1
+        self.limit = 12 if opts.engine == "interp" else 3 # the host may have other work
         self.machines = []
 
     def copy(self):
