@@ -27,7 +27,8 @@ static const struct {
     {"2", "bad command line or image"},
     {"4", "host failure: out of memory, input or output error"},
     {"6", "the guest triple-faulted, except with an empty IDT, which is its way to reboot"},
-    {"8", "the guest halted with interrupts off, so nothing can wake it (not with -no-shutdown)"},
+    {"8",
+     "the guest halted with interrupts off, so nothing can wake it (not with -no-shutdown or a display)"},
 };
 
 static void print_option(const struct option *o)

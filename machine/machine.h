@@ -102,6 +102,8 @@ void machine_destroy(struct vm *vm);
 #define EXIT_HOST         4  /* host failure: out of memory, I/O error */
 #define EXIT_TRIPLE_FAULT 6  /* guest triple fault, unless it was the deliberate reboot with an empty IDT */
 #define EXIT_DIFFERS      10 /* lockstep or replay: the runs differ */
-#define EXIT_HALTED       8  /* guest halted for good: hlt with interrupts off (not with -no-shutdown) */
+#define EXIT_HALTED                                                                                          \
+    8 /* guest halted for good: hlt with interrupts off (not with -no-shutdown, nor while a display shows    \
+         it) */
 
 #endif

@@ -221,7 +221,10 @@ static bool handle_events(struct vm *vm, int *status)
             return true;
         }
     }
-    if (lifecycle_running(vm) && (v->events & EV_HALT) && halted_for_good(v) && !vm->cfg.no_shutdown) {
+    /* Somebody who looks at the screen wants to read what the guest's last words were: it stays, as a PC
+     * does. */
+    bool keep = vm->cfg.no_shutdown || vm->display;
+    if (lifecycle_running(vm) && (v->events & EV_HALT) && halted_for_good(v) && !keep) {
         /* A request may be on its way (debug exit and hlt): it wins. */
         take_kick(vm);
         if ((v->events & (EV_QUIT | EV_RESET)) || !lifecycle_running(vm) ||

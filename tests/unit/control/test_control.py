@@ -307,6 +307,18 @@ def test_no_shutdown():
         vm.end()
 
 
+def test_halted_for_good():
+    """cli; hlt ends novt, but not when somebody looks at the screen: the last words are there."""
+    with VM(code=b"\xfa\xf4") as vm:
+        vm.end(8)
+    with tempfile.TemporaryDirectory() as work, VM("-vnc", "unix:" + os.path.join(work, "vnc"), code=b"\xfa\xf4") as vm:
+        q = QMP(vm)
+        until(lambda: "EIP=00100022" in q.human("info registers"), "it does not come to its end")
+        assert q.status() == "running"
+        q.call("quit")
+        vm.end()
+
+
 def test_human():
     with VM("-name", "the name") as vm:
         q = QMP(vm)
