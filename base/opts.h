@@ -12,6 +12,7 @@
     X(ras, "guest calls and returns as host calls and returns, for the host's return prediction")            \
     X(superblock, "continue a unit past conditional branches")                                               \
     X(callthrough, "continue a unit past calls, so that a return lands in the code behind its call")         \
+    X(spmerge, "in window form, change esp once for a run of pushes and pops")                               \
     X(flags, "skip saving flags that are dead or already saved")                                             \
     X(inline_sens, "inline sequences for cli, sti, pushf and friends")                                       \
     X(segload, "segment loads, verw and rdtsc without leaving translated code")                              \

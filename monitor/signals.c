@@ -85,6 +85,7 @@ static bool stop_here(struct vcpu *v, greg_t *g, const u8 *pc)
     if (f->pcmap[k].host != off || (f->pcmap[k].flags & PCM_INHIBIT))
         return false;
     spill(v, g, f->pcmap[k].flags & PCM_SAVED);
+    v->gpr[R_ESP] += (u32)f->pcmap[k].sp;
     set_eip(v, f, k);
     g[REG_RIP] = (greg_t)(uintptr_t)bt_leave_async;
     v->stats.exit_async++;
@@ -178,6 +179,7 @@ static void on_fault(int sig, siginfo_t *si, void *ctx)
             b->hf.addr_valid = sig == SIGSEGV && si->si_code > 0 && si->si_code != SI_KERNEL;
             b->hf.write = g[REG_ERR] & 2;
             spill(v, g, f->pcmap[k].flags & PCM_OP_SAVED);
+            v->gpr[R_ESP] += (u32)f->pcmap[k].sp;
             set_eip(v, f, k);
             g[REG_RIP] = (greg_t)(uintptr_t)bt_leave_fault;
             g[REG_EFL] &= ~(greg_t)HOST_TF;

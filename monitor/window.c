@@ -118,7 +118,7 @@ bool bt_host_fault(struct vcpu *v)
             fits = how == SH_MAPPED;
             if (!fits)
                 window_give_up(v, how == SH_MISFIT);
-            if (fits && b->hf.frag->valid && !v->events) {
+            if (fits && b->hf.frag->valid && !v->events && !b->hf.frag->pcmap[b->hf.insn].sp) {
                 v->bt[BT_LEFT]++; /* it starts again, in place */
                 v->bt[BT_RESUME] =
                     (u64)(uintptr_t)fragment_host(b->tc, b->hf.frag) + b->hf.frag->pcmap[b->hf.insn].host;

@@ -73,6 +73,8 @@ void act_copy(struct xl *x, const struct insn *i, struct cls c)
 {
     int reg = i->has_modrm ? map_reg(c.reg, i->reg) : 0;
 
+    if (x->sp_merge && sp_constant(x, i))
+        return;
     if (!i->has_modrm) {
         fl_before_op(x, i);
         emit_opcode(x, i, c, 0, 0);

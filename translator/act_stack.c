@@ -7,11 +7,89 @@
  */
 #include "translator/xl.h"
 
+/*
+ * In window form a run of pushes and pops addresses the stack from the esp that it began with, and the change
+ * of esp is written once behind it, or with a call or return at its end. The pc map says for each instruction
+ * how far r12 is from esp, so a fault or a stop within the run sees the right one; but execution comes back
+ * only to instructions where nothing is pending.
+ */
+#define SP_PEND_MAX 0x4000
+
+void sp_flush(struct xl *x)
+{
+    if (x->sp_pend)
+        e_lea32(&x->e, R12, R12, -1, 1, x->sp_pend);
+    x->sp_pend = 0;
+}
+
+/* add or sub esp, constant: the constant, 0 for anything else */
+static i32 esp_constant(const struct insn *i)
+{
+    i32 n;
+
+    if (i->map != 0 || (i->opcode != 0x83 && i->opcode != 0x81) || i->has_mem || i->rm != R_ESP ||
+        i->opsize != 4 || (i->reg != 0 && i->reg != 5))
+        return 0;
+    n = i->reg == 0 ? (i32)i->imm : (i32)(0 - i->imm);
+    return n > -SP_PEND_MAX && n < SP_PEND_MAX ? n : 0;
+}
+
+bool sp_constant(struct xl *x, const struct insn *i)
+{
+    i32 n = esp_constant(i);
+
+    x->sp_pend += n;
+    return n;
+}
+
+bool sp_mergeable(const struct xl *x, u32 k)
+{
+    const u32 need = MODE_WIN | MODE_SS32 | MODE_FLATSS | MODE_FLATDS;
+    const struct insn *i = &x->u->insns[k];
+    const struct cls *c = &x->cls[k];
+
+    if (!(x->env->opts & OPT(spmerge)) || (x->env->mode & need) != need || x->env->exact ||
+        (x->env->table_site && x->env->table_site(x->env->opaque, x->u->pcmap[k].guest)) ||
+        x->sp_pend <= -SP_PEND_MAX || x->sp_pend >= SP_PEND_MAX)
+        return false;
+    switch (c->act) {
+    case ACT_PUSH_R:
+    case ACT_POP_R:
+        return i->opsize == 4 && (i->opcode & 7) != R_ESP;
+    case ACT_PUSH_I:
+    case ACT_CALL:
+    case ACT_RET:
+        return i->opsize == 4 && (x->env->mode & MODE_FLATCS);
+    case ACT_PUSH_M:
+        return i->opsize == 4 && i->has_mem && i->adsize == 4 && (i->seg == S_DS || i->seg == S_SS);
+    case ACT_MOV_RI:
+        return i->opcode >= 0xb8 && i->opsize == 4 && (i->opcode & 7) != R_ESP;
+    case ACT_LEA:
+        return i->opsize == 4 && i->adsize == 4 && i->reg != R_ESP;
+    case ACT_COPY:
+        if (esp_constant(i))
+            return (x->env->opts & OPT(flags)) && !x->live[k + 1];
+        if (i->fpu || !i->has_modrm || c->reg == OK_GB || c->rm == OK_GB ||
+            (c->reg != OK_NONE && i->reg == R_ESP))
+            return false;
+        if (!i->has_mem)
+            return i->rm != R_ESP;
+        return c->acc != MA_NONE && i->memsize && i->memsize <= 4 && i->adsize == 4 &&
+               (i->seg == S_DS || i->seg == S_SS);
+    default:
+        return false;
+    }
+}
+
 /* esp += delta, without flags; 16-bit stacks change sp only. */
 void sp_add(struct xl *x, i32 delta)
 {
     struct emit *e = &x->e;
 
+    if (x->sp_merge) {
+        x->sp_pend += delta;
+        return;
+    }
     if (x->env->mode & MODE_SS32) {
         e_lea32(e, R12, R12, -1, 1, delta);
     } else {

@@ -206,10 +206,12 @@ void exit_call(struct xl *x, u32 target)
     if (target == next_eip(x, &x->u->insns[x->k]) && call_goes_on(x, x->k) && x->k + 1 < x->u->n_insns)
         return;
     if (!(x->env->opts & OPT(ras)) || target == next_eip(x, &x->u->insns[x->k])) {
+        sp_flush(x);
         exit_direct(x, target);
         x->done = true;
         return;
     }
+    sp_flush(x);
     fl_host(x);
     count_flush(x);
     if (same_page(x, target))
@@ -221,6 +223,7 @@ void exit_call(struct xl *x, u32 target)
 
 void exit_return(struct xl *x)
 {
+    sp_flush(x);
     if (!(x->env->opts & OPT(ras))) {
         exit_indirect(x, false);
         return;

@@ -118,7 +118,7 @@ void ea_offset(struct xl *x, const struct insn *i, int dst, i32 sp_adj)
     struct emit *e = &x->e;
     int base = i->base == NOREG ? -1 : hreg(i->base);
     int index = i->index == NOREG ? -1 : hreg(i->index);
-    i32 disp = i->disp + (i->base == R_ESP ? sp_adj : 0);
+    i32 disp = (i32)((u32)i->disp + (u32)(i->base == R_ESP ? sp_adj + x->sp_pend : 0));
 
     if (base < 0 && index < 0) {
         e_mov_ri32(e, dst, i->adsize == 2 ? (u32)disp & 0xffff : (u32)disp);
@@ -168,11 +168,12 @@ void mem_operand(struct xl *x, const struct insn *i, u32 size, bool write, i32 s
 {
     if (window(x) && i->adsize == 4 && (x->env->mode & flat_bit(i->seg))) {
         /* the guest's own operand */
-        x->hm = (struct hostmem){.win = true,
-                                 .base = i->base == NOREG ? -1 : hreg(i->base),
-                                 .index = i->index == NOREG ? -1 : hreg(i->index),
-                                 .scale = i->scale,
-                                 .disp = i->disp + (i->base == R_ESP ? sp_adj : 0)};
+        x->hm =
+            (struct hostmem){.win = true,
+                             .base = i->base == NOREG ? -1 : hreg(i->base),
+                             .index = i->index == NOREG ? -1 : hreg(i->index),
+                             .scale = i->scale,
+                             .disp = (i32)((u32)i->disp + (u32)(i->base == R_ESP ? sp_adj + x->sp_pend : 0))};
         return;
     }
     ea_offset(x, i, R8, sp_adj);
@@ -185,7 +186,8 @@ void mem_stack(struct xl *x, i32 delta, u32 size, bool write)
     struct emit *e = &x->e;
 
     if (window(x) && (x->env->mode & MODE_SS32) && (x->env->mode & MODE_FLATSS)) {
-        x->hm = (struct hostmem){.win = true, .base = R12, .index = -1, .scale = 1, .disp = delta};
+        x->hm =
+            (struct hostmem){.win = true, .base = R12, .index = -1, .scale = 1, .disp = delta + x->sp_pend};
         return;
     }
     if (delta)

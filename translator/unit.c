@@ -241,13 +241,18 @@ static void emit_unit(struct xl *x)
         struct pcmap *p = &u->pcmap[x->k];
         bool check = x->inhibit;
 
+        x->sp_merge = !check && sp_mergeable(x, x->k);
+        if (!x->sp_merge || x->target[x->k])
+            sp_flush(x);
         if (x->target[x->k]) {
             fl_host(x);
             count_flush(x);
-            x->full = 0;
         }
+        if (x->target[x->k] || x->landed[x->k])
+            x->full = 0;
         x->host[x->k] = x->k ? e->pos : 0;
         p->host = (u16)x->host[x->k];
+        p->sp = (i16)x->sp_pend;
         p->flags = (x->fs == FS_SAVED ? PCM_SAVED : 0) | (x->inhibit ? PCM_INHIBIT : 0);
         if (x->k && (x->env->traps_all || (x->env->traps && (x->target[x->k] || x->landed[x->k]))))
             e8(e, INT3);
@@ -262,6 +267,7 @@ static void emit_unit(struct xl *x)
         if (check && !x->done && !x->inhibit)
             exit_intr_check(x);
     }
+    sp_flush(x);
     x->host[u->n_insns] = e->pos;
     x->k = u->n_insns - 1;
     if (!x->done)

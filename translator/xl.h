@@ -121,6 +121,9 @@ struct xl {
     bool table_only; /* this instruction's sequence cannot take a host fault: no window form */
     enum flstate fs;
     u32 uncounted; /* guest instructions since the last count */
+    i32 sp_pend;   /* guest esp is r12 plus this */
+    bool sp_merge; /* this instruction may leave esp's change pending: nothing leaves it or comes back into it
+                    */
     bool op_saved; /* while the main host instruction runs, the guest's flags are in r13 */
     bool inhibit;  /* the previous instruction was sti: check for interrupts after this one */
     bool done;     /* control does not fall through */
@@ -197,13 +200,16 @@ void count_flush(struct xl *x);
 void count_exact(struct xl *x); /* at the start of an instruction */
 
 /* ---- pieces of stack operations (act_stack.c) ---- */
-void sp_add(struct xl *x, i32 delta);             /* esp += delta */
-void store_op(struct xl *x, int reg, u32 n);      /* [r8 + r9] = reg, n bytes */
-void load_op(struct xl *x, int reg, u32 n);       /* reg = [r8 + r9], zero-extended */
-void set_reg(struct xl *x, u8 g, int reg, u32 n); /* guest register g = host register, n bytes */
-bool push_keeps_r8(const struct xl *x);           /* a push of a constant or r8 leaves r8 as it is */
-bool push_const(struct xl *x, u32 imm, u32 n);    /* false: the stack segment needs the interpreter */
-bool pop_value(struct xl *x, u32 n);              /* r8d = [esp]; esp unchanged */
+void sp_add(struct xl *x, i32 delta);                 /* esp += delta */
+bool sp_constant(struct xl *x, const struct insn *i); /* add or sub esp, constant with dead flags */
+void sp_flush(struct xl *x);                          /* what is pending goes into r12 */
+bool sp_mergeable(const struct xl *x, u32 k);         /* instruction k may run with esp's change pending */
+void store_op(struct xl *x, int reg, u32 n);          /* [r8 + r9] = reg, n bytes */
+void load_op(struct xl *x, int reg, u32 n);           /* reg = [r8 + r9], zero-extended */
+void set_reg(struct xl *x, u8 g, int reg, u32 n);     /* guest register g = host register, n bytes */
+bool push_keeps_r8(const struct xl *x);               /* a push of a constant or r8 leaves r8 as it is */
+bool push_const(struct xl *x, u32 imm, u32 n);        /* false: the stack segment needs the interpreter */
+bool pop_value(struct xl *x, u32 n);                  /* r8d = [esp]; esp unchanged */
 
 /* ---- actions (act_*.c) ---- */
 void emit_insn(struct xl *x, const struct insn *i);
