@@ -15,6 +15,7 @@
     X(spmerge, "in window form, change esp once for a run of pushes and pops")                               \
     X(flags, "skip saving flags that are dead or already saved")                                             \
     X(inline_sens, "inline sequences for cli, sti, pushf and friends")                                       \
+    X(inline_sys, "inline sequences for popf, control registers and reads of simple ports")                  \
     X(segload, "segment loads, verw and rdtsc without leaving translated code")                              \
     X(string, "fast paths for repeated string instructions")                                                 \
     X(icache, "cache decoded instructions in the interpreter")                                               \
@@ -23,6 +24,7 @@
       "copy shadow entries of the kernel's half from another address space that has the same tables")        \
     X(window, "window-form memory operands for address spaces that run long")                                \
     X(wintables, "keep pages that were page tables a moment ago out of windows")                             \
+    X(faultsites, "no host signals at divisions and window operands that keep faulting in the guest")        \
     X(keepspaces, "keep shadow address spaces across CR3 switches")
 
 enum opt_bit {

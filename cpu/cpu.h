@@ -246,6 +246,8 @@ struct cpu_ops {
     void (*set_tsc_deadline)(struct vcpu *v, u64 val);
 };
 
+#define PORT_VALUE 0x100u /* in vcpu.port_values */
+
 /* v->mode: everything that the meaning of a piece of code depends on besides its bytes and address. */
 #define MODE_CPL     0x0003u /* current privilege level (3 in V86, 0 in real mode) */
 #define MODE_CS32    0x0004u /* CS.D */
@@ -329,9 +331,12 @@ struct vcpu {
     u64 bt[64];     /* scratch owned by monitor/ and translator/ (see monitor/monitor.h) */
     struct seg_cached segc[SEGC_ENTRIES];
     struct dtr gdtr, idtr;
+    u32 cr0, cr2, cr3, cr4;
+    /* Ports that have a value now which reading does not change: PORT_VALUE | value each, else 0; written by
+     * the devices at any time. NULL: all reads go through ops->io_in. */
+    const u16 *port_values;
     /* ---- not addressed by translated code below ---- */
     u32 next_eip; /* where eip goes when the current instruction completes */
-    u32 cr0, cr2, cr3, cr4;
     u32 dr[8];
     u64 pdpte[4]; /* PAE page-directory-pointer registers */
     u64 efer;

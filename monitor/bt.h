@@ -12,6 +12,15 @@
 #define RET_STACK  (64 * 1024u) /* host bytes of a return stack, its guard page at the low end included */
 #define VIEW_SLOTS 4096
 
+#define CHECK_SITES 1024u
+#define FAULT_SITES 256u
+
+/* A window operand that guest faults were delivered from. */
+struct fault_site {
+    u64 gpa, since; /* since: the host's time stamp when count was 0 */
+    u32 count;
+};
+
 /* A context: everything besides eip that an indirect branch's target depends on; and its return stack. */
 struct ctx {
     u64 base;
@@ -34,15 +43,19 @@ struct bt {
     pthread_t thread;
     bool kernel_window_off; /* for good */
     u32 kernel_misfits;
-    bool windows;     /* the host lets us set the GS base */
-    u64 gs;           /* GS base, as last set */
+    bool windows; /* the host lets us set the GS base */
+    u64 gs;       /* GS base, as last set */
+    /* divisions that have failed: guest-physical addresses + 1, hashed */
+    u64 check_sites[CHECK_SITES];
+    struct fault_site fault_sites[FAULT_SITES];
     u64 *table_sites; /* guest-physical addresses of instructions that stay in table form, hashed */
     struct {
         const struct fragment *frag;
         u32 insn; /* of it */
         u64 addr; /* host address that faulted, if addr_valid */
         bool addr_valid, write;
-    } hf; /* the last host fault in translated code */
+        bool divide; /* #DE */
+    } hf;            /* the last host fault in translated code */
     struct {
         u64 gpa;
         u32 when, count;
@@ -92,13 +105,18 @@ u32 bt_mode(const struct vcpu *v);
 int bt_enter(struct vcpu *v);
 extern const u8 bt_leave_async[], bt_leave_fault[], bt_thunks_start[], bt_thunks_end[];
 extern const u8 th_read_miss[], th_write_miss[], th_slow[], th_exec[], th_lookup[], th_link[], th_intr[],
-    th_ibranch[], th_underflow[], th_seg_load[], th_seg_real[], th_verw[];
+    th_ibranch[], th_underflow[], th_seg_load[], th_seg_real[], th_verw[], th_popf[], th_popf_if[], th_in[];
 
 /* Instructions whose memory operands are no good for windows. */
 #define TABLE_SITES 65536u
 static inline u64 *bt_table_site(struct bt *b, u64 gpa)
 {
     return &b->table_sites[(u32)(gpa * 0x9e3779b1u) >> 16];
+}
+
+static inline u64 *bt_check_site(struct bt *b, u64 gpa)
+{
+    return &b->check_sites[(u32)(gpa * 0x9e3779b1u) >> 22];
 }
 
 /* Finds or makes the translation of v->eip. */

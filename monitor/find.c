@@ -46,6 +46,12 @@ static bool table_site(void *opaque, u32 off)
     return *bt_table_site(b, b->unit_gpa + off) == b->unit_gpa + off + 1;
 }
 
+static bool check_site(void *opaque, u32 off)
+{
+    struct bt *b = opaque;
+    return *bt_check_site(b, b->unit_gpa + off) == b->unit_gpa + off + 1;
+}
+
 /* A debugger's breakpoint begins a unit of its own, which is never made: bt_continue() sees it first. */
 static bool stop_before(void *opaque, u32 off)
 {
@@ -135,6 +141,7 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, struct 
         .traps_all = b->cfg.kicks == KICKS_INSTRUCTION,
         .keep_insn = keep_insn,
         .table_site = table_site,
+        .check_site = v->opts & OPT(faultsites) ? check_site : NULL,
         .stop_before = v->debug && v->debug->n_breaks ? stop_before : NULL,
         .opaque = b,
     };

@@ -39,6 +39,10 @@ _Static_assert(offsetof(struct vcpu, cpl) == VO_CPL, "abi.h");
 _Static_assert(offsetof(struct vcpu, tsc_offset) == VO_TSC, "abi.h");
 _Static_assert(offsetof(struct vcpu, segc) == VO_SEGC, "abi.h");
 _Static_assert(offsetof(struct vcpu, gdtr) == VO_GDTR, "abi.h");
+_Static_assert(offsetof(struct vcpu, sflags) == VO_SFLAGS, "abi.h");
+_Static_assert(offsetof(struct vcpu, cr0) == VO_CR0 && offsetof(struct vcpu, cr2) == VO_CR2, "abi.h");
+_Static_assert(offsetof(struct vcpu, cr3) == VO_CR3 && offsetof(struct vcpu, cr4) == VO_CR4, "abi.h");
+_Static_assert(offsetof(struct vcpu, port_values) == VO_PORTS && PORT_VALUE == 0x100, "abi.h, thunks.S");
 _Static_assert(sizeof(struct seg_cached) == 32 && SEGC_ENTRIES == 64 && SEGC_VERW == 0x100000, "thunks.S");
 _Static_assert(offsetof(struct seg_cached, seg) == 16 && offsetof(struct seg, attr) == 12, "thunks.S");
 _Static_assert(SPACE_RT_OFF == 24 << 20 && SA_NULL == 0x10000 && SA_P + SA_S == 0x90, "thunks.S");
@@ -433,7 +437,8 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
         [TH_LOOKUP] = th_lookup,       [TH_LINK] = th_link,
         [TH_INTR] = th_intr,           [TH_IBRANCH] = th_ibranch,
         [TH_SEG_LOAD] = th_seg_load,   [TH_SEG_REAL] = th_seg_real,
-        [TH_VERW] = th_verw,
+        [TH_VERW] = th_verw,           [TH_POPF] = th_popf,
+        [TH_POPF_IF] = th_popf_if,     [TH_IN] = th_in,
     };
     struct mem_watcher w = {.written = bt_code_written, .flags = MEMW_CODE};
     struct bt *b = mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

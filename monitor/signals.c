@@ -178,6 +178,7 @@ static void on_fault(int sig, siginfo_t *si, void *ctx)
             b->hf.addr = (u64)(uintptr_t)si->si_addr;
             b->hf.addr_valid = sig == SIGSEGV && si->si_code > 0 && si->si_code != SI_KERNEL;
             b->hf.write = g[REG_ERR] & 2;
+            b->hf.divide = sig == SIGFPE && si->si_code == FPE_INTDIV;
             spill(v, g, f->pcmap[k].flags & PCM_OP_SAVED);
             v->gpr[R_ESP] += (u32)f->pcmap[k].sp;
             set_eip(v, f, k);

@@ -248,6 +248,59 @@ th_seg_real:
         xorl    %r8d, %r8d
         ret
 
+        /*
+         * popf: r8d = the image, r9d = the flags that must be what they are. DF must be clear. The arithmetic flags go
+         * to r13, as flags that are put aside. th_popf_if sets IF as well, unless an interrupt waits for it.
+         */
+        .globl  th_popf, th_popf_if, th_in
+        .p2align 4
+th_popf_if:
+        movl    VO_SFLAGS(%r15), %r10d
+        xorl    %r8d, %r10d
+        andl    %r9d, %r10d
+        jnz     th_seg_miss
+        testl   $0x400, %r8d
+        jnz     th_seg_miss
+        testl   $0x200, %r8d
+        jz      1f
+        cmpl    $0, VO_INTR(%r15)
+        jne     th_seg_miss
+1:      movl    %r8d, %r10d
+        shrl    $9, %r10d
+        andl    $1, %r10d
+        movb    %r10b, VO_IFLAG(%r15)
+2:      cld
+        movl    %r8d, %r13d
+        andl    $0xd5, %r13d
+        shll    $8, %r13d
+        btl     $11, %r8d
+        adcl    $0, %r13d
+        xorl    %r8d, %r8d
+        ret
+        .p2align 4
+th_popf:
+        movl    VO_SFLAGS(%r15), %r10d
+        xorl    %r8d, %r10d
+        andl    %r9d, %r10d
+        jnz     th_seg_miss
+        testl   $0x400, %r8d
+        jnz     th_seg_miss
+        jmp     2b
+
+        /* r8w = port: r9d = its value, if the device has given it in advance. */
+        .p2align 4
+th_in:
+        movq    VO_PORTS(%r15), %r10
+        testq   %r10, %r10
+        jz      th_seg_miss
+        movzwl  %r8w, %r8d
+        movzwl  (%r10, %r8, 2), %r9d
+        testl   $0x100, %r9d            /* PORT_VALUE */
+        jz      th_seg_miss
+        movzbl  %r9b, %r9d
+        xorl    %r8d, %r8d
+        ret
+
         .p2align 4
 th_verw:
         SEGC_FIND 0x100000, th_seg_miss

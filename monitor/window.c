@@ -6,6 +6,7 @@
  * A host fault costs microseconds, so each must buy something: a mapping that stays, or the knowledge that
  * this instruction is better off in table form.
  */
+#include "base/opts.h"
 #include "monitor/bt.h"
 #include "shadowpt/shadowpt.h"
 
@@ -60,13 +61,17 @@ void bt_window_prefill(struct vcpu *v)
         shadow_window_prefill(v, b->pf_lin, b->pf_write);
 }
 
+static u64 hf_gpa(const struct bt *b)
+{
+    return b->hf.frag->key.gpa + b->hf.frag->pcmap[b->hf.insn].guest;
+}
+
 /* The faulting instruction works on pages that the window cannot hold (watched, MMIO, not global): table form
  * serves it better. */
 static void window_give_up(struct vcpu *v, bool misfit)
 {
     struct bt *b = bt_of(v);
-    const struct fragment *f = b->hf.frag;
-    u64 gpa = f->key.gpa + f->pcmap[b->hf.insn].guest;
+    u64 gpa = hf_gpa(b);
 
     /* A kernel that does not map itself global (page-table isolation) would end up here everywhere. */
     if (misfit && v->cpl != 3 && ++b->kernel_misfits > WIN_MISFITS) {
@@ -94,6 +99,48 @@ static bool often_at_tables(struct vcpu *v)
     b->table_writers[i].gpa = gpa;
     b->table_writers[i].when = now;
     return ++b->table_writers[i].count > TABLE_WRITER_TIMES;
+}
+
+/*
+ * A host fault at a window operand was the guest's own. Where that happens again and again (a garbage
+ * collector's barrier, a probe of user memory), the operand is better off in table form, which sees it
+ * without a signal: that costs a few cycles each time, a signal ten thousand, so a site is given up when
+ * signals take more than about a tenth of the time: FAULTS_MANY of them within FAULTS_MANY * FAULTS_CYCLES.
+ */
+#define FAULTS_MANY   16u
+#define FAULTS_CYCLES 100000u
+
+static void guest_fault_at_window(struct vcpu *v)
+{
+    struct bt *b = bt_of(v);
+    u64 gpa = hf_gpa(b), now = __builtin_ia32_rdtsc();
+    struct fault_site *s = &b->fault_sites[(u32)(gpa * 0x9e3779b1u) >> 24];
+
+    if (!(v->opts & OPT(faultsites)))
+        return;
+    if (s->gpa != gpa)
+        *s = (struct fault_site){.gpa = gpa, .since = now};
+    if (++s->count < FAULTS_MANY)
+        return;
+    if (now - s->since < (u64)FAULTS_MANY * FAULTS_CYCLES) {
+        *bt_table_site(b, gpa) = gpa + 1;
+        v->stats.window_table_sites++;
+        bt_retranslate(v, gpa);
+    }
+    *s = (struct fault_site){.gpa = gpa, .since = now};
+}
+
+/* A division failed on the host: look at its operands first from now on. */
+static void division_failed(struct vcpu *v)
+{
+    struct bt *b = bt_of(v);
+    u64 gpa = hf_gpa(b);
+
+    if (!(v->opts & OPT(faultsites)) || *bt_check_site(b, gpa) == gpa + 1)
+        return;
+    *bt_check_site(b, gpa) = gpa + 1;
+    v->stats.check_sites++;
+    bt_retranslate(v, gpa);
 }
 
 /* Translated code faulted on the host: a window page that is not mapped (yet), or an instruction that faults
@@ -132,6 +179,7 @@ bool bt_host_fault(struct vcpu *v)
             if (bt_other_fault_first(v, lin))
                 break;
             window_expect(v, lin, b->hf.write);
+            guest_fault_at_window(v);
             cpu_deliver_fault(v);
             return false;
         case SH_SLOW:
@@ -140,6 +188,8 @@ bool bt_host_fault(struct vcpu *v)
         }
     }
     v->stats.exit_host_fault++;
+    if (b->hf.divide)
+        division_failed(v);
     bt_step(v, true);
     return false;
 }

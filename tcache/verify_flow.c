@@ -256,8 +256,12 @@ bool vf_call_thunk(struct verifier *v, const struct hi *h, const struct state *s
 
     if (!vf_keeps_contract(v, h, s))
         return false;
-    if (disp == BT_OFF(BT_THUNK0 + TH_VERW))
+    if (disp == BT_OFF(BT_THUNK0 + TH_VERW) || disp == BT_OFF(BT_THUNK0 + TH_POPF))
         return true;
+    if (disp == BT_OFF(BT_THUNK0 + TH_POPF_IF) || disp == BT_OFF(BT_THUNK0 + TH_IN))
+        return v->in->mode & MODE_IOPL_OK && !(v->in->mode & MODE_VM)
+                   ? true
+                   : vf_bad(v, h, "popf or in without the right to");
     if (disp != BT_OFF(BT_THUNK0 + TH_SEG_LOAD) && disp != BT_OFF(BT_THUNK0 + TH_SEG_REAL))
         return vf_bad(v, h, "call through a slot that holds no thunk that returns");
     if (r9->kind == K_CONST)

@@ -17,6 +17,9 @@ static const struct {
     {VO_IFLAG, VO_IFLAG + 1, 1, RD | WR},
     {VO_INTR, VO_INTR + 4, 4, RD},
     {VO_TSC, VO_TSC + 8, 4, RD},
+    {VO_CR0, VO_CR0 + 4, 4, RD},
+    {VO_CR2, VO_CR2 + 4, 4, RD | WR},
+    {VO_CR3, VO_CR4 + 4, 4, RD},
     {BT_OFF(BT_IBTC), BT_OFF(BT_IBTC) + 8, 8, RD},
     {BT_OFF(BT_SALT), BT_OFF(BT_SALT) + 8, 8, RD},
     {BT_OFF(BT_TMP), BT_OFF(BT_TMP) + 8, 0, RD | WR},
@@ -68,6 +71,8 @@ bool vf_memory(struct verifier *v, const struct hi *h, struct state *s, u32 size
         if (h->index != NOREG_ || !field_ok(h->disp, size, rights))
             return vf_bad(v, h, "field %lld of the vcpu, %u bytes, rights %d", (long long)h->disp, size,
                           rights);
+        if (h->disp >= VO_CR0 && h->disp <= VO_CR4 && (v->in->mode & MODE_CPL))
+            return vf_bad(v, h, "a control register at CPL %u", v->in->mode & MODE_CPL);
         if (load && h->disp == BT_OFF(BT_TMP))
             *load = size == 8            ? s->tmp
                     : vf_is_u32(&s->tmp) ? s->tmp

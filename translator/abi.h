@@ -36,6 +36,12 @@
 #define VO_SEGC      744 /* struct seg_cached[], 32 bytes each */
 #define VO_GDTR      2792
 #define VO_CPL       45
+#define VO_SFLAGS    40
+#define VO_CR0       2808
+#define VO_CR2       2812
+#define VO_CR3       2816
+#define VO_CR4       2820
+#define VO_PORTS     2824
 
 #define BT_OFF(n) (VO_BT + 8 * (n))
 
@@ -67,7 +73,10 @@
     8 /* r8w selector, r9d offset of the data segment register in struct vcpu: protected mode */
 #define TH_SEG_REAL 9  /* the same in real and virtual-8086 mode */
 #define TH_VERW     10 /* r8w selector: ZF if it is known to be writable */
-#define TH_COUNT_   11
+#define TH_POPF     11 /* r8d image, r9d flags that must not change: arithmetic flags to r13, DF clear */
+#define TH_POPF_IF  12 /* the same, and sets IF */
+#define TH_IN       13 /* r8w port: r9d = the byte */
+#define TH_COUNT_   14
 
 /*
  * The indirect-branch target cache: tags, -(eip + salt), 8 bytes each, and behind them the host addresses

@@ -278,7 +278,8 @@ void emit_insn(struct xl *x, const struct insn *i)
     x->aligned = i->fpu && (i->fpu_attr & FPA_ALIGN);
     switch (c.act) {
     case ACT_COPY:
-        act_copy(x, i, c);
+        if (!act_div_checked(x, i))
+            act_copy(x, i, c);
         break;
     case ACT_PUSH_R:
     case ACT_POP_R:
@@ -294,6 +295,12 @@ void emit_insn(struct xl *x, const struct insn *i)
     case ACT_VERW:
     case ACT_RDTSC:
         act_seg(x, i, c);
+        break;
+    case ACT_POPF:
+    case ACT_FROM_CR:
+    case ACT_TO_CR:
+    case ACT_IN:
+        act_sys(x, i, c);
         break;
     case ACT_JCC:
     case ACT_JMP:

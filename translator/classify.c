@@ -141,6 +141,11 @@ static struct cls one_byte(const struct insn *i, u32 mode, u32 opts)
         return COPY(NONE, NONE, NONE);
     case 0x9c:
         return opts & OPT(inline_sens) ? ACT(PUSHF) : ACT(EXEC);
+    case 0x9d:
+        return opts & OPT(inline_sys) ? ACT(POPF) : ACT(EXEC);
+    case 0xe4:
+    case 0xec:
+        return (opts & OPT(inline_sys)) && (mode & MODE_IOPL_OK) && !(mode & MODE_VM) ? ACT(IN) : ACT(EXEC);
     case 0xa0:
     case 0xa1:
         return (struct cls){ACT_MOFFS, MA_R, OK_NONE, OK_NONE};
@@ -279,6 +284,12 @@ static struct cls two_byte(const struct insn *i, u32 mode, u32 opts)
     case 0x00:
         return i->reg == 5 && (mode & MODE_PE) && !(mode & MODE_VM) && (opts & OPT(segload)) ? ACTM(VERW, R)
                                                                                              : ACT(EXEC);
+    case 0x06: /* clts: CR0.TS is clear already? */
+        return !(mode & (MODE_CPL | MODE_NOFPU)) && (opts & OPT(inline_sys)) ? ACT(NOP) : ACT(EXEC);
+    case 0x20:
+        return !(mode & MODE_CPL) && (opts & OPT(inline_sys)) ? ACT(FROM_CR) : ACT(EXEC);
+    case 0x22:
+        return !(mode & MODE_CPL) && (opts & OPT(inline_sys)) ? ACT(TO_CR) : ACT(EXEC);
     case 0x31:
         return (mode & MODE_TSD) && (mode & MODE_CPL) ? ACT(EXEC)
                : opts & OPT(segload)                  ? ACT(RDTSC)

@@ -378,6 +378,17 @@ static void stub_emit(struct xl *x, u32 n)
         stub_args(x, s);
         jmp_thunk(e, TH_SLOW);
         break;
+    case STUB_EXEC: {
+        struct insn *kept = x->env->keep_insn(x->env->opaque, &x->u->insns[s->insn]);
+        if (!kept) {
+            e->overflow = true;
+            break;
+        }
+        stub_args(x, s);
+        e_mov_ri64(e, R8, (u64)(uintptr_t)kept);
+        jmp_thunk(e, TH_EXEC);
+        break;
+    }
     case STUB_SLOW_OUT:
         if (s->saved)
             fl_emit_restore(e);

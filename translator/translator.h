@@ -70,6 +70,8 @@ struct unit_env {
     struct insn *(*keep_insn)(void *opaque, const struct insn *i);
     /* Whether the instruction at this offset of the unit must use table form; may be NULL. */
     bool (*table_site)(void *opaque, u32 off);
+    /* Whether the division at this offset has failed before, and should be checked; may be NULL. */
+    bool (*check_site)(void *opaque, u32 off);
     /* Whether the unit must end before the instruction at this offset; may be NULL. */
     bool (*stop_before)(void *opaque, u32 off);
     void *opaque;

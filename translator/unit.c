@@ -208,6 +208,10 @@ static void liveness(struct xl *x)
         case ACT_MOV_TO_SREG:
         case ACT_POP_SREG:
         case ACT_RDTSC:
+        case ACT_POPF:
+        case ACT_FROM_CR:
+        case ACT_TO_CR:
+        case ACT_IN:
         case ACT_STRING:
             x->live[k] = (x->live[k + 1] & ~i->fl_write) | (i->fl_read & FL_ARITH);
             break;

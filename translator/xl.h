@@ -54,6 +54,10 @@ enum action {
     ACT_POP_SREG,
     ACT_VERW,
     ACT_RDTSC,
+    ACT_POPF,
+    ACT_FROM_CR,
+    ACT_TO_CR,
+    ACT_IN,
     ACT_STRING,   /* one movs/stos/lods without a repeat prefix */
     ACT_EXEC_END, /* callout after which control never falls through */
 };
@@ -79,6 +83,7 @@ enum stub_kind {
     STUB_MISS_W,
     STUB_MISALIGNED,
     STUB_SLOW,
+    STUB_EXEC,     /* callout, as exit_exec() */
     STUB_SLOW_OUT, /* interpreted, and what follows is looked up anew: this unit assumes what does not hold */
     STUB_XPAGE,
     STUB_LINK,
@@ -217,5 +222,8 @@ void act_copy(struct xl *x, const struct insn *i, struct cls c);
 void act_stack(struct xl *x, const struct insn *i, struct cls c);
 void act_branch(struct xl *x, const struct insn *i, struct cls c);
 void act_seg(struct xl *x, const struct insn *i, struct cls c);
+void act_sys(struct xl *x, const struct insn *i, struct cls c);
+/* div or idiv where one has failed before: false if it is neither, or can only be copied. */
+bool act_div_checked(struct xl *x, const struct insn *i);
 
 #endif

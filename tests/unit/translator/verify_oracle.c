@@ -79,7 +79,7 @@ static const char *judge_access(u64 a, u32 n, bool write, bool gs)
     if (inside(a, n, vc, offsetof(struct vcpu, next_eip))) {
         u64 off = a - (u64)(uintptr_t)vc;
         if (!write || off == VO_IFLAG || (off >= BT_OFF(BT_TMP) && off + n <= BT_OFF(BT_TMP) + 8) ||
-            off == BT_OFF(BT_COUNT) || off == BT_OFF(BT_LEFT))
+            off == BT_OFF(BT_COUNT) || off == BT_OFF(BT_LEFT) || off == VO_CR2)
             return NULL;
         return "a write to the vcpu";
     }
@@ -218,6 +218,8 @@ static const char *judge_call(const greg_t *g, u64 pc)
     if (!inside((u64)g[REG_RSP], 8, ret_stack, STACK_BYTES) ||
         !inside(*(u64 *)g[REG_RSP], 1, code_page, run.f->len))
         return "a thunk that returns was not called";
+    if (pc == STOP_THUNK(TH_POPF) || pc == STOP_THUNK(TH_POPF_IF) || pc == STOP_THUNK(TH_IN))
+        return NULL;
     if (pc != STOP_THUNK(TH_VERW) && (seg % VO_SEG_SIZE || seg / VO_SEG_SIZE > S_GS ||
                                       seg / VO_SEG_SIZE == S_CS || seg / VO_SEG_SIZE == S_SS))
         return "r9 is no data segment register";
@@ -225,12 +227,14 @@ static const char *judge_call(const greg_t *g, u64 pc)
 }
 
 /* What it leaves: success or not, anything in the scratch registers and flags. */
-static u64 return_from_thunk(greg_t *g)
+static u64 return_from_thunk(greg_t *g, u64 thunk)
 {
     bool ok = rnd() & 1;
 
     g[REG_RIP] = *(greg_t *)g[REG_RSP];
     g[REG_RSP] += 8;
+    if (thunk == STOP_THUNK(TH_POPF) || thunk == STOP_THUNK(TH_POPF_IF)) /* flags that are put aside */
+        g[REG_R13] = rnd();
     g[REG_R8] = !ok;
     g[REG_R9] = (greg_t)((u64)rnd() << 32 | rnd());
     g[REG_R10] = (greg_t)((u64)rnd() << 32 | rnd());
@@ -265,12 +269,13 @@ static void on_trap(int sig, siginfo_t *si, void *ctx)
         finish(uc);
         return;
     }
-    if (pc == STOP_THUNK(TH_SEG_LOAD) || pc == STOP_THUNK(TH_SEG_REAL) || pc == STOP_THUNK(TH_VERW)) {
+    if (pc == STOP_THUNK(TH_SEG_LOAD) || pc == STOP_THUNK(TH_SEG_REAL) || pc == STOP_THUNK(TH_VERW) ||
+        pc == STOP_THUNK(TH_POPF) || pc == STOP_THUNK(TH_POPF_IF) || pc == STOP_THUNK(TH_IN)) {
         if ((run.violation = judge_call(g, pc))) {
             finish(uc);
             return;
         }
-        pc = return_from_thunk(g);
+        pc = return_from_thunk(g, pc);
     }
     if (!inside(pc, 1, code_page, run.f->len)) {
         run.violation = judge_exit(g, pc);

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * popf, control registers and port reads without leaving translated code, in the cases that are common; the
+ * rest goes to the interpreter from the same place (STUB_SLOW, STUB_EXEC).
+ *
+ *  popf    arithmetic flags and IF change; TF, IOPL, NT, AC and ID are as they were, and DF is clear.
+ *  mov to  CR2; CR0 and CR4, if the value is what they hold.
+ *  in      one byte, from a port whose value the device has given in advance (vcpu.port_values).
+ *
+ * Only where no check of rights is left: control registers at CPL 0, ports where CPL <= IOPL outside of V86.
+ */
+#include "translator/xl.h"
+
+/* call [r15 + slot]; jne to a stub */
+static void call_thunk(struct xl *x, int th, enum stub_kind otherwise)
+{
+    struct emit *e = &x->e;
+
+    e_rm(e, 0, 0xff, 2, R15, -1, 1, BT_OFF(BT_THUNK0 + th));
+    stub_add(x, otherwise, e_jcc(e, 5), 0, 0, 0);
+}
+
+static bool popf_op(struct xl *x, const struct insn *i)
+{
+    u32 mode = x->env->mode, same = FL_TF | FL_NT;
+
+    if (mode & MODE_VM)
+        return false;
+    if (i->opsize == 4)
+        same |= FL_AC | FL_ID;
+    if (!(mode & MODE_CPL))
+        same |= FL_IOPL;
+    if (!pop_value(x, i->opsize))
+        return false;
+    fl_clobber(x);
+    e_mov_ri32(&x->e, R9, same);
+    call_thunk(x, mode & MODE_IOPL_OK ? TH_POPF_IF : TH_POPF, STUB_SLOW);
+    x->fs = FS_SAVED; /* in r13 */
+    sp_add(x, (i32)i->opsize);
+    return true;
+}
+
+/* Offset of a control register in struct vcpu, 0: none such. */
+static i32 control_register(const struct xl *x, u32 n)
+{
+    switch (n) {
+    case 0:
+        return VO_CR0;
+    case 2:
+        return VO_CR2;
+    case 3:
+        return VO_CR3;
+    case 4:
+        return x->env->model->featuresx & CPUFX_CPUID ? VO_CR4 : 0;
+    default:
+        return 0;
+    }
+}
+
+static bool from_cr_op(struct xl *x, const struct insn *i)
+{
+    i32 at = control_register(x, i->reg);
+
+    if (!at)
+        return false;
+    e_rm(&x->e, 0, 0x8b, hreg(i->rm), R15, -1, 1, at);
+    return true;
+}
+
+static bool to_cr_op(struct xl *x, const struct insn *i)
+{
+    struct emit *e = &x->e;
+    i32 at = control_register(x, i->reg);
+
+    if (!at || i->reg == 3)
+        return false;
+    if (i->reg == 2) {
+        e_rm(e, 0, 0x89, hreg(i->rm), R15, -1, 1, at);
+        return true;
+    }
+    fl_clobber(x);
+    e_mov_rr32(e, R8, hreg(i->rm));
+    e_rm(e, 0, 0x3b, R8, R15, -1, 1, at); /* cmp */
+    stub_add(x, STUB_EXEC, e_jcc(e, 5), 0, 0, 0);
+    return true;
+}
+
+static bool in_op(struct xl *x, const struct insn *i)
+{
+    struct emit *e = &x->e;
+
+    if (x->env->exact)
+        return false;
+    fl_clobber(x);
+    if (i->opcode == 0xe4)
+        e_mov_ri32(e, R8, (u8)i->imm);
+    else
+        e_mov_rr32(e, R8, RDX);
+    call_thunk(x, TH_IN, STUB_EXEC);
+    set_reg(x, R_EAX, R9, 1);
+    return true;
+}
+
+void act_sys(struct xl *x, const struct insn *i, struct cls c)
+{
+    bool done = c.act == ACT_POPF      ? popf_op(x, i)
+                : c.act == ACT_FROM_CR ? from_cr_op(x, i)
+                : c.act == ACT_TO_CR   ? to_cr_op(x, i)
+                                       : in_op(x, i);
+    if (!done)
+        exit_exec(x, i);
+}
