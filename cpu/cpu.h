@@ -246,7 +246,7 @@ struct cpu_ops {
     void (*set_tsc_deadline)(struct vcpu *v, u64 val);
 };
 
-#define PORT_VALUE 0x100u /* in vcpu.port_values */
+#define PORT_VALUE 0x100u /* in vcpu.port_values; the same as BUS_PORT_VALUE */
 
 /* v->mode: everything that the meaning of a piece of code depends on besides its bytes and address. */
 #define MODE_CPL     0x0003u /* current privilege level (3 in V86, 0 in real mode) */

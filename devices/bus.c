@@ -38,7 +38,11 @@ struct bus *bus_create(const struct bus_host *host)
     if (!b)
         return NULL;
     b->ev = event_create();
-    if (!b->ev) {
+    b->values = calloc(65536, sizeof(*b->values));
+    if (!b->ev || !b->values) {
+        if (b->ev)
+            event_destroy(b);
+        free(b->values);
         free(b);
         return NULL;
     }
@@ -70,6 +74,7 @@ void bus_destroy(struct bus *b)
     for (int i = 0; i < 256; i++)
         free(b->page[i]);
     free(b->ranges);
+    free(b->values);
     free(b->devs);
     pthread_mutex_destroy(&b->lock);
     pthread_mutex_destroy(&b->work_lock);
@@ -147,6 +152,7 @@ void bus_remove_ports(struct bus *b, u16 base, u16 count)
     NOVT_ASSERT(r && r->base == base && r->count == count);
     for (u32 p = base; p < (u32)base + count; p++)
         b->page[p >> 8][p & 0xff] = 0;
+    bus_port_changed(b, base, count);
     *r = (struct port_range){0};
     bus_unlock(b);
 }
@@ -169,11 +175,36 @@ static inline bool range_takes(const struct port_range *r, u16 port, int size)
     return (r->sizes & size) && port - r->base + size <= r->count;
 }
 
+void bus_port_changed(struct bus *b, u16 base, u16 count)
+{
+    for (u32 p = base; p < (u32)base + count; p++)
+        __atomic_store_n(&b->values[p], 0, __ATOMIC_RELAXED);
+}
+
+const u16 *bus_port_values(const struct bus *b)
+{
+    return b->values;
+}
+
+/* Around a read: gives the value out if it stays. */
+static void offer_value(struct bus *b, const struct port_range *r, u16 port, int size)
+{
+    int val = size == 1 ? r->ops->peek(r->opaque, port) : -1;
+    if (val < 0)
+        bus_port_changed(b, (u16)r->base, (u16)r->count);
+    else
+        __atomic_store_n(&b->values[port], (u16)(BUS_PORT_VALUE | val), __ATOMIC_RELAXED);
+}
+
 static u32 port_read(struct bus *b, u16 port, int size)
 {
     struct port_range *r = port_lookup(b, port);
-    if (likely(r && range_takes(r, port, size)))
-        return r->ops->read ? r->ops->read(r->opaque, port, size) & size_mask(size) : size_mask(size);
+    if (likely(r && range_takes(r, port, size))) {
+        const struct port_range range = *r; /* a read may move PCI ports */
+        if (range.ops->peek)
+            offer_value(b, &range, port, size);
+        return range.ops->read ? range.ops->read(range.opaque, port, size) & size_mask(size) : size_mask(size);
+    }
     if (size > 1) {
         int half = size / 2;
         u32 lo = port_read(b, port, half);
@@ -187,6 +218,8 @@ static void port_write(struct bus *b, u16 port, int size, u32 val)
 {
     struct port_range *r = port_lookup(b, port);
     if (likely(r && range_takes(r, port, size))) {
+        if (r->ops->peek)
+            bus_port_changed(b, (u16)r->base, (u16)r->count);
         if (r->ops->write)
             r->ops->write(r->opaque, port, size, val & size_mask(size));
         return;
@@ -461,6 +494,7 @@ void bus_add_device(struct bus *b, const struct device_desc *desc, void *dev)
 void bus_reset(struct bus *b)
 {
     bus_lock(b);
+    memset(b->values, 0, 65536 * sizeof(*b->values));
     for (u32 i = 0; i < b->n_devs; i++)
         device_reset(&b->devs[i]);
     b->a20 = true;

@@ -38,6 +38,10 @@ struct bus_host {
 struct port_ops {
     u32 (*read)(void *opaque, u16 port, int size); /* size 1, 2 or 4; port is absolute */
     void (*write)(void *opaque, u16 port, int size, u32 val);
+    /* The byte that reading the port gives now, if reading changes nothing at all, else -1. The CPU may then read
+     * it without asking, until the next write to the range, a read of it for which peek says -1, or
+     * bus_port_changed(). NULL: never. */
+    int (*peek)(void *opaque, u16 port);
 };
 
 struct bus *bus_create(const struct bus_host *host);
@@ -52,6 +56,11 @@ int bus_add_ports(struct bus *b, u16 base, u16 count, int sizes, const struct po
 /* The CPU's accesses; take the lock themselves. */
 u32 bus_in(struct bus *b, u16 port, int size);
 void bus_out(struct bus *b, u16 port, int size, u32 val);
+/* What peek() said of these ports is no longer so (for another reason than an access). Lock held. */
+void bus_port_changed(struct bus *b, u16 base, u16 count);
+/* 65,536 entries: BUS_PORT_VALUE | value where a port may be read without asking, else 0. */
+#define BUS_PORT_VALUE 0x100u
+const u16 *bus_port_values(const struct bus *b);
 /* ISA interrupt lines 0..15: level 0 or 1. */
 void bus_set_irq(struct bus *b, int irq, int level);
 /* NMI from the board: through LINT1 where there is a local APIC. Lock held. */

@@ -42,6 +42,11 @@ static u32 page_read(void *opaque, u16 port, int size)
     return p->page[port & 15];
 }
 
+static int page_peek(void *opaque, u16 port)
+{
+    return (int)page_read(opaque, port, 1);
+}
+
 static void page_write(void *opaque, u16 port, int size, u32 val)
 {
     struct dma *p = opaque;
@@ -172,7 +177,7 @@ u32 dma_move(struct bus *b, int channel, u8 *buf, u32 len, bool to_memory, bool 
 
 /* ---- life ---- */
 
-static const struct port_ops page_ops = {.read = page_read, .write = page_write};
+static const struct port_ops page_ops = {.read = page_read, .write = page_write, .peek = page_peek};
 static const struct port_ops dma_ops = {.read = dma_read, .write = dma_write};
 
 #define FIELDS(n)                                                                                            \

@@ -32,6 +32,7 @@ struct bus {
     u16 *page[256]; /* port >> 8 -> index + 1 into ranges for each port; NULL: nothing there */
     struct port_range *ranges;
     u32 n_ranges, cap_ranges;
+    u16 *values; /* see bus_port_values(); written with the lock held */
 
     struct bus_device *devs;
     u32 n_devs, cap_devs;

@@ -336,7 +336,15 @@ static u32 elcr_read(void *opaque, u16 port, int size)
     return p->chip[port & 1].elcr;
 }
 
-static const struct port_ops pic_ops = {.read = pic_read, .write = pic_write};
+/* The mask register. */
+static int pic_peek(void *opaque, u16 port)
+{
+    const struct pic *p = opaque;
+    const struct i8259 *c = &p->chip[port >= 0xa0];
+    return (port & 1) && !c->poll ? c->imr : -1;
+}
+
+static const struct port_ops pic_ops = {.read = pic_read, .write = pic_write, .peek = pic_peek};
 static const struct port_ops elcr_ops = {.read = elcr_read, .write = elcr_write};
 
 /* ---- life ---- */

@@ -158,6 +158,7 @@ static void show_errors(struct uart *u)
 
 static void rx_push(struct uart *u, u16 val, u8 err)
 {
+    bus_port_changed(u->b, u->base, 8);
     if (u->rx_count == capacity(u)) {
         u->lsr |= LSR_OE;
         if (fifo_on(u))
@@ -213,6 +214,7 @@ static int uart_receive(void *opaque, const u8 *buf, int len)
             bus_timer_set(u->pace_timer, u->credit_at);
     }
     u->refused = n < len;
+    bus_port_changed(u->b, u->base, 8);
     if (n)
         update_irq(u);
     return n;
@@ -391,7 +393,15 @@ static u32 uart_read(void *opaque, u16 port, int size)
     return v;
 }
 
-static const struct port_ops uart_ops = {.read = uart_read, .write = uart_write};
+/* LSR while nothing is received and nothing is wrong: polling transmitters read little else. */
+static int uart_peek(void *opaque, u16 port)
+{
+    const struct uart *u = opaque;
+    bool quiet = !u->rx_count && !u->lsr && !u->refused && u->polls >= POLLS;
+    return port - u->base == 5 && quiet ? LSR_THRE | LSR_TEMT : -1;
+}
+
+static const struct port_ops uart_ops = {.read = uart_read, .write = uart_write, .peek = uart_peek};
 
 /* ---- life ---- */
 

@@ -25,6 +25,8 @@
 #include "monitor/monitor.h"
 #include "shadowpt/shadowpt.h"
 
+_Static_assert(PORT_VALUE == BUS_PORT_VALUE, "the CPU reads what the bus wrote");
+
 #define LIGHT __attribute__((target("general-regs-only")))
 
 /* ---- CPU -> bus ---- */
@@ -341,6 +343,8 @@ int wiring_devices(struct vm *vm)
         error_report("no host memory for the devices");
         return -ENOMEM;
     }
+    if (!vm->inputs) /* recorded and compared runs see every access */
+        vm->cpu->port_values = bus_port_values(vm->bus);
     struct bus *b = vm->bus;
     const char *rtc = vm->cfg.rtc_base ? vm->cfg.rtc_base : "utc";
     int err = add_apics(vm);
