@@ -203,7 +203,8 @@ static u32 port_read(struct bus *b, u16 port, int size)
         const struct port_range range = *r; /* a read may move PCI ports */
         if (range.ops->peek)
             offer_value(b, &range, port, size);
-        return range.ops->read ? range.ops->read(range.opaque, port, size) & size_mask(size) : size_mask(size);
+        return range.ops->read ? range.ops->read(range.opaque, port, size) & size_mask(size)
+                               : size_mask(size);
     }
     if (size > 1) {
         int half = size / 2;

@@ -38,8 +38,8 @@ struct bus_host {
 struct port_ops {
     u32 (*read)(void *opaque, u16 port, int size); /* size 1, 2 or 4; port is absolute */
     void (*write)(void *opaque, u16 port, int size, u32 val);
-    /* The byte that reading the port gives now, if reading changes nothing at all, else -1. The CPU may then read
-     * it without asking, until the next write to the range, a read of it for which peek says -1, or
+    /* The byte that reading the port gives now, if reading changes nothing at all, else -1. The CPU may then
+     * read it without asking, until the next write to the range, a read of it for which peek says -1, or
      * bus_port_changed(). NULL: never. */
     int (*peek)(void *opaque, u16 port);
 };

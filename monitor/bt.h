@@ -17,7 +17,7 @@
 
 /* A window operand that guest faults were delivered from. */
 struct fault_site {
-    u64 gpa, since; /* since: the host's time stamp when count was 0 */
+    u64 gpa;
     u32 count;
 };
 
@@ -48,6 +48,9 @@ struct bt {
     /* divisions that have failed: guest-physical addresses + 1, hashed */
     u64 check_sites[CHECK_SITES];
     struct fault_site fault_sites[FAULT_SITES];
+    u32 faults; /* at all of them, since the host's time stamp was: */
+    u64 faults_since;
+    bool faults_hot;  /* they took much of the time when last looked at */
     u64 *table_sites; /* guest-physical addresses of instructions that stay in table form, hashed */
     struct {
         const struct fragment *frag;

@@ -104,30 +104,36 @@ static bool often_at_tables(struct vcpu *v)
 /*
  * A host fault at a window operand was the guest's own. Where that happens again and again (a garbage
  * collector's barrier, a probe of user memory), the operand is better off in table form, which sees it
- * without a signal: that costs a few cycles each time, a signal ten thousand, so a site is given up when
- * signals take more than about a tenth of the time: FAULTS_MANY of them within FAULTS_MANY * FAULTS_CYCLES.
+ * without a signal. That costs a few cycles each time, a signal ten thousand: so while signals take more than
+ * about a tenth of the time (FAULTS_SPAN of them within FAULTS_SPAN * FAULTS_CYCLES), the sites that they
+ * come from are given up at their FAULTS_SITE'th.
  */
-#define FAULTS_MANY   16u
+#define FAULTS_SITE   16u
+#define FAULTS_SPAN   64u
 #define FAULTS_CYCLES 100000u
 
 static void guest_fault_at_window(struct vcpu *v)
 {
     struct bt *b = bt_of(v);
-    u64 gpa = hf_gpa(b), now = __builtin_ia32_rdtsc();
+    u64 gpa = hf_gpa(b);
     struct fault_site *s = &b->fault_sites[(u32)(gpa * 0x9e3779b1u) >> 24];
 
     if (!(v->opts & OPT(faultsites)))
         return;
-    if (s->gpa != gpa)
-        *s = (struct fault_site){.gpa = gpa, .since = now};
-    if (++s->count < FAULTS_MANY)
-        return;
-    if (now - s->since < (u64)FAULTS_MANY * FAULTS_CYCLES) {
-        *bt_table_site(b, gpa) = gpa + 1;
-        v->stats.window_table_sites++;
-        bt_retranslate(v, gpa);
+    if (++b->faults == FAULTS_SPAN) {
+        u64 now = __builtin_ia32_rdtsc();
+        b->faults_hot = now - b->faults_since < (u64)FAULTS_SPAN * FAULTS_CYCLES;
+        b->faults_since = now;
+        b->faults = 0;
     }
-    *s = (struct fault_site){.gpa = gpa, .since = now};
+    if (s->gpa != gpa)
+        *s = (struct fault_site){.gpa = gpa};
+    if (++s->count < FAULTS_SITE || !b->faults_hot)
+        return;
+    *bt_table_site(b, gpa) = gpa + 1;
+    v->stats.window_table_sites++;
+    bt_retranslate(v, gpa);
+    s->count = 0;
 }
 
 /* A division failed on the host: look at its operands first from now on. */

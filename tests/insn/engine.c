@@ -115,7 +115,8 @@ static u64 system_hash(const struct vcpu *v)
     for (u32 k_ = 0; k_ < (n); k_++)                                                                         \
     h = (h ^ ((const u8 *)(p))[k_]) * 0x100000001b3ull
     ((struct vcpu *)v)->cr2 = 0;
-    MIX(&v->cr0, offsetof(struct vcpu, fault_depth) - offsetof(struct vcpu, cr0));
+    MIX(&v->cr0, 4 * sizeof(u32));
+    MIX(v->dr, offsetof(struct vcpu, fault_depth) - offsetof(struct vcpu, dr));
     ((struct vcpu *)v)->cr2 = cr2;
     MIX(&v->gdtr.base, 4);
     MIX(&v->gdtr.limit, 2);

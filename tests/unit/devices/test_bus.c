@@ -328,6 +328,59 @@ static void test_hostile(void **st)
     fix_free(f);
 }
 
+/* Two boards get the same accesses, interrupts and input. One CPU reads ports without asking where it may: it
+ * must see the same values, also later, when state that such a read should have changed would show. */
+static void test_values(void **st)
+{
+    static const u16 ports[] = {0x20,  0x21,  0xa0,  0xa1,  0x80,  0x83,  0x3f8,
+                                0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd, 0x3fd, 0x3fe};
+    struct fix *f[2];
+    struct chardev *chr[2];
+    u32 seed = 4711, given = 0;
+
+    for (int k = 0; k < 2; k++) {
+        f[k] = fix_new();
+        assert_int_equal(pic_create(f[k]->b), 0);
+        assert_int_equal(dma_create(f[k]->b), 0);
+        chr[k] = chardev_fn(f[k]->b, fix_output, f[k]);
+        assert_int_equal(uart_create(f[k]->b, 0x3f8, 4, chr[k]), 0);
+    }
+    for (u32 n = 0; n < 200000; n++) {
+        seed = seed * 1103515245 + 12345;
+        u32 r = seed >> 8;
+        u16 port = ports[(r >> 16) % ARRAY_SIZE(ports)];
+        u32 times = r % 61 == 0 ? 40 : 1;
+
+        if (r % 64 < 40) {
+            for (u32 t = 0; t < times; t++) { /* a polling guest */
+                u16 v = bus_port_values(f[1]->b)[port];
+                given += v != 0;
+                assert_int_equal(inb(f[0], port), v ? (u8)v : inb(f[1], port));
+            }
+            continue;
+        }
+        for (int k = 0; k < 2; k++) {
+            u8 byte = (u8)(r >> 8);
+            if (r % 64 < 58)
+                outb(f[k], port, port == 0x3f9 ? byte & 7 : byte);
+            else if (r % 64 < 60)
+                set_irq(f[k], (r >> 8) % 16, r >> 12 & 1);
+            else if (r % 64 < 62) {
+                bus_lock(f[k]->b);
+                chardev_feed(chr[k], &byte, 1);
+                bus_unlock(f[k]->b);
+            } else if (n % 64)
+                advance(f[k], 100000);
+            else
+                bus_reset(f[k]->b);
+        }
+    }
+    assert_true(given > 1000);
+    assert_int_equal(f[0]->out_len, f[1]->out_len);
+    fix_free(f[0]);
+    fix_free(f[1]);
+}
+
 static void test_speed(void **st)
 {
     struct fix *f = fix_new();
@@ -350,9 +403,10 @@ static void test_speed(void **st)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_unclaimed), cmocka_unit_test(test_split),   cmocka_unit_test(test_whole_table),
-        cmocka_unit_test(test_reset),     cmocka_unit_test(test_timers),  cmocka_unit_test(test_thread),
-        cmocka_unit_test(test_locking),   cmocka_unit_test(test_hostile), cmocka_unit_test(test_speed)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_unclaimed),   cmocka_unit_test(test_split),
+                                       cmocka_unit_test(test_whole_table), cmocka_unit_test(test_reset),
+                                       cmocka_unit_test(test_timers),      cmocka_unit_test(test_thread),
+                                       cmocka_unit_test(test_locking),     cmocka_unit_test(test_hostile),
+                                       cmocka_unit_test(test_speed),       cmocka_unit_test(test_values)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
