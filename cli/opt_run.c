@@ -113,6 +113,21 @@ HANDLER(set_spaces)
     return CLI_OK;
 }
 
+HANDLER(set_perf_map)
+{
+    if (val && !*val)
+        return cli_fail(o, "needs a file name after '='");
+    c->cfg.perf_map = true;
+    c->cfg.perf_map_file = val;
+    return CLI_OK;
+}
+
+HANDLER(set_symbols)
+{
+    c->cfg.symbols = val;
+    return CLI_OK;
+}
+
 HANDLER(set_stats)
 {
     if (val && !*val)

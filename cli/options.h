@@ -137,6 +137,8 @@ HANDLER(set_windows);
 HANDLER(set_tcache);
 HANDLER(set_spaces);
 HANDLER(set_stats);
+HANDLER(set_perf_map);
+HANDLER(set_symbols);
 HANDLER(set_dump);
 HANDLER(set_log_items);
 HANDLER(set_log_file);

@@ -64,8 +64,12 @@ int machine_boot(struct vm *vm)
         error_report("%s", b.error);
         return err;
     }
-    symbols_free(vm->symbols);
-    vm->symbols = b.symbols;
+    if (vm->cfg.symbols) {
+        symbols_free(b.symbols); /* the user's file knows better */
+    } else {
+        symbols_free(vm->symbols);
+        vm->symbols = b.symbols;
+    }
     handover_direct(vm);
     cpu_reset(vm->cpu);
     enter_protected_mode(vm->cpu, &b.entry);

@@ -8,6 +8,7 @@
  * machine_create() then returns NULL and leaves nothing.
  */
 #include "machine/lockstep.h"
+#include "machine/perfmap.h"
 #include "machine/vm.h"
 
 #include <errno.h>
@@ -140,15 +141,30 @@ _Static_assert(KICK_FRAGMENT == KICKS_FRAGMENT && KICK_INSTRUCTION == KICKS_INST
 static int create_monitor(struct vm *vm)
 {
     struct machine_config *cfg = &vm->cfg;
+    if (cfg->symbols) {
+        int bad = symbols_from_file(cfg->symbols, &vm->symbols);
+        if (bad) {
+            error_report("--symbols: '%s': %s", cfg->symbols,
+                         bad == -EINVAL ? "neither a 32-bit ELF file with symbols nor a list as System.map"
+                                        : strerror(-bad));
+            return -EINVAL;
+        }
+    }
     if (cfg->dump_symbol && !symbols_range(vm->symbols, cfg->dump_symbol, &cfg->dump_lo, &cfg->dump_hi)) {
-        error_report("--dump: the kernel has no symbol '%s'%s", cfg->dump_symbol,
-                     vm->symbols ? ""
-                                 : " (only multiboot ELF kernels have symbols); give addresses, 0xLO-0xHI");
+        error_report(
+            "--dump: the kernel has no symbol '%s'%s", cfg->dump_symbol,
+            vm->symbols
+                ? ""
+                : " (only multiboot ELF kernels have symbols, and --symbols); give addresses, 0xLO-0xHI");
         return -EINVAL;
     }
     if (cfg->engine != ENGINE_BT)
         return 0;
+    if (cfg->perf_map && perf_map_create(vm) < 0)
+        return -EINVAL;
     struct monitor_config mc = {
+        .code_made = vm->perf_map ? perf_map_code : NULL,
+        .code_opaque = vm->perf_map,
         .tcache_bytes = cfg->tcache_bytes,
         .windows_always = cfg->windows_always,
         .count = cfg->stats,
@@ -227,6 +243,7 @@ void machine_destroy(struct vm *vm)
         close(vm->signal_fd);
     firmware_destroy(vm);
     tables_destroy(vm);
+    perf_map_destroy(vm->perf_map);
     symbols_free(vm->symbols);
     if (vm->inputs)
         inputs_done(vm->inputs);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Symbols of an ELF kernel.
+ * Symbols of the guest's kernel, from its ELF file or from a list.
  *
  * The symbol table is copied out of the ELF file once, sorted by address, and kept for the life of the
  * machine; lookups are binary searches and allocate nothing, so dumps may call them from anywhere. Names are
@@ -9,9 +9,14 @@
  */
 #include "machine/symbols.h"
 
+#include <ctype.h>
+#include <errno.h>
 #include <libelf.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define MAX_SYMBOLS 4000000u /* of a text file */
 
 struct symbol {
     u32 addr, size;
@@ -90,6 +95,87 @@ struct symbols *symbols_from_elf(Elf *elf)
     scan_all(elf, s, &names);
     qsort(s->sym, s->count, sizeof(*s->sym), by_address);
     return s;
+}
+
+/* One line of a System.map; true if it is one. */
+static bool parse_line(const char *line, u32 *addr, const char **name, size_t *len)
+{
+    char *end;
+    unsigned long long a;
+
+    if (!isxdigit((unsigned char)*line))
+        return false;
+    a = strtoull(line, &end, 16);
+    if (end == line || end[0] != ' ' || !end[1] || end[2] != ' ' || a > 0xffffffffu)
+        return false;
+    *addr = (u32)a;
+    *name = end + 3;
+    *len = strcspn(*name, " \t\r\n");
+    return *len > 0;
+}
+
+static bool append(struct symbols *s, size_t *used, size_t *room, u32 addr, const char *name, size_t len)
+{
+    if (!(s->count & (s->count - 1)) || !s->count) { /* full at powers of two */
+        struct symbol *sym = realloc(s->sym, (s->count ? 2 * s->count : 1) * sizeof(*sym));
+        if (!sym)
+            return false;
+        s->sym = sym;
+    }
+    if (*used + len + 1 > *room) {
+        size_t more = 2 * (*used + len + 1);
+        char *names = realloc(s->names, more);
+        if (!names)
+            return false;
+        s->names = names;
+        *room = more;
+    }
+    s->sym[s->count++] = (struct symbol){.addr = addr, .name = (u32)*used};
+    memcpy(s->names + *used, name, len);
+    s->names[*used + len] = 0;
+    *used += len + 1;
+    return true;
+}
+
+static struct symbols *from_text(FILE *f)
+{
+    struct symbols *s = calloc(1, sizeof(*s));
+    size_t used = 0, room = 0, len;
+    char line[1024];
+    const char *name;
+    u32 addr;
+
+    rewind(f);
+    while (s && s->count < MAX_SYMBOLS && fgets(line, sizeof(line), f))
+        if (parse_line(line, &addr, &name, &len) && !append(s, &used, &room, addr, name, len))
+            break;
+    if (!s || !s->count) {
+        symbols_free(s);
+        return NULL;
+    }
+    qsort(s->sym, s->count, sizeof(*s->sym), by_address);
+    return s;
+}
+
+int symbols_from_file(const char *path, struct symbols **out)
+{
+    FILE *f = fopen(path, "re");
+    char magic[4] = {0};
+
+    *out = NULL;
+    if (!f)
+        return -errno;
+    if (fread(magic, 1, 4, f) == 4 && !memcmp(magic, "\177ELF", 4)) {
+        elf_version(EV_CURRENT);
+        Elf *elf = elf_begin(fileno(f), ELF_C_READ, NULL);
+        if (elf && elf32_getehdr(elf))
+            *out = symbols_from_elf(elf);
+        elf_end(elf);
+    } else {
+        *out = from_text(f);
+    }
+    fclose(f);
+    return *out ? 0 : -EINVAL;
 }
 
 void symbols_free(struct symbols *s)

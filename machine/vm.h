@@ -33,6 +33,7 @@ struct vm {
     struct vcpu *cpu;
     struct cpu_model model;
     struct symbols *symbols;
+    struct perf_map *perf_map; /* NULL: not asked for */
     bool have_monitor, have_shadow, started;
     int signal_fd;
     u64 signal_ns;           /* when the first terminating signal came, or 0 */

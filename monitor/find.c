@@ -89,6 +89,8 @@ void bt_flush(struct vcpu *v)
     forget_branches(b);
     v->events |= EV_SMC;
     v->stats.tc_flushes++;
+    if (b->cfg.code_made)
+        b->cfg.code_made(b->cfg.code_opaque, NULL, 0, 0);
 }
 
 static void fragment_dropped(void *opaque, const struct fragment *f)
@@ -205,6 +207,8 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, struct 
         v->stats.tc_guest_insns += b->unit.n_insns;
         v->stats.tc_guest_bytes += b->unit.guest_len;
         v->stats.tc_host_bytes += b->unit.host_len;
+        if (unlikely(b->cfg.code_made))
+            b->cfg.code_made(b->cfg.code_opaque, fragment_host(b->tc, *out), b->unit.host_len, lin);
         if (unlikely(b->cfg.dump))
             bt_dump_unit(v, *out, &b->unit);
         return BT_FOUND;

@@ -21,6 +21,10 @@ struct monitor_config {
     /* Name of the guest symbol at an address for dumps, or NULL; may be NULL. */
     const char *(*symbol)(void *opaque, u32 eip, u32 *offset);
     void *opaque;
+    /* Called for each fragment that was made (its executable host code, the guest-linear address of its first
+     * instruction), and with host = NULL when all of them are gone. NULL: nobody wants to know. Heavy. */
+    void (*code_made)(void *opaque, const void *host, u32 len, u32 lin);
+    void *code_opaque;
     bool windows_always; /* turn every view's window on at once (for tests) */
     bool count;          /* count retired guest instructions (costs a little) */
     /* Exact counting (costs a lot): monitor_count() is exact whenever C code sees the guest. sync() is called

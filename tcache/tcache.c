@@ -52,7 +52,6 @@ static void *map(u64 size)
 struct tcache *tcache_create(u64 bytes, u64 phys_pages, int *err)
 {
     struct tcache *tc = map(sizeof(*tc));
-    int fd = -1;
 
     *err = -ENOMEM;
     if (!tc)
@@ -64,13 +63,15 @@ struct tcache *tcache_create(u64 bytes, u64 phys_pages, int *err)
     tc->side_bytes = tc->size / SIDE_SHARE + SIDE_SPARE;
     for (tc->hash_mask = 1023; tc->hash_mask < tc->frags_max / 2; tc->hash_mask = tc->hash_mask * 2 + 1)
         ;
-    fd = memfd_create("novt-code", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)tc->size) < 0) {
+    /* Two mappings of the same memory (mremap(2): an old size of 0 makes another one of shared pages).
+     * Anonymous and not a memfd, because perf looks for names of jitted code (--perf-map) only where no file
+     * is mapped. */
+    tc->rw = mmap(NULL, tc->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    tc->rx = tc->rw == MAP_FAILED ? MAP_FAILED : mremap(tc->rw, 0, tc->size, MREMAP_MAYMOVE);
+    if (tc->rx == MAP_FAILED || mprotect(tc->rx, tc->size, PROT_READ | PROT_EXEC) < 0) {
         *err = -errno;
         goto fail;
     }
-    tc->rw = mmap(NULL, tc->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    tc->rx = mmap(NULL, tc->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
     tc->frags = map((u64)tc->frags_max * sizeof(*tc->frags));
     tc->links = map((u64)tc->links_max * sizeof(*tc->links));
     tc->side = map(tc->side_bytes);
@@ -79,12 +80,9 @@ struct tcache *tcache_create(u64 bytes, u64 phys_pages, int *err)
     if (tc->rw == MAP_FAILED || tc->rx == MAP_FAILED || !tc->frags || !tc->links || !tc->side || !tc->hash ||
         !tc->page_head)
         goto fail;
-    close(fd);
     tc->used = 16; /* offset 0 means "none" */
     return tc;
 fail:
-    if (fd >= 0)
-        close(fd);
     tcache_destroy(tc);
     return NULL;
 }
