@@ -11,12 +11,15 @@
 #include "shadowpt/shadowpt.h"
 
 /*
- * A view's window is turned on once the view has been found running at WIN_TICKS kicks (guest timer
- * interrupts, mostly), so short- lived address spaces never pay for one; and off again if more than WIN_LOST
- * of its pages were dropped between two kicks: filling a large working set once is worth it, filling it again
- * and again (mmap, touch, munmap; fork) is not.
+ * A view's window is turned on once the view has been found running at a kick (guest timer interrupts,
+ * mostly), so short-lived address spaces never pay for one; and off again if more than WIN_LOST of its pages
+ * were dropped between two kicks: filling a large working set once is worth it, filling it again and again
+ * (mmap, touch, munmap; fork) is not. Each time that this happened to a view it waits WIN_BACKOFF times as
+ * long for the next attempt: a compiler's heap shrinks now and then, a loop around munmap does so for good.
  */
-#define WIN_TICKS          3u
+#define WIN_TICKS          1u
+#define WIN_BACKOFF        4u
+#define WIN_OFFS           5u /* the longest wait: WIN_TICKS * WIN_BACKOFF to the power of this */
 #define WIN_LOST           50u
 #define TABLE_WRITER_RATE  64u /* CR3 loads between two faults */
 #define TABLE_WRITER_TIMES 4u  /* faults in a row at that rate */
@@ -33,11 +36,16 @@ void bt_window_tick(struct vcpu *v)
         if (clock->lost > WIN_LOST && v->cpl == 3) {
             shadow_window_disable(v);
             v->stats.windows_off++;
+            clock->offs += clock->offs < WIN_OFFS;
             clock->ticks = 0;
         }
         clock->lost = 0;
-    } else if (++clock->ticks >= WIN_TICKS) {
-        b->windows = shadow_window_enable(v);
+    } else {
+        u32 wait = WIN_TICKS;
+        for (u32 n = 0; n < clock->offs; n++)
+            wait *= WIN_BACKOFF;
+        if (++clock->ticks >= wait)
+            b->windows = shadow_window_enable(v);
     }
 }
 

@@ -91,6 +91,7 @@ void shadow_window_disable(struct vcpu *v);
 /* What decides about the current view's window; cleared with the space. */
 struct shadow_window_clock {
     u32 ticks; /* the caller's */
+    u32 offs;  /* the caller's */
     u32 lost;  /* mapped pages that were dropped again: counted here, reset by the caller */
 };
 struct shadow_window_clock *shadow_window_clock(struct vcpu *v);
