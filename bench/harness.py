@@ -42,6 +42,7 @@ def parse_arguments():
     parser.add_argument("--append", help="more kernel command line in the sessions main and cc")
     parser.add_argument("--prefix", default="", help="put before every engine's command line, such as 'chrt -r 5' on a busy machine "
                                                      "(then run all of it under 'chrt -r 6', or the console is read late)")
+    parser.add_argument("--bochs", action="store_true", help="Bochs, too, in the session interpreters: a boot takes it five minutes and more")
     parser.add_argument("--floors", action="store_true", help="status 1 also when a figure that was measured is not reached")
     parser.add_argument("--render", metavar="JSON", help="print and draw the report of an earlier run again")
     parser.add_argument("--novt", default="build/cli/novt", help=argparse.SUPPRESS)
@@ -56,7 +57,9 @@ def parse_arguments():
 def choose(parser, args, programs):
     """The sessions to run, as the options say."""
     names = switches(args.novt)
-    peers = [] if bochs.usable() else ["bochs"]
+    if args.bochs and bochs.usable():
+        parser.error(f"Bochs cannot run here: {bochs.usable()}")
+    peers = ["bochs"] if args.bochs else []
     sessions = plan(programs, args.quick, names, peers)
     if args.sessions:
         wanted = args.sessions.split(",")
@@ -96,10 +99,11 @@ def choose(parser, args, programs):
     return sessions
 
 
-def peers_missing(sessions):
+def peers_missing(args, sessions):
     """What the report says of peers that it might have had."""
-    why = bochs.usable()
-    return [f"without Bochs: {why}"] if why and any(s.name == "interpreters" for s in sessions) else []
+    if args.bochs or not any(s.name == "interpreters" for s in sessions):
+        return []
+    return [f"without Bochs: {bochs.usable() or 'not asked for (--bochs)'}"]
 
 
 def compiler_root(args, folder):
@@ -135,7 +139,7 @@ def measure(args, sessions, programs):
                 break
     return {
         "facts": host.facts(args), "options": {k: v for k, v in vars(args).items() if k != "render"}, "repetitions": done,
-        "seconds": round(time.monotonic() - started), "samples": m.samples, "guests": m.guests, "traps": m.traps, "trouble": m.trouble, "notes": m.notes + peers_missing(sessions),
+        "seconds": round(time.monotonic() - started), "samples": m.samples, "guests": m.guests, "traps": m.traps, "trouble": m.trouble, "notes": m.notes + peers_missing(args, sessions),
         "sessions": [{"name": s.name, "title": s.title, "engines": s.engines, "kernel": s.kernel, "append": s.append} for s in sessions],
         "switches": switches(args.novt),
     }
