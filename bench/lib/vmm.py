@@ -130,18 +130,24 @@ class Guest:
         if status != "0" or not sample or sample["name"] != program or begin is None:
             raise Trouble(f"{program}: status {status}, said {' / '.join(l for _, l in self.console.lines[mark:])[-200:]!r}")
         sample["host_seconds"] = end - begin
+        if self.engine == "bochs":  # its clock goes by the instructions that it has run
+            sample["seconds"] = sample["host_seconds"]
         return sample
 
     def leave(self):
         """Ends the guest in order; what is wrong with that is the caller's to report."""
         self.console.deadline, self.console.timed_out = time.monotonic() + 60, False
         self.console.send("leave\n")
+        if self.engine == "bochs":  # a reset starts it anew
+            self.wait("novt: leaving", 60)
+            self.kill()
+            return
         status = self.console.finish()
         self.facts["peak_rss_mib"] = round((self.console.max_rss_kib or 0) / 1024)
         self.facts["clock"] = clock(self.console.lines)
         if self.console.timed_out:
             raise Trouble("did not leave")
-        if status != 0 and self.engine != "bochs":
+        if status != 0:
             raise Trouble(f"exit status {status}")
 
     def kill(self):
