@@ -13,6 +13,11 @@
  * that no guest could serve; edges come no faster than one in MIN_INTERVAL_NS, however small the count,
  * because each costs the host a wake-up.
  *
+ * Calibration loops poll channel 2's output and take the time of the last poll that found it low. A host that
+ * runs something else between that and the next poll makes Linux think the CPU many times slower (and keep
+ * that: no check of its notices), after which the guest's time runs away. So a loop that polls busily and is
+ * held up sees the output low once more, and with that the time that passed.
+ *
  * Invariants:
  *  - count is 1..10000h (1..10000 in BCD) and the modulus of what runs now; next_count waits for the end of
  * the period (modes 2, 3)
@@ -25,6 +30,9 @@
 #include "devices/internal.h"
 
 #define PIT_HZ          1193182ull
+#define BUSY_NS         100000ull /* polls of port 61h closer than this are a busy loop, */
+#define BUSY_POLLS      64u       /* if there are so many of them */
+#define HELD_UP_NS      500000ull /* longer between two of them: the host ran something else */
 #define MIN_INTERVAL_NS (50 * NS_PER_US)
 #define BACKLOG_NS      (250 * NS_PER_MS)
 #define BACKLOG_MAX     256
@@ -60,6 +68,8 @@ struct pit {
     u32 owed;         /* edges the guest has not got yet */
     u64 edges_from;   /* edges up to this tick are accounted for */
     u64 last_fire_ns; /* when the timer last ran, for the rate limit */
+    u64 poll_ns;      /* when port 61h was last read with output 2 low; */
+    u32 polls;        /* how many such reads came one right after the other */
 };
 
 /* 64 bits of ns times the frequency overflow, so whole seconds go separately. Ticks begin at TICK_0, so that
@@ -468,13 +478,27 @@ static void port61_write(void *opaque, u16 port, int size, u32 val)
     set_gate(&p->ch[2], val & 1, now_tick(p));
 }
 
+/* Output 2 has gone high since a busy loop's last poll, which was long ago: it is told once that the output
+ * is low. */
+static bool held_up(struct pit *p, u64 now, bool high)
+{
+    u64 gap = now - p->poll_ns;
+    bool hide = high && p->polls >= BUSY_POLLS && gap > HELD_UP_NS;
+    p->polls = high ? 0 : gap < BUSY_NS ? p->polls + (p->polls < BUSY_POLLS) : 0;
+    p->poll_ns = now;
+    return hide;
+}
+
 static u32 port61_read(void *opaque, u16 port, int size)
 {
     struct pit *p = opaque;
     u64 now = bus_now(p->b);
     struct pit_channel *c = &p->ch[2];
     settle(c, ns_to_tick(now));
-    return p->port61 | (now / REFRESH_NS & 1) << 4 | output(c, ns_to_tick(now)) << 5;
+    bool high = output(c, ns_to_tick(now));
+    if (held_up(p, now, high))
+        high = false;
+    return p->port61 | (now / REFRESH_NS & 1) << 4 | high << 5;
 }
 
 static const struct port_ops pit_ops = {.read = pit_read, .write = pit_write};

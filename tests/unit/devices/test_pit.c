@@ -326,6 +326,27 @@ static void test_linux_calibration(void **st)
     fix_free(f);
 }
 
+/* A loop that polls output 2 and is not run for a while finds it low once more; one that looks now and then
+ * does not. */
+static void test_busy_poll(void **st)
+{
+    for (int busy = 0; busy < 2; busy++) {
+        struct fix *f = start();
+        outb(f, 0x43, 0xb0); /* channel 2, mode 0 */
+        outb(f, 0x61, 1);
+        load16(f, 0x42, 12000); /* 10.06 ms */
+        for (int i = 0; i < (busy ? 100 : 50); i++) {
+            advance(f, busy ? 1000 : 150000);
+            assert_false(out2(f));
+        }
+        advance(f, 15000000);
+        assert_int_equal(out2(f), !busy);
+        advance(f, 1000);
+        assert_true(out2(f));
+        fix_free(f);
+    }
+}
+
 static void test_refresh_and_61(void **st)
 {
     struct fix *f = start();
@@ -483,6 +504,7 @@ int main(void)
                                        cmocka_unit_test(test_bcd),
                                        cmocka_unit_test(test_latch_and_readback),
                                        cmocka_unit_test(test_linux_calibration),
+                                       cmocka_unit_test(test_busy_poll),
                                        cmocka_unit_test(test_refresh_and_61),
                                        cmocka_unit_test(test_irq_periodic),
                                        cmocka_unit_test(test_irq_oneshot),
