@@ -59,7 +59,6 @@ void mode_refresh(struct vcpu *v)
     bool view = ((old & MODE_CPL) == 3) != (v->cpl == 3) || slow != v->slow_access;
     v->slow_access = slow;
     if (view) {
-        v->fetch_page = ~0u;
         v->ops->cpl_changed(v);
     }
 }
@@ -202,7 +201,6 @@ static void reset_state(struct vcpu *v)
     memset(v->msr_mtrr_phys, 0, sizeof(v->msr_mtrr_phys));
     v->msr_mcg_status = 0;
     v->msr_ucode_rev = 0;
-    v->fetch_page = ~0u;
 }
 
 struct vcpu *cpu_create(const struct cpu_model *model, const struct cpu_ops *ops, u32 opts)

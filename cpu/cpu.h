@@ -347,10 +347,6 @@ struct vcpu {
     u8 nmi_blocked; /* until the next iret */
     u8 fault_depth; /* 0 none, 1 delivering a contributory fault or #PF, 2 delivering #DF */
     struct cpu_fault fault;
-    u32 fetch_page; /* linear page of fetch_host, or ~0: the interpreter's fetch cache */
-    const u8 *fetch_host;
-    u64 fetch_gpa;
-    u32 *fetch_gen;
     const struct cpu_model *model;
     u32 opts;        /* OPT() bits */
     u32 dr6_pending; /* DR6 bits of data breakpoints hit by the current instruction: #DB after it */

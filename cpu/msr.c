@@ -237,7 +237,6 @@ int cpu_wrmsr(struct vcpu *v, u32 index, u64 val)
             goto gp;
         if (v->efer != val) {
             v->efer = val;
-            v->fetch_page = ~0u;
             v->ops->paging_changed(v);
         }
         break;

@@ -123,7 +123,6 @@ static int lgdt_lidt(struct vcpu *v, const struct insn *i)
 static int invlpg(struct vcpu *v, const struct insn *i)
 {
     NEED_CPL0(v);
-    v->fetch_page = ~0u;
     v->ops->invlpg(v, v->seg[i->seg].base + insn_ea(v, i));
     return CPU_OK;
 }

@@ -73,7 +73,6 @@ static int write_cr0(struct vcpu *v, u32 val)
         }
     }
     if ((old ^ val) & (CR0_PG | CR0_WP)) {
-        v->fetch_page = ~0u;
         v->ops->paging_changed(v);
     }
     if ((old ^ val) & (CR0_PE | CR0_EM | CR0_TS | CR0_AM))
@@ -90,7 +89,6 @@ static int write_cr3(struct vcpu *v, u32 val)
         pdpte_set(v, pdpte);
     }
     v->cr3 = val;
-    v->fetch_page = ~0u;
     v->ops->cr3_loaded(v);
     return CPU_OK;
 }
@@ -110,7 +108,6 @@ static int write_cr4(struct vcpu *v, u32 val)
     }
     v->cr4 = val;
     if ((old ^ val) & paging) {
-        v->fetch_page = ~0u;
         v->ops->paging_changed(v);
     }
     if ((old ^ val) & (CR4_OSFXSR | CR4_TSD))

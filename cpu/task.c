@@ -236,7 +236,6 @@ int task_switch_flags(struct vcpu *v, u16 tss_sel, enum task_source src, u32 ret
             for (int k = 0; k < 4; k++)
                 v->pdpte[k] = pdpte[k];
         }
-        v->fetch_page = ~0u;
         v->ops->cr3_loaded(v);
     }
     int rc = finish(v, new32 ? (u16)n32.ldt : n16.ldt, new32, has_error, error, new32 && (n32.trap & 1));

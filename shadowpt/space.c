@@ -37,7 +37,6 @@ void sh_select_view(struct shadow *s)
         v->wtab = vw->wt;
     }
     v->xtab = vw->xt;
-    v->fetch_page = ~0u;
 }
 
 void shadow_cpl_changed(struct vcpu *v)
@@ -209,7 +208,6 @@ void shadow_flush_all(struct vcpu *v)
     sh_kwin_empty(s);
     sh_rmap_reset(s);
     s->epoch++;
-    v->fetch_page = ~0u;
     v->stats.shadow_flush_all++;
 }
 

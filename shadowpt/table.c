@@ -23,7 +23,6 @@ static void zero_words(void *p, u64 words)
 static void exec_removed(struct shadow *s, const struct sh_view *vw, u32 page)
 {
     s->epoch++;
-    s->v->fetch_page = ~0u;
     if (s->exec_hook)
         s->exec_hook(s->exec_opaque, vw->base, page);
 }

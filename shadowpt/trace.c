@@ -109,7 +109,6 @@ void sh_pt_written(void *opaque, u64 gpa, u32 len)
     struct vcpu *v = s->v;
     u32 page = (u32)(gpa >> PAGE_SHIFT), off = (u32)gpa & PAGE_MASK, end = off + len - 1;
     v->stats.shadow_pt_writes++;
-    v->fetch_page = ~0u; /* it may cache a page that has no exec entry (MMIO) */
     u32 count = s->pt_writes[page] + end / 4 - off / 4 + 1;
     s->pt_writes[page] = count < 0xffff ? (u16)count : 0xffff;
     if (count > PT_WRITES_MAX) {

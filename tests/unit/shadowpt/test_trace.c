@@ -235,12 +235,10 @@ static void exec_entries(void **st)
     assert_int_equal(*gen, 1);
     assert_int_equal(wt(&e, 0x2000, 0), 0);
     assert_true(shadow_exec_epoch(e.v) == epoch);
-    e.v->fetch_page = 2;
     poke32(&e, PT + 8, 0);
     assert_int_equal(hook_calls, 1);
     assert_true(hook_base == shadow_view_base(e.v) && hook_page == 2);
     assert_true(shadow_exec_epoch(e.v) != epoch);
-    assert_int_equal(e.v->fetch_page, ~0u);
     assert_int_equal(shadow_fetch(e.v, 0x2010, &host, &gpa), CPU_FAULT);
     shadow_fetch(e.v, 0x3010, &host, &gpa);
     shadow_flush_all(e.v);
