@@ -110,6 +110,10 @@ static const char *judge(const greg_t *g, u64 pc)
     if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&zd, (const void *)(uintptr_t)pc,
                                              run.f->len - (pc - (u64)(uintptr_t)code_page), &i, ops)))
         return "an undefined instruction";
+    /* the host's time stamp is no secret, but for rings that the guest's CR4.TSD keeps from it */
+    bool no_tsc = (run.f->env.mode & MODE_TSD) && (run.f->env.mode & MODE_CPL);
+    if (i.mnemonic == ZYDIS_MNEMONIC_RDTSC && !no_tsc)
+        return NULL;
     switch (i.meta.category) {
     case ZYDIS_CATEGORY_SYSCALL:
     case ZYDIS_CATEGORY_SYSTEM:
