@@ -367,6 +367,30 @@ static void reloads(void)
     asm volatile("movl %0, %%fs" : : "r"(0));
 }
 
+/* A function that is called between two uses of a segment may load it. */
+static void loaded_by_the_callee(void)
+{
+    set_desc(SEL_T0, make_desc(ARENA(0), 0xfff, ACC_DATA, DESC_D));
+    set_desc(SEL_T1, make_desc(ARENA(0), 0xfffff, ACC_DATA, DESC_G | DESC_D));
+    for (int k = 0; k < 3; k++) {
+        asm volatile("movl %0, %%fs" : : "r"(SEL_T1));
+        CHECK_FAULT_TCG_GAP("fs shrinks in a callee", V_GP, 0,
+                            "movl %%fs:0x1000, %%edx; call 1f; movl %%fs:0x1000, %%edx; jmp 2f\n"
+                            "1: movl %%ecx, %%fs; ret\n2:",
+                            :
+                            : "c"(SEL_T0)
+                            : "edx", "memory");
+        asm volatile("movl %0, %%gs" : : "r"(SEL_T1));
+        CHECK_FAULT_TCG_GAP("gs shrinks in a callee", V_GP, 0,
+                            "movl %%gs:0x1000, %%edx; call 1f; movl %%gs:0x1000, %%edx; jmp 2f\n"
+                            "1: movl %%ecx, %%gs; ret\n2:",
+                            :
+                            : "c"(SEL_T0)
+                            : "edx", "memory");
+    }
+    asm volatile("movl %0, %%fs; movl %0, %%gs" : : "r"(0));
+}
+
 void test_seg(void)
 {
     loads();
@@ -375,4 +399,5 @@ void test_seg(void)
     local_table();
     far_pointers();
     far_transfers();
+    loaded_by_the_callee();
 }
