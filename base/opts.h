@@ -17,6 +17,7 @@
     X(inline_sens, "inline sequences for cli, sti, pushf and friends")                                       \
     X(inline_sys, "inline sequences for popf, control registers and reads of simple ports")                  \
     X(segload, "segment loads, verw and rdtsc without leaving translated code")                              \
+    X(gates, "entries through gates and irets that were checked before")                                     \
     X(string, "fast paths for repeated string instructions")                                                 \
     X(icache, "cache decoded instructions in the interpreter")                                               \
     X(largefill, "fill runs of shadow entries for large guest pages at once")                                \

@@ -145,6 +145,23 @@ struct seg_cached {
     struct seg seg;
 };
 
+/* The same for entries through gates of the IDT, and for irets (cpu/gatecache.c). */
+#define GATEC_ENTRIES 32
+#define IRETC_ENTRIES 8
+struct gate_cached {
+    u32 key; /* 0: none */
+    u32 off, mode, ss_mode;
+    u64 raw, cs_raw, ss_raw;
+    struct seg cs, ss; /* ss of the entry from CPL 3 */
+    u8 keep_if;
+};
+struct iret_cached {
+    u32 key; /* 0: none */
+    u32 mode, ss_mode;
+    u64 cs_raw, ss_raw;
+    struct seg cs, ss; /* ss of the return to CPL 3 */
+};
+
 struct cpu_fault {
     u8 vector;
     u8 has_error;
@@ -372,6 +389,8 @@ struct vcpu {
                       with it */
     u32 rep_limit; /* 0, or how many iterations of a rep one step may do */
     struct cpu_debug *debug; /* NULL: no debugger */
+    struct gate_cached gatec[GATEC_ENTRIES];
+    struct iret_cached iretc[IRETC_ENTRIES];
 };
 
 /* ---- flags ---- */
@@ -483,6 +502,10 @@ static inline bool cpu_interrupt_ready(const struct vcpu *v)
     return !v->intr_shadow && ((v->iflag && __atomic_load_n(&v->intr_line, __ATOMIC_RELAXED)) ||
                                (__atomic_load_n(&v->nmi_pending, __ATOMIC_RELAXED) && !v->nmi_blocked));
 }
+/* int n outside V86, v->next_eip behind it. */
+void cpu_soft_interrupt(struct vcpu *v, u8 vector);
+/* iretd, if it can be done as one before was; else nothing has changed. Sets v->eip. */
+bool cpu_iret_again(struct vcpu *v);
 /* If one is ready, acknowledges and delivers it (clearing EV_HALT). Returns whether it did. */
 bool cpu_poll_interrupts(struct vcpu *v);
 /* Hardware task switch (SDM vol. 3, 7.3). */

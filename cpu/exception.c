@@ -18,6 +18,7 @@
  * came from.
  */
 #include "base/log.h"
+#include "base/opts.h"
 #include "cpu/sys.h"
 
 #define MAX_TURNS 16
@@ -216,6 +217,8 @@ static int deliver_protected(struct vcpu *v, const struct cpu_fault *f, u32 retu
     v->sflags &= ~(FL_TF | FL_NT | FL_RF | FL_VM);
     if ((desc_type(&gate) & 7) == DT_INT16)
         v->iflag = 0;
+    if (likely(v->opts & OPT(gates)))
+        gate_remember(v, f, cpl, &gate, &cs);
     return CPU_OK;
 }
 
@@ -238,6 +241,16 @@ static void deliver(struct vcpu *v, const struct cpu_fault *ev)
     u32 ext = f.is_soft && !f.is_trap ? 0 : 1;
 
     v->intr_shadow = 0;
+    if (likely(!LOG_ON(int) && gate_enter(v, ev, ev->is_soft ? v->next_eip : v->eip))) {
+        if (!ev->is_soft && !ev->is_ext) {
+            v->stats.exceptions++;
+            if (ev->vector == EXC_PF) {
+                v->stats.page_faults++;
+                v->cr2 = ev->cr2;
+            }
+        }
+        return;
+    }
     if (f.is_trap && !f.is_soft)
         v->eip = v->next_eip;
     for (int turn = 0;; turn++) {
@@ -310,6 +323,17 @@ void cpu_deliver_fault(struct vcpu *v)
     if (f.is_soft)
         v->stats.soft_ints++;
     deliver(v, &f);
+}
+
+void cpu_soft_interrupt(struct vcpu *v, u8 vector)
+{
+    struct cpu_fault f = {.vector = vector, .is_soft = 1};
+
+    v->stats.soft_ints++;
+    if (likely(!LOG_ON(int) && gate_enter(v, &f, v->next_eip)))
+        v->intr_shadow = 0;
+    else
+        deliver(v, &f);
 }
 
 void cpu_deliver_interrupt(struct vcpu *v, u8 vector, bool nmi)

@@ -7,6 +7,7 @@
  * All checks and accesses come before the first change. NMI blocking ends with an iret
  * even if it faults (SDM vol. 3, 6.7.1).
  */
+#include "base/opts.h"
 #include "cpu/sys.h"
 
 #define FL_IRET (FL_ARITH | FL_TF | FL_DF | FL_NT)
@@ -99,6 +100,9 @@ int do_iret(struct vcpu *v, u32 opsize)
     if (unlikely(v->sflags & (FL_VM | FL_NT)))
         return v->sflags & FL_VM ? iret_v86(v, opsize) : iret_task(v);
 
+    if (likely(opsize == 4 && iret_again(v)))
+        return CPU_OK;
+
     u32 eip, cs_sel, fl, esp = v->gpr[R_ESP];
     TRY(stack_peek(v, 2 * opsize, opsize, &fl)); /* the last one first: cr2 shows it */
     TRY(stack_peek(v, opsize, opsize, &cs_sel));
@@ -157,5 +161,7 @@ int do_iret(struct vcpu *v, u32 opsize)
     }
     v->next_eip = eip;
     mode_refresh(v);
+    if (opsize == 4 && (v->opts & OPT(gates)))
+        iret_remember(v, &cs, outer ? &sd : NULL);
     return CPU_OK;
 }

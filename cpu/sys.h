@@ -166,6 +166,14 @@ static inline struct seg seg_from_desc(u16 sel, const struct desc *d)
 }
 /* Remembers what a descriptor of the GDT gave (struct seg_cached). */
 void segc_put(struct vcpu *v, u32 tag, const struct desc *d, const struct seg *s);
+/* Entries and irets done before (gatecache.c). The first of each pair does it and returns true, or has
+ * changed nothing; gate_enter() leaves v->eip at the handler. The second remembers what has just succeeded:
+ * with CS and SS of the descriptors loaded, `from` = the CPL before, ss NULL if it was not loaded. */
+bool gate_enter(struct vcpu *v, const struct cpu_fault *f, u32 return_eip);
+void gate_remember(struct vcpu *v, const struct cpu_fault *f, u32 from, const struct desc *gate,
+                   const struct desc *cs);
+bool iret_again(struct vcpu *v);
+void iret_remember(struct vcpu *v, const struct desc *cs, const struct desc *ss);
 /* A null selector keeps the hidden base and limit, as processors do (a later real-mode load relies on the
  * limit). */
 static inline void seg_set_null(struct seg *s, u16 sel)

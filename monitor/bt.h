@@ -25,8 +25,9 @@ struct fault_site {
 struct ctx {
     u64 base;
     u32 mode, cs_base, cs_limit, epoch;
-    u64 salt; /* 0: unused */
-    u64 rsp;  /* while another context is current */
+    u64 salt;         /* 0: unused */
+    u64 rsp;          /* while another context is current */
+    struct ctx *next; /* which one followed this last time; it may have become another */
 };
 
 struct bt {
@@ -108,7 +109,8 @@ u32 bt_mode(const struct vcpu *v);
 int bt_enter(struct vcpu *v);
 extern const u8 bt_leave_async[], bt_leave_fault[], bt_thunks_start[], bt_thunks_end[];
 extern const u8 th_read_miss[], th_write_miss[], th_slow[], th_exec[], th_lookup[], th_link[], th_intr[],
-    th_ibranch[], th_underflow[], th_seg_load[], th_seg_real[], th_verw[], th_popf[], th_popf_if[], th_in[];
+    th_ibranch[], th_underflow[], th_seg_load[], th_seg_real[], th_verw[], th_popf[], th_popf_if[], th_in[],
+    th_sys[], th_rep_movs8[], th_rep_movs32[], th_rep_stos8[], th_rep_stos32[];
 
 /* Instructions whose memory operands are no good for windows. */
 #define TABLE_SITES 65536u

@@ -12,12 +12,17 @@
 #include "monitor/bt.h"
 #include "shadowpt/shadowpt.h"
 
-u32 bt_mode(const struct vcpu *v)
+static inline u32 mode_with(const struct vcpu *v, u64 window)
 {
     const u32 flat = MODE_PE | MODE_FLATDS | MODE_FLATES | MODE_FLATSS;
     u32 mode = v->mode & ~MODE_STEP;
 
-    return (mode & (flat | MODE_VM)) == flat && shadow_window_on(v) ? mode | MODE_WIN : mode;
+    return (mode & (flat | MODE_VM)) == flat && window ? mode | MODE_WIN : mode;
+}
+
+u32 bt_mode(const struct vcpu *v)
+{
+    return mode_with(v, shadow_window_base(v));
 }
 
 static u32 *view_epoch(struct bt *b, u64 base)
@@ -35,43 +40,50 @@ static u64 ret_stack_bottom(struct bt *b, const struct ctx *c)
     return (u64)(uintptr_t)bottom;
 }
 
+static inline bool same(const struct ctx *c, const struct ctx *k)
+{
+    return c->base == k->base && c->mode == k->mode && c->epoch == k->epoch && c->cs_base == k->cs_base &&
+           c->cs_limit == k->cs_limit;
+}
+
 /* Makes r14, the salt and the return stack match the current view, mode and code segment. */
 void bt_select_context(struct vcpu *v)
 {
     struct bt *b = bt_of(v);
-    u64 base = bt_view_base(v);
+    u64 base = bt_view_base(v), window = shadow_window_base(v);
     struct ctx k = {.base = base,
-                    .mode = bt_mode(v),
+                    .mode = mode_with(v, window),
                     .cs_base = v->seg[S_CS].base,
                     .cs_limit = v->seg[S_CS].limit,
                     .epoch = *view_epoch(b, base)};
-    struct ctx *c;
+    struct ctx *c = b->cur, *n;
 
     v->bt[BT_BASE] = base;
-    if (k.mode & MODE_WIN) {
-        u64 window = shadow_window_base(v);
-        if (b->gs != window) {
-            __asm__ volatile("wrgsbase %0" : : "r"(window)); /* unprivileged where HWCAP2_FSGSBASE says so */
-            b->gs = window;
-        }
+    if ((k.mode & MODE_WIN) && b->gs != window) {
+        __asm__ volatile("wrgsbase %0" : : "r"(window)); /* unprivileged where HWCAP2_FSGSBASE says so */
+        b->gs = window;
     }
-    c = b->cur;
-    if (likely(c && c->base == k.base && c->mode == k.mode && c->epoch == k.epoch &&
-               c->cs_base == k.cs_base && c->cs_limit == k.cs_limit))
+    if (likely(c && same(c, &k)))
         return;
-    if (c)
+    if (c) {
         c->rsp = v->bt[BT_RSP];
-    c = &b->ctx[(u32)((base >> 33) * 31 + (k.mode ^ k.mode >> 7) + k.cs_base) % CTX_CACHE];
-    if (!c->salt || c->base != k.base || c->mode != k.mode || c->cs_base != k.cs_base ||
-        c->cs_limit != k.cs_limit || c->epoch != k.epoch) {
-        *c = k;
-        c->salt = (b->next_salt += 1ull << 32);
-        c->rsp = ret_stack_bottom(b, c);
+        n = c->next; /* mostly there and back again: a system call */
+        if (likely(n && n->salt && same(n, &k)))
+            goto found;
     }
-    b->cur = c;
-    v->bt[BT_SALT] = c->salt;
-    v->bt[BT_IBTC] = (u64)(uintptr_t)bt_branch_tag(b, 0, (u32)(c - b->ctx));
-    v->bt[BT_RSP] = c->rsp;
+    n = &b->ctx[(u32)((base >> 33) * 31 + (k.mode ^ k.mode >> 7) + k.cs_base) % CTX_CACHE];
+    if (!n->salt || !same(n, &k)) {
+        *n = k;
+        n->salt = (b->next_salt += 1ull << 32);
+        n->rsp = ret_stack_bottom(b, n);
+    }
+    if (c)
+        c->next = n;
+found:
+    b->cur = n;
+    v->bt[BT_SALT] = n->salt;
+    v->bt[BT_IBTC] = (u64)(uintptr_t)bt_branch_tag(b, 0, (u32)(n - b->ctx));
+    v->bt[BT_RSP] = n->rsp;
 }
 
 void bt_exec_removed(void *opaque, u64 base, u32 page)

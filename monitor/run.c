@@ -45,7 +45,9 @@ _Static_assert(offsetof(struct vcpu, cr3) == VO_CR3 && offsetof(struct vcpu, cr4
 _Static_assert(offsetof(struct vcpu, port_values) == VO_PORTS && PORT_VALUE == 0x100, "abi.h, thunks.S");
 _Static_assert(sizeof(struct seg_cached) == 32 && SEGC_ENTRIES == 64 && SEGC_VERW == 0x100000, "thunks.S");
 _Static_assert(offsetof(struct seg_cached, seg) == 16 && offsetof(struct seg, attr) == 12, "thunks.S");
-_Static_assert(SPACE_RT_OFF == 24 << 20 && SA_NULL == 0x10000 && SA_P + SA_S == 0x90, "thunks.S");
+_Static_assert(SPACE_RT_OFF == 24 << 20 && SPACE_WT_OFF == 16 << 20 && SA_NULL == 0x10000 &&
+                   SA_P + SA_S == 0x90,
+               "thunks.S");
 
 /* ---- exact counting ---- */
 
@@ -148,8 +150,10 @@ int bt_continue(struct vcpu *v)
         if (cpu_at_break(v))
             return 1;
         /* RF (after iret from a fault handler) ends with the next instruction, which translated code would
-         * not do. */
-        if (unlikely((v->mode & MODE_STEP) || v->intr_shadow || (v->sflags & FL_RF))) {
+         * not do. (Atomic loads, or the compiler makes one wide load of what was just stored in pieces: that
+         * cannot be forwarded.) */
+        if (unlikely((v->mode & MODE_STEP) || __atomic_load_n(&v->intr_shadow, __ATOMIC_RELAXED) ||
+                     (__atomic_load_n(&v->sflags, __ATOMIC_RELAXED) & FL_RF))) {
             bt_step(v, false);
             continue;
         }
@@ -214,6 +218,7 @@ int co_slow(struct vcpu *v, u64 unused, u32 eip);
 int co_read_miss(struct vcpu *v, u32 lin, u32 eip);
 int co_write_miss(struct vcpu *v, u32 lin, u32 eip);
 int co_exec(struct vcpu *v, const struct insn *i, u32 eip);
+int co_sys(struct vcpu *v, const struct insn *i, u32 eip);
 int co_lookup(struct vcpu *v, u64 eip);
 int co_link(struct vcpu *v, u64 eip, u32 link);
 int co_intr(struct vcpu *v, u64 unused, u32 eip);
@@ -314,6 +319,27 @@ int co_exec(struct vcpu *v, const struct insn *i, u32 eip)
     if (unlikely(v->eip == eip && restartable(i)))
         v->bt[BT_LEFT]++;
     return resume_after(v, next);
+}
+
+/* int, iret, sysenter, sysexit: nothing ever goes on behind them in the same fragment. */
+int co_sys(struct vcpu *v, const struct insn *i, u32 eip)
+{
+    v->stats.exit_exec++;
+    v->eip = eip;
+    if (likely(i->opcode == 0xcd && i->map == 0 && !(v->mode & MODE_VM))) {
+        v->next_eip = eip + i->len;
+        cpu_soft_interrupt(v, (u8)i->imm);
+        return bt_continue(v);
+    }
+    if (likely(i->opcode == 0xcf && i->opsize == 4 && cpu_iret_again(v))) {
+        v->stats.insns_callout++;
+        return bt_continue(v);
+    }
+    if (unlikely(interp_exec(v, i) != CPU_OK))
+        cpu_deliver_fault(v);
+    else
+        v->stats.insns_callout++;
+    return bt_continue(v);
 }
 
 int co_lookup(struct vcpu *v, u64 eip)
@@ -439,6 +465,9 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
         [TH_SEG_LOAD] = th_seg_load,   [TH_SEG_REAL] = th_seg_real,
         [TH_VERW] = th_verw,           [TH_POPF] = th_popf,
         [TH_POPF_IF] = th_popf_if,     [TH_IN] = th_in,
+        [TH_REP_MOVS8] = th_rep_movs8, [TH_REP_MOVS32] = th_rep_movs32,
+        [TH_REP_STOS8] = th_rep_stos8, [TH_REP_STOS32] = th_rep_stos32,
+        [TH_SYS] = th_sys,
     };
     struct mem_watcher w = {.written = bt_code_written, .flags = MEMW_CODE};
     struct bt *b = mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

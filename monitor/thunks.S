@@ -9,7 +9,8 @@
  */
 #include "translator/abi.h"
 
-#define RT_OFF (24 << 20) /* SPACE_RT_OFF; checked in run.c */
+#define RT_OFF (24 << 20) /* SPACE_RT_OFF, SPACE_WT_OFF; checked in run.c */
+#define WT_OFF (16 << 20)
 
         .text
         .globl  th_ibranch, th_underflow
@@ -159,6 +160,7 @@ th_ibranch:
 
         THUNK   th_slow, co_slow
         THUNK   th_exec, co_exec
+        THUNK   th_sys, co_sys
         THUNK   th_lookup, co_lookup
         THUNK   th_link, co_link
         THUNK   th_intr, co_intr
@@ -306,6 +308,84 @@ th_verw:
         SEGC_FIND 0x100000, th_seg_miss
         xorl    %r8d, %r8d
         ret
+
+        /*
+         * rep movs and rep stos of at most 64 elements, upwards, within a page each: what entry paths do. Called like
+         * the thunks above; not done means nothing done. The bound is also one for the handler of a kick, which
+         * steps through it.
+         */
+        .macro  REP_PAGE reg, table, size, out  /* \out = host address of the element that \reg points to */
+        movl    %\reg, %r11d
+        andl    $0xfff, %r11d
+        leal    (%r11, %rcx, \size), %r11d
+        cmpl    $4096, %r11d
+        ja      th_seg_miss
+        movl    %\reg, %r11d
+        shrl    $12, %r11d
+        movq    -\table(%r14, %r11, 8), \out
+        testq   \out, \out
+        jz      th_seg_miss
+        .endm
+
+        .macro  REP_ONE size, suffix, value, movs, at
+        .if \movs
+        mov\suffix \at(%r8, %r10, \size), %\value
+        .endif
+        mov\suffix %\value, \at(%r9, %r10, \size)
+        .endm
+
+        .macro  REP_THUNK name, size, suffix, value, movs
+        .globl  \name
+        .p2align 4
+\name:
+        cmpl    $64, %ecx
+        ja      th_seg_miss
+        movq    %rsp, %r10              /* the return stack may be full, and a fault here is nobody's */
+        movq    BT_OFF(BT_HOSTRSP)(%r15), %rsp
+        pushfq
+        popq    %r8
+        movq    %r10, %rsp
+        testl   $0x400, %r8d
+        jnz     th_seg_miss
+        testl   %ecx, %ecx
+        jz      2f
+        REP_PAGE edi, WT_OFF, \size, %r9
+        .if \movs
+        REP_PAGE esi, RT_OFF, \size, %r8
+        addq    %rsi, %r8
+        .endif
+        addq    %rdi, %r9
+        xorl    %r10d, %r10d
+        testl   $3, %ecx
+        jz      4f
+3:      REP_ONE \size, \suffix, \value, \movs, 0
+        addl    $1, %r10d
+        movl    %ecx, %r11d
+        subl    %r10d, %r11d            /* down to a multiple of four that are left */
+        testl   $3, %r11d
+        jnz     3b
+        cmpl    %ecx, %r10d
+        je      5f
+4:      REP_ONE \size, \suffix, \value, \movs, 0
+        REP_ONE \size, \suffix, \value, \movs, \size
+        REP_ONE \size, \suffix, \value, \movs, 2*\size
+        REP_ONE \size, \suffix, \value, \movs, 3*\size
+        addl    $4, %r10d
+        cmpl    %ecx, %r10d
+        jne     4b
+5:      leal    (%rdi, %rcx, \size), %edi
+        .if \movs
+        leal    (%rsi, %rcx, \size), %esi
+        .endif
+2:      xorl    %r8d, %r8d
+        movl    %r8d, %ecx
+        ret
+        .endm
+
+        REP_THUNK th_rep_movs8, 1, b, r11b, 1
+        REP_THUNK th_rep_movs32, 4, l, r11d, 1
+        REP_THUNK th_rep_stos8, 1, b, al, 0
+        REP_THUNK th_rep_stos32, 4, l, eax, 0
 
 bt_thunks_end:
         .section .note.GNU-stack, "", @progbits

@@ -228,6 +228,7 @@ bool vf_leave(struct verifier *v, const struct hi *h, const struct state *s, i64
     case TH_SLOW:
         return eip_arg(v, h, s) && code_arg(v, h, s, R10, true);
     case TH_EXEC:
+    case TH_SYS:
         for (u32 i = 0; i < v->in->n_kept; i++)
             if (s->r[R8].kind == K_CONST && s->r[R8].aux == (u64)(uintptr_t)v->in->kept[i])
                 return eip_arg(v, h, s) && code_arg(v, h, s, R10, true);
@@ -249,7 +250,8 @@ bool vf_leave(struct verifier *v, const struct hi *h, const struct state *s, i64
     }
 }
 
-/* call [r15 + thunk]: those that come back. r9 says which data segment register, and is trusted. */
+/* call [r15 + thunk]: those that come back. r9 says which data segment register, and is
+ * trusted; a string thunk gets the guest's own registers, and looks its pages up itself. */
 bool vf_call_thunk(struct verifier *v, const struct hi *h, const struct state *s, i64 disp)
 {
     const struct val *r9 = &s->r[R9];
@@ -262,6 +264,9 @@ bool vf_call_thunk(struct verifier *v, const struct hi *h, const struct state *s
         return v->in->mode & MODE_IOPL_OK && !(v->in->mode & MODE_VM)
                    ? true
                    : vf_bad(v, h, "popf or in without the right to");
+    if (disp == BT_OFF(BT_THUNK0 + TH_REP_MOVS8) || disp == BT_OFF(BT_THUNK0 + TH_REP_MOVS32) ||
+        disp == BT_OFF(BT_THUNK0 + TH_REP_STOS8) || disp == BT_OFF(BT_THUNK0 + TH_REP_STOS32))
+        return (v->in->mode & MODE_FLATES) || vf_bad(v, h, "a string thunk, but ES is not flat");
     if (disp != BT_OFF(BT_THUNK0 + TH_SEG_LOAD) && disp != BT_OFF(BT_THUNK0 + TH_SEG_REAL))
         return vf_bad(v, h, "call through a slot that holds no thunk that returns");
     if (r9->kind == K_CONST)

@@ -76,7 +76,14 @@
 #define TH_POPF     11 /* r8d image, r9d flags that must not change: arithmetic flags to r13, DF clear */
 #define TH_POPF_IF  12 /* the same, and sets IF */
 #define TH_IN       13 /* r8w port: r9d = the byte */
-#define TH_COUNT_   14
+/* A short rep movs or stos, segments flat, addresses 32 bits. */
+#define TH_REP_MOVS8  14
+#define TH_REP_MOVS32 15
+#define TH_REP_STOS8  16
+#define TH_REP_STOS32 17
+/* Jumped to, as TH_EXEC: int, iret, sysenter and sysexit; r10 is not looked at. */
+#define TH_SYS    18
+#define TH_COUNT_ 19
 
 /*
  * The indirect-branch target cache: tags, -(eip + salt), 8 bytes each, and behind them the host addresses

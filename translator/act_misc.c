@@ -62,6 +62,22 @@ static bool string_op(struct xl *x, const struct insn *i)
     return true;
 }
 
+/* rep movs, rep stos: a thunk does short ones, the interpreter the others (32 bytes a turn, and with page
+ * crossings and all). */
+static bool rep_string_op(struct xl *x, const struct insn *i)
+{
+    struct emit *e = &x->e;
+    bool movs = i->opcode <= 0xa5, wide = i->opcode & 1;
+    int th = movs ? TH_REP_MOVS8 + wide : TH_REP_STOS8 + wide;
+
+    if (i->adsize != 4 || (wide && i->opsize != 4) || !flat_seg(x, S_ES) || (movs && !flat_seg(x, i->seg)))
+        return false;
+    fl_clobber(x);
+    e_rm(e, 0, 0xff, 2, R15, -1, 1, BT_OFF(BT_THUNK0 + th)); /* call */
+    stub_add(x, STUB_SLOW, e_jcc(e, 5), 0, 0, 0);
+    return true;
+}
+
 /* mov r/m, [A0..A3] moffs */
 static bool moffs_op(struct xl *x, const struct insn *i, struct cls c)
 {
@@ -249,6 +265,8 @@ static bool misc_op(struct xl *x, const struct insn *i, struct cls c)
         return bits_op(x, i, c);
     case ACT_STRING:
         return string_op(x, i);
+    case ACT_REP_STRING:
+        return rep_string_op(x, i);
     case ACT_PUSHF:
         return pushf_op(x, i);
     case ACT_MOV_FROM_SREG:
@@ -311,6 +329,9 @@ void emit_insn(struct xl *x, const struct insn *i)
     case ACT_LOOP:
     case ACT_JCXZ:
         act_branch(x, i, c);
+        break;
+    case ACT_SYS:
+        exit_sys(x, i);
         break;
     default:
         if (!misc_op(x, i, c))

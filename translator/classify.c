@@ -156,6 +156,9 @@ static struct cls one_byte(const struct insn *i, u32 mode, u32 opts)
     case 0xa5:
     case 0xaa:
     case 0xab:
+        if ((i->pfx & (PFX_REP | PFX_REPNE)) == PFX_REP && (opts & OPT(string)))
+            return ACT(REP_STRING);
+        /* FALLTHRU */
     case 0xac:
     case 0xad:
         return (i->pfx & (PFX_REP | PFX_REPNE)) || !(opts & OPT(string)) ? ACT(EXEC) : ACT(STRING);
@@ -193,11 +196,12 @@ static struct cls one_byte(const struct insn *i, u32 mode, u32 opts)
     case 0xca:
     case 0xcb:
     case 0xcc:
-    case 0xcd:
-    case 0xcf:
     case 0xf1:
     case 0xf4:
         return ACT(EXEC_END);
+    case 0xcd:
+    case 0xcf:
+        return opts & OPT(gates) ? ACT(SYS) : ACT(EXEC_END);
     case 0xf6:
         return i->reg < 2 || i->reg >= 4 ? COPY(R, NONE, GB) : COPY(RW, NONE, GB);
     case 0xf7:
@@ -344,9 +348,9 @@ static struct cls two_byte(const struct insn *i, u32 mode, u32 opts)
         if (!i->has_mem)
             return COPY(NONE, NONE, NONE);
         return i->reg == 3 ? COPY(W, NONE, NONE) : ACT(EXEC);
-    case 0x34:
+    case 0x34: /* sysenter, sysexit */
     case 0x35:
-        return ACT(EXEC_END);
+        return opts & OPT(gates) ? ACT(SYS) : ACT(EXEC_END);
     case 0x0b:
     case 0xb9:
     case 0xff:

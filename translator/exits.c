@@ -315,6 +315,24 @@ void exit_exec(struct xl *x, const struct insn *i)
     e_fix32(e, at, e->pos);
 }
 
+void exit_sys(struct xl *x, const struct insn *i)
+{
+    struct emit *e = &x->e;
+    struct insn *kept = x->env->keep_insn(x->env->opaque, i);
+
+    if (!kept) {
+        e->overflow = true;
+        return;
+    }
+    fl_host(x);
+    count_flush(x);
+    e_mov_ri64(e, R8, (u64)(uintptr_t)kept);
+    e_mov_ri32(e, R9, insn_eip(x, x->k));
+    e_mov_ri32(e, R10, 0);
+    jmp_thunk(e, TH_SYS);
+    x->done = true;
+}
+
 void exit_intr_check(struct xl *x)
 {
     struct emit *e = &x->e;

@@ -18,6 +18,7 @@ static bool ends_unit(const struct xl *x, u32 k)
     case ACT_JMP:
     case ACT_JMP_IND:
     case ACT_RET:
+    case ACT_SYS:
     case ACT_EXEC_END:
         return true;
     case ACT_CALL:
@@ -213,6 +214,7 @@ static void liveness(struct xl *x)
         case ACT_TO_CR:
         case ACT_IN:
         case ACT_STRING:
+        case ACT_REP_STRING:
             x->live[k] = (x->live[k + 1] & ~i->fl_write) | (i->fl_read & FL_ARITH);
             break;
         default: /* leaves the unit, or is executed by the interpreter: everything is live */

@@ -58,8 +58,10 @@ enum action {
     ACT_FROM_CR,
     ACT_TO_CR,
     ACT_IN,
-    ACT_STRING,   /* one movs/stos/lods without a repeat prefix */
-    ACT_EXEC_END, /* callout after which control never falls through */
+    ACT_STRING,     /* one movs/stos/lods without a repeat prefix */
+    ACT_REP_STRING, /* rep movs, rep stos */
+    ACT_SYS,        /* int n, iret, sysenter, sysexit */
+    ACT_EXEC_END,   /* callout after which control never falls through */
 };
 
 struct cls {
@@ -196,6 +198,7 @@ void exit_call(struct xl *x,
 bool call_goes_on(const struct xl *x, u32 k);       /* the unit continues behind call k */
 void exit_return(struct xl *x);                     /* r8d = guest eip that was popped */
 void exit_exec(struct xl *x, const struct insn *i); /* callout; falls through in flags state HOST */
+void exit_sys(struct xl *x, const struct insn *i);  /* callout that never comes back here */
 void exit_intr_check(struct xl *x);                 /* after sti and one more instruction */
 void jump_insn(struct xl *x, u32 at, u32 insn);     /* rel32 at `at` goes to an instruction of the unit */
 int unit_insn_at(const struct xl *x, u32 target);   /* index of the unit's instruction at eip, or -1 */

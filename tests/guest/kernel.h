@@ -300,7 +300,7 @@ enum { CR4_DE = 8, CR4_PSE = 0x10, CR4_PAE = 0x20, CR4_PGE = 0x80, CR4_OSFXSR = 
 /* clang-format off */
 #define SUBJECTS(X) \
     X(seg) X(idt) X(paging) X(user) X(flags) X(sysinsn) X(gate) X(irq) X(string) X(smc) X(flow) X(debug) X(alu) \
-    X(misc) X(fpu) X(mode16) X(v86) X(task) X(pae) X(ring) X(nest) X(corner) X(storm)
+    X(misc) X(fpu) X(mode16) X(v86) X(task) X(pae) X(ring) X(nest) X(corner) X(storm) X(again)
 /* clang-format on */
 #define X(name) void test_##name(void);
 SUBJECTS(X)

@@ -202,7 +202,7 @@ static const char *judge_exit(const greg_t *g, u64 pc)
         return "r11 is no place to resume";
     if (th == TH_LINK && r9 - run.f->env.first_link >= run.f->u.n_links)
         return "r9 is no link";
-    if (th == TH_EXEC) {
+    if (th == TH_EXEC || th == TH_SYS) {
         for (u32 k = 0; k < run.f->n_kept; k++)
             if (r8 == (u64)(uintptr_t)run.f->kept[k])
                 return NULL;
@@ -224,6 +224,8 @@ static const char *judge_call(const greg_t *g, u64 pc)
         return "a thunk that returns was not called";
     if (pc == STOP_THUNK(TH_POPF) || pc == STOP_THUNK(TH_POPF_IF) || pc == STOP_THUNK(TH_IN))
         return NULL;
+    if (pc >= STOP_THUNK(TH_REP_MOVS8))
+        return run.f->env.mode & MODE_FLATES ? NULL : "a string thunk, but ES is not flat";
     if (pc != STOP_THUNK(TH_VERW) && (seg % VO_SEG_SIZE || seg / VO_SEG_SIZE > S_GS ||
                                       seg / VO_SEG_SIZE == S_CS || seg / VO_SEG_SIZE == S_SS))
         return "r9 is no data segment register";
@@ -235,6 +237,11 @@ static u64 return_from_thunk(greg_t *g, u64 thunk)
 {
     bool ok = rnd() & 1;
 
+    if (ok && g[REG_RIP] >= (greg_t)STOP_THUNK(TH_REP_MOVS8)) {
+        g[REG_RCX] = 0;
+        g[REG_RSI] = rnd();
+        g[REG_RDI] = rnd();
+    }
     g[REG_RIP] = *(greg_t *)g[REG_RSP];
     g[REG_RSP] += 8;
     if (thunk == STOP_THUNK(TH_POPF) || thunk == STOP_THUNK(TH_POPF_IF)) /* flags that are put aside */
@@ -274,7 +281,8 @@ static void on_trap(int sig, siginfo_t *si, void *ctx)
         return;
     }
     if (pc == STOP_THUNK(TH_SEG_LOAD) || pc == STOP_THUNK(TH_SEG_REAL) || pc == STOP_THUNK(TH_VERW) ||
-        pc == STOP_THUNK(TH_POPF) || pc == STOP_THUNK(TH_POPF_IF) || pc == STOP_THUNK(TH_IN)) {
+        pc == STOP_THUNK(TH_POPF) || pc == STOP_THUNK(TH_POPF_IF) || pc == STOP_THUNK(TH_IN) ||
+        (pc >= STOP_THUNK(TH_REP_MOVS8) && pc <= STOP_THUNK(TH_REP_STOS32))) {
         if ((run.violation = judge_call(g, pc))) {
             finish(uc);
             return;
