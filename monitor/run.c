@@ -458,15 +458,24 @@ void monitor_update_stats(struct vcpu *v)
 int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config *cfg)
 {
     static const u8 *const thunks[TH_COUNT_] = {
-        [TH_READ_MISS] = th_read_miss, [TH_WRITE_MISS] = th_write_miss,
-        [TH_SLOW] = th_slow,           [TH_EXEC] = th_exec,
-        [TH_LOOKUP] = th_lookup,       [TH_LINK] = th_link,
-        [TH_INTR] = th_intr,           [TH_IBRANCH] = th_ibranch,
-        [TH_SEG_LOAD] = th_seg_load,   [TH_SEG_REAL] = th_seg_real,
-        [TH_VERW] = th_verw,           [TH_POPF] = th_popf,
-        [TH_POPF_IF] = th_popf_if,     [TH_IN] = th_in,
-        [TH_REP_MOVS8] = th_rep_movs8, [TH_REP_MOVS32] = th_rep_movs32,
-        [TH_REP_STOS8] = th_rep_stos8, [TH_REP_STOS32] = th_rep_stos32,
+        [TH_READ_MISS] = th_read_miss,
+        [TH_WRITE_MISS] = th_write_miss,
+        [TH_SLOW] = th_slow,
+        [TH_EXEC] = th_exec,
+        [TH_LOOKUP] = th_lookup,
+        [TH_LINK] = th_link,
+        [TH_INTR] = th_intr,
+        [TH_IBRANCH] = th_ibranch,
+        [TH_SEG_LOAD] = th_seg_load,
+        [TH_SEG_REAL] = th_seg_real,
+        [TH_VERW] = th_verw,
+        [TH_POPF] = th_popf,
+        [TH_POPF_IF] = th_popf_if,
+        [TH_IN] = th_in,
+        [TH_REP_MOVS8] = th_rep_movs8,
+        [TH_REP_MOVS32] = th_rep_movs32,
+        [TH_REP_STOS8] = th_rep_stos8,
+        [TH_REP_STOS32] = th_rep_stos32,
         [TH_SYS] = th_sys,
     };
     struct mem_watcher w = {.written = bt_code_written, .flags = MEMW_CODE};
