@@ -13,7 +13,7 @@ import sys
 # Messages that depend on how fast the machine is, or on when something happened.
 TIMING = re.compile(r"random: |crng|tsc: |TSC|clocksource|Calibrating delay|BogoMIPS|rtc_cmos .*setting system clock|sched_clock|"
                     r"Unstable clock|local clock|trace_clock|[kK]ernel command line|Command line:|workingset|audit: type=|hrtimer|"
-                    r"perf: interrupt took|rcu: .*(stall|took)|Freeing initrd|raid6|xor: |prng|APIC timer|PM-Timer running|"
+                    r"perf: interrupt took|quirk_\w+\+.* took|rcu: .*(stall|took)|Freeing initrd|raid6|xor: |prng|APIC timer|PM-Timer running|"
                     r"APIC (frequency|delta)|PM-Timer delta|lapic delta")
 
 

@@ -244,13 +244,13 @@ def programs(opts):
         found["debian-" + name] = Program(command + [name], 6000, 7 if name == "speed" else 2, slow=True,
                                           alone=name == "speed", bt=True)
     for name in ("vnc-text", "vnc-frame-buffer", "vnc-password", "vnc-hostile", "vnc-pages", "curses"):
-        found["display-" + name] = Program([path("tests/display/run"), "--vmm=" + opts.vmm, name], 300, 4, bt=True)
+        found["display-" + name] = Program([path("tests/display/run"), "--vmm=" + opts.vmm, name], 1200, 4, bt=True)
     for name in ("grub", "linux"):
         found["browser-" + name] = Program([path("tests/browser/run"), "--vmm=" + opts.vmm, name], 600, 4, slow=name != "grub", bt=True)
     for name in ("linux", "real-mode"):
         found["gdb-" + name] = Program([path("tools/gdb-check"), "--vmm=" + opts.vmm, "--engine=" + opts.engine, name], 600, 5)
     for name in ("check", "grub", "memtest", "installer", "debian-disk", "boot-sector", "menu"):
-        found["demo-" + name] = Program([sys.executable, path("tools/lib/demo_check.py"), "--demo", path("tools/demo"), name], 400, 6,
+        found["demo-" + name] = Program([sys.executable, path("tools/lib/demo_check.py"), "--demo", path("tools/demo"), "--timeout=1200", name], 1300, 6,
                                         slow=True, bt=True)
     return found
 
