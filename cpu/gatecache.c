@@ -66,9 +66,9 @@ static inline bool plain(const struct vcpu *v)
            (v->opts & OPT(gates));
 }
 
-static inline u32 gate_key(const struct vcpu *v, const struct cpu_fault *f)
+static inline u32 gate_key(const struct cpu_fault *f, u32 from)
 {
-    return f->vector | (u32)v->cpl << 8 | (u32)f->is_soft << 10 | 1u << 11;
+    return f->vector | from << 8 | (u32)f->is_soft << 10 | 1u << 11;
 }
 
 bool gate_enter(struct vcpu *v, const struct cpu_fault *f, u32 return_eip)
@@ -79,7 +79,7 @@ bool gate_enter(struct vcpu *v, const struct cpu_fault *f, u32 return_eip)
     const struct seg *ss = &v->seg[S_SS];
     u64 e;
 
-    if (g->key != gate_key(v, f) || f->is_trap || at + 7 > v->idtr.limit || !plain(v))
+    if (g->key != gate_key(f, v->cpl) || f->is_trap || at + 7 > v->idtr.limit || !plain(v))
         return false;
     if (outer) {
         const struct seg *tr = &v->seg[S_TR];
@@ -155,7 +155,7 @@ void gate_remember(struct vcpu *v, const struct cpu_fault *f, u32 from, const st
     g->keep_if = desc_type(gate) & 1;
     g->mode = mode_of_cs(&g->cs);
     g->ss_mode = mode_of_ss(ss);
-    g->key = f->vector | from << 8 | (u32)f->is_soft << 10 | 1u << 11;
+    g->key = gate_key(f, from);
 }
 
 /* Would the return to CPL 3 take the segment away from it? (seg_drop_privileged()) */

@@ -74,12 +74,22 @@ static u64 hf_gpa(const struct bt *b)
     return b->hf.frag->key.gpa + b->hf.frag->pcmap[b->hf.insn].guest;
 }
 
+/* The faulting instruction's operands go to table form. */
+static void to_table_form(struct vcpu *v)
+{
+    struct bt *b = bt_of(v);
+    u64 gpa = hf_gpa(b);
+
+    *bt_table_site(b, gpa) = gpa + 1;
+    v->stats.window_table_sites++;
+    bt_retranslate(v, gpa);
+}
+
 /* The faulting instruction works on pages that the window cannot hold (watched, MMIO, not global): table form
  * serves it better. */
 static void window_give_up(struct vcpu *v, bool misfit)
 {
     struct bt *b = bt_of(v);
-    u64 gpa = hf_gpa(b);
 
     /* A kernel that does not map itself global (page-table isolation) would end up here everywhere. */
     if (misfit && v->cpl != 3 && ++b->kernel_misfits > WIN_MISFITS) {
@@ -88,9 +98,7 @@ static void window_give_up(struct vcpu *v, bool misfit)
         v->stats.windows_off++;
         return;
     }
-    *bt_table_site(b, gpa) = gpa + 1;
-    v->stats.window_table_sites++;
-    bt_retranslate(v, gpa);
+    to_table_form(v);
 }
 
 /* The faulting instruction writes to a page that was a page table lately, and will be one again soon, which
@@ -99,7 +107,7 @@ static void window_give_up(struct vcpu *v, bool misfit)
 static bool often_at_tables(struct vcpu *v)
 {
     struct bt *b = bt_of(v);
-    u64 gpa = b->hf.frag->key.gpa + b->hf.frag->pcmap[b->hf.insn].guest;
+    u64 gpa = hf_gpa(b);
     u32 i = (u32)(gpa * 0x9e3779b1u) >> 24, now = (u32)v->stats.shadow_cr3_loads;
 
     if (b->table_writers[i].gpa != gpa || now - b->table_writers[i].when > TABLE_WRITER_RATE)
@@ -138,9 +146,7 @@ static void guest_fault_at_window(struct vcpu *v)
         *s = (struct fault_site){.gpa = gpa};
     if (++s->count < FAULTS_SITE || !b->faults_hot)
         return;
-    *bt_table_site(b, gpa) = gpa + 1;
-    v->stats.window_table_sites++;
-    bt_retranslate(v, gpa);
+    to_table_form(v);
     s->count = 0;
 }
 

@@ -296,20 +296,31 @@ void exit_indirect(struct xl *x, bool call)
         emit_landing(x);
 }
 
-void exit_exec(struct xl *x, const struct insn *i)
+/* The instruction in r8, its eip in r9, the guest's flags in the host's: what a callout for it takes. False:
+ * no room. */
+static bool exit_insn(struct xl *x, const struct insn *i)
 {
     struct emit *e = &x->e;
     struct insn *kept = x->env->keep_insn(x->env->opaque, i);
 
     if (!kept) {
         e->overflow = true;
-        return;
+        return false;
     }
     fl_host(x);
     count_flush(x);
-    x->full = 0; /* it may load a segment register */
     e_mov_ri64(e, R8, (u64)(uintptr_t)kept);
     e_mov_ri32(e, R9, insn_eip(x, x->k));
+    return true;
+}
+
+void exit_exec(struct xl *x, const struct insn *i)
+{
+    struct emit *e = &x->e;
+
+    if (!exit_insn(x, i))
+        return;
+    x->full = 0; /* it may load a segment register */
     u32 at = e_lea_rip(e, R10);
     jmp_thunk(e, TH_EXEC);
     e_fix32(e, at, e->pos);
@@ -318,16 +329,9 @@ void exit_exec(struct xl *x, const struct insn *i)
 void exit_sys(struct xl *x, const struct insn *i)
 {
     struct emit *e = &x->e;
-    struct insn *kept = x->env->keep_insn(x->env->opaque, i);
 
-    if (!kept) {
-        e->overflow = true;
+    if (!exit_insn(x, i))
         return;
-    }
-    fl_host(x);
-    count_flush(x);
-    e_mov_ri64(e, R8, (u64)(uintptr_t)kept);
-    e_mov_ri32(e, R9, insn_eip(x, x->k));
     e_mov_ri32(e, R10, 0);
     jmp_thunk(e, TH_SYS);
     x->done = true;

@@ -15,11 +15,9 @@
 #include <stddef.h>
 
 #include "ops.h"
+#include "x86.h"
 
 enum { SEL_KCODE = 0x08, SEL_KDATA = 0x10, SEL_UCODE = 0x1b, SEL_UDATA = 0x23, SEL_TSS = 0x28 };
-enum { CR0_TS = 8, CR4_PSE = 0x10, CR4_PGE = 0x80 };
-#define CR0_WP 0x10000u
-#define CR0_PG 0x80000000u
 enum { P_P = 1, P_W = 2, P_U = 4, P_PS = 0x80, P_G = 0x100 };
 #define IDENTITY  8u          /* page tables' worth of memory mapped at its own address: 32 MiB */
 #define PAGES     0x40000000u /* 4 KiB pages of the two address spaces' own */
@@ -56,44 +54,10 @@ static struct table_reg idt_reg, gdt_reg;
 
 /* ---- small instructions, output ---- */
 
-static inline void outb(u16 port, u8 v)
-{
-    asm volatile("outb %0, %1" : : "a"(v), "Nd"(port));
-}
-
-static inline u8 inb(u16 port)
-{
-    u8 v;
-    asm volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
-    return v;
-}
-
-static inline u32 read_cr0(void)
-{
-    u32 v;
-    asm volatile("movl %%cr0, %0" : "=r"(v) : : "memory");
-    return v;
-}
-
-static inline u32 read_cr4(void)
-{
-    u32 v;
-    asm volatile("movl %%cr4, %0" : "=r"(v) : : "memory");
-    return v;
-}
-
 static inline void wrmsr(u32 msr, u32 v)
 {
     asm volatile("wrmsr" : : "c"(msr), "a"(v), "d"(0));
 }
-
-static u32 features(void)
-{
-    u32 a, b, c, d;
-    asm volatile("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(1), "c"(0));
-    return d;
-}
-enum { FEAT_PSE = 1 << 3, FEAT_SEP = 1 << 11, FEAT_PGE = 1 << 13 };
 
 void *memset(void *d, int c, size_t n)
 {
@@ -406,7 +370,7 @@ static void descriptors(void)
                  :
                  : "m"(gdt_reg), "m"(idt_reg), "i"(SEL_KCODE), "r"(SEL_KDATA), "r"(0), "r"(SEL_TSS)
                  : "memory");
-    if (features() & FEAT_SEP) {
+    if (cpu_features() & FEAT_SEP) {
         wrmsr(0x174, SEL_KCODE);
         wrmsr(0x175, (u32)stack_top - STACK_GAP);
         wrmsr(0x176, (u32)on_sysenter);
@@ -416,7 +380,7 @@ static void descriptors(void)
 /* Kernel and user code share the identity pages; all may be used at CPL 3. */
 static void paging(bool large)
 {
-    u32 global = features() & FEAT_PGE ? P_G : 0;
+    u32 global = cpu_features() & FEAT_PGE ? P_G : 0;
 
     asm volatile("movl %0, %%cr0" : : "r"(read_cr0() & ~(CR0_PG | CR0_WP)) : "memory");
     asm volatile("movl %0, %%cr4" : : "r"(0) : "memory");
@@ -518,7 +482,7 @@ static void run_test(const struct test *t, const char *suffix, u32 rounds, u32 s
 {
     struct timing r;
 
-    if ((t->flags & NEEDS_SEP) && !(features() & FEAT_SEP))
+    if ((t->flags & NEEDS_SEP) && !(cpu_features() & FEAT_SEP))
         return;
     if (t->handler)
         gate(t->vector, t->handler);
@@ -570,7 +534,7 @@ void kmain(u32 magic, const u32 *info)
     put_dec((u32)((u64)cycles_per_1024_ticks * PIT_HZ >> 10));
     puts("\n");
     for (u32 large = 0; large < 2; large++) {
-        if (!chosen(word("pages"), large ? "4m" : "4k") || (large && !(features() & FEAT_PSE)))
+        if (!chosen(word("pages"), large ? "4m" : "4k") || (large && !(cpu_features() & FEAT_PSE)))
             continue;
         paging(large);
         for (u32 n = 0; n < sizeof(tests) / sizeof(tests[0]); n++)
