@@ -2,9 +2,12 @@
 /*
  * Raw image files and the host's block devices.
  *
- * Locks are open file description locks over the whole file: shared for read-only and snapshot use, exclusive
- * for writing. They conflict with the byte-range locks that QEMU takes, in both directions, and vanish with
- * the process.
+ * Locks are open file description locks, which vanish with the process, and they keep QEMU's convention (its
+ * qemu-img, qemu-nbd and machines check it as well): a lock on byte 100 + n says "I do n to this image", one
+ * on byte 200 + n "nobody else may", where n is 0 for reading, 1 for writing, 3 for changing the size. All
+ * are shared locks; the conflict is found by asking whether anybody has the opposite byte, after one's own
+ * are set, so of two that come at once at least one sees the other. Any number may read, one may write and
+ * none beside.
  *
  * A file that is no multiple of 512 bytes long has a last sector whose end reads as zeros; the file grows to
  * the multiple only when the guest writes that sector.
@@ -141,11 +144,42 @@ static const struct store_ops file_ops = {.read = file_read,
                                           .is_hole = file_is_hole,
                                           .close = file_close};
 
-/* File systems without locks are no reason to refuse. */
+enum {
+    BYTE_DOES = 100,
+    BYTE_FORBIDS = 200,
+    TO_READ = 0,
+    TO_WRITE = 1,
+    TO_RESIZE = 3,
+};
+
+/* File systems without locks are no reason to refuse: false only if there is a lock in the way. */
+static bool lock_byte(int fd, int byte)
+{
+    struct flock l = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    return fcntl(fd, F_OFD_SETLK, &l) == 0 || (errno != EAGAIN && errno != EACCES);
+}
+
+static bool others_lock(int fd, int byte)
+{
+    struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    return fcntl(fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK;
+}
+
+/* False if another uses the image in a way that does not go with ours. Closing fd gives the locks back. */
 static bool lock_image(int fd, bool shared)
 {
-    struct flock l = {.l_type = shared ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
-    return fcntl(fd, F_OFD_SETLK, &l) == 0 || (errno != EAGAIN && errno != EACCES);
+    static const int changes[] = {TO_WRITE, TO_RESIZE};
+    bool ok = lock_byte(fd, BYTE_DOES + TO_READ);
+    for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+        ok = ok && lock_byte(fd, BYTE_FORBIDS + changes[i]);
+        if (!shared)
+            ok = ok && lock_byte(fd, BYTE_DOES + changes[i]);
+    }
+    ok = ok && !others_lock(fd, BYTE_FORBIDS + TO_READ);
+    for (size_t i = 0; i < ARRAY_SIZE(changes); i++)
+        ok = ok && !others_lock(fd, BYTE_DOES + changes[i]) &&
+             (shared || !others_lock(fd, BYTE_FORBIDS + changes[i]));
+    return ok;
 }
 
 static int get_size(struct file_store *f, const char *path, char *err, size_t n)

@@ -527,6 +527,10 @@ def bad(b):
     m = b.novt("-drive", "file=%s,snapshot=on" % b.image, "-hdb", odd, "-drive", "file=%s,index=2,readonly=on" % ro)
     m.expect("GRUB", 60)
     refused("in use by another machine.*stop that one first", "-hda", odd)
+    for image, free in ((b.image, True), (odd, False), (ro, True)):  # qemu-img has the same locks
+        r = subprocess.run(["qemu-img", "info", "-f", "raw", image], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if (r.returncode == 0) != free or not free and "lock" not in r.stdout:
+            raise Failed("qemu-img info %s: status %d: %s" % (image, r.returncode, r.stdout))
     m.expect(LOGIN, 300)
     m.login()
     if "2049" not in m.run("blockdev --getsz %s" % SECOND):

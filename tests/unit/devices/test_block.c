@@ -341,6 +341,39 @@ static void policies(void **st)
     setrlimit(RLIMIT_FSIZE, &old);
 }
 
+/* Byte-range locks as QEMU's programs set and test them: byte 100 + n for what one does, 200 + n for what
+ * nobody else may, where n is 0 for reading and 1 for writing. */
+static void locks_of_others(void)
+{
+    char err[600];
+    int fd = open(path, O_RDWR);
+    struct flock reads = {.l_type = F_RDLCK, .l_start = 100, .l_len = 1};
+    struct flock no_writers = {.l_type = F_RDLCK, .l_start = 201, .l_len = 1}, writes = no_writers;
+    writes.l_start = 101;
+    assert_int_equal(fcntl(fd, F_OFD_SETLK, &reads), 0); /* another reader, who minds writers */
+    assert_int_equal(fcntl(fd, F_OFD_SETLK, &no_writers), 0);
+    struct block *k = open_it((struct block_config){.snapshot = true});
+    struct block *second = open_it((struct block_config){.read_only = true});
+    assert_null(try_open((struct block_config){0}, err, sizeof(err)));
+    assert_non_null(strstr(err, "in use by another"));
+    struct flock ask = {.l_type = F_WRLCK, .l_start = 100, .l_len = 1};
+    assert_int_equal(fcntl(fd, F_OFD_GETLK, &ask), 0); /* they are seen in turn */
+    assert_int_not_equal(ask.l_type, F_UNLCK);
+    ask = (struct flock){.l_type = F_WRLCK, .l_start = 101, .l_len = 1};
+    assert_int_equal(fcntl(fd, F_OFD_GETLK, &ask), 0);
+    assert_int_equal(ask.l_type, F_UNLCK);
+    block_close(second);
+    block_close(k);
+    no_writers.l_type = F_UNLCK;
+    assert_int_equal(fcntl(fd, F_OFD_SETLK, &no_writers), 0);
+    k = open_it((struct block_config){0}); /* a reader who does not mind */
+    block_close(k);
+    assert_int_equal(fcntl(fd, F_OFD_SETLK, &writes), 0);
+    assert_null(try_open((struct block_config){.snapshot = true}, err, sizeof(err)));
+    assert_null(try_open((struct block_config){0}, err, sizeof(err)));
+    close(fd);
+}
+
 static void refused(void **st)
 {
     char err[600];
@@ -358,7 +391,9 @@ static void refused(void **st)
     struct block *k = open_it((struct block_config){0});
     assert_null(try_open((struct block_config){0}, err, sizeof(err)));
     assert_non_null(strstr(err, "in use by another"));
+    assert_null(try_open((struct block_config){.read_only = true}, err, sizeof(err)));
     block_close(k);
+    locks_of_others();
     assert_null(try_open((struct block_config){.path = "/nonexistent/x"}, err, sizeof(err)));
     setenv("TMPDIR", "/nonexistent", 1);
     assert_null(try_open((struct block_config){.snapshot = true}, err, sizeof(err)));
