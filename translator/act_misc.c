@@ -215,6 +215,35 @@ static void iflag(struct xl *x, u8 v)
     e8(&x->e, v);
 }
 
+/* An interrupt that waits already comes after the next instruction: the interpreter sees to that. One that
+ * comes from here on comes with a kick, which does not stop before the next instruction (PCM_INHIBIT). */
+static bool sti_op(struct xl *x)
+{
+    struct emit *e = &x->e;
+    u32 next = x->k + 1, none;
+
+    /* the shadow would reach into another unit, or lie on an endless loop of one branch */
+    if (next >= x->u->n_insns ||
+        (x->target[next] && x->cls[next].act >= ACT_JCC && x->cls[next].act <= ACT_JCXZ))
+        return false;
+    if (fl_free(x)) {
+        e_rm(e, 0, 0x8b, R8, R15, -1, 1, VO_INTR);
+        e_rr(e, 0, 0x85, R8, R8); /* test */
+        stub_add(x, STUB_EXEC, e_jcc(e, 5), 0, 0, 0);
+    } else {
+        e_mov_rr64(e, R11, RCX);
+        e_rm(e, 0, 0x8b, RCX, R15, -1, 1, VO_INTR);
+        none = e_jrcxz(e);
+        e_mov_rr64(e, RCX, R11);
+        stub_add(x, STUB_EXEC, e_jmp(e), 0, 0, 0);
+        e_fix8(e, none, e->pos);
+        e_mov_rr64(e, RCX, R11);
+    }
+    iflag(x, 1);
+    x->inhibit = true;
+    return true;
+}
+
 static bool misc_op(struct xl *x, const struct insn *i, struct cls c)
 {
     struct emit *e = &x->e;
@@ -275,14 +304,7 @@ static bool misc_op(struct xl *x, const struct insn *i, struct cls c)
         iflag(x, 0);
         return true;
     case ACT_STI:
-        /* the shadow would reach into another unit, or the check behind the next instruction be jumped over
-         */
-        if (x->k + 1 >= x->u->n_insns ||
-            (x->cls[x->k + 1].act >= ACT_JCC && x->cls[x->k + 1].act <= ACT_JCXZ))
-            return false;
-        iflag(x, 1);
-        x->inhibit = true;
-        return true;
+        return sti_op(x);
     }
     return false;
 }

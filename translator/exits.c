@@ -337,23 +337,6 @@ void exit_sys(struct xl *x, const struct insn *i)
     x->done = true;
 }
 
-void exit_intr_check(struct xl *x)
-{
-    struct emit *e = &x->e;
-    u32 none;
-
-    e_mov_rr64(e, R11, RCX);
-    e_rm(e, 0, 0x8b, RCX, R15, -1, 1, VO_INTR);
-    none = e_jrcxz(e);
-    e_mov_rr64(e, RCX, R11);
-    if (x->fs == FS_SAVED)
-        fl_emit_restore(e);
-    e_mov_ri32(e, R9, next_eip(x, &x->u->insns[x->k]));
-    jmp_thunk(e, TH_INTR);
-    e_fix8(e, none, e->pos);
-    e_mov_rr64(e, RCX, R11);
-}
-
 /* The instruction's own address, and where the next one starts. */
 static void stub_args(struct xl *x, const struct stub *s)
 {

@@ -33,11 +33,14 @@ void fl_emit_restore(struct emit *e)
     e_mov_rr64(e, RAX, R11);
 }
 
+bool fl_free(const struct xl *x)
+{
+    return x->fs == FS_SAVED || ((x->env->opts & OPT(flags)) && !x->live[x->k]);
+}
+
 void fl_clobber(struct xl *x)
 {
-    if (x->fs == FS_SAVED)
-        return;
-    if ((x->env->opts & OPT(flags)) && !x->live[x->k])
+    if (fl_free(x))
         return;
     emit_save(&x->e);
     x->fs = FS_SAVED;

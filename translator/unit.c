@@ -204,6 +204,7 @@ static void liveness(struct xl *x)
         case ACT_NOP:
         case ACT_BITS:
         case ACT_CLI:
+        case ACT_STI:
         case ACT_MOV_FROM_SREG:
         case ACT_PUSH_SREG:
         case ACT_MOV_TO_SREG:
@@ -245,9 +246,8 @@ static void emit_unit(struct xl *x)
     }
     for (x->k = 0; x->k < u->n_insns; x->k++) {
         struct pcmap *p = &u->pcmap[x->k];
-        bool check = x->inhibit;
 
-        x->sp_merge = !check && sp_mergeable(x, x->k);
+        x->sp_merge = !x->inhibit && sp_mergeable(x, x->k);
         if (!x->sp_merge || x->target[x->k])
             sp_flush(x);
         if (x->target[x->k]) {
@@ -270,8 +270,6 @@ static void emit_unit(struct xl *x)
         if (x->op_saved)
             p->flags |= PCM_OP_SAVED;
         x->op_saved = false;
-        if (check && !x->done && !x->inhibit)
-            exit_intr_check(x);
     }
     sp_flush(x);
     x->host[u->n_insns] = e->pos;

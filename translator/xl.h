@@ -132,7 +132,7 @@ struct xl {
     bool sp_merge; /* this instruction may leave esp's change pending: nothing leaves it or comes back into it
                     */
     bool op_saved; /* while the main host instruction runs, the guest's flags are in r13 */
-    bool inhibit;  /* the previous instruction was sti: check for interrupts after this one */
+    bool inhibit;  /* the previous instruction was sti: no interrupt before this one */
     bool done;     /* control does not fall through */
     u8 full;       /* 1 << S_FS, S_GS: known to need no limit or type check from here on */
     struct stub stubs[MAX_STUBS];
@@ -155,6 +155,8 @@ static inline u32 next_eip(const struct xl *x, const struct insn *i)
 }
 
 /* ---- flags (flags.c) ---- */
+/* Whether it costs nothing to clobber arithmetic flags here. */
+bool fl_free(const struct xl *x);
 /* Makes the scratch sequence that follows free to clobber arithmetic flags. */
 void fl_clobber(struct xl *x);
 /* Brings the guest's flags into host EFLAGS. */
@@ -199,7 +201,6 @@ bool call_goes_on(const struct xl *x, u32 k);       /* the unit continues behind
 void exit_return(struct xl *x);                     /* r8d = guest eip that was popped */
 void exit_exec(struct xl *x, const struct insn *i); /* callout; falls through in flags state HOST */
 void exit_sys(struct xl *x, const struct insn *i);  /* callout that never comes back here */
-void exit_intr_check(struct xl *x);                 /* after sti and one more instruction */
 void jump_insn(struct xl *x, u32 at, u32 insn);     /* rel32 at `at` goes to an instruction of the unit */
 int unit_insn_at(const struct xl *x, u32 target);   /* index of the unit's instruction at eip, or -1 */
 void stub_add(struct xl *x, enum stub_kind kind, u32 from, u32 size, u32 back, u32 link);

@@ -14,6 +14,14 @@ static void on_irq0(struct frame *f)
     pic_eoi(0);
 }
 
+static volatile u32 irq_leave;
+
+static void on_irq0_leave(struct frame *f)
+{
+    on_irq0(f);
+    f->eip = irq_leave;
+}
+
 static void on_stray(struct frame *f)
 {
     (void)f;
@@ -61,6 +69,35 @@ static void shadows(void)
                  :
                  : "eax", "memory", "cc");
     check_eq("popf has no shadow", irq_count == 1 && irq_eip == after, 1);
+    one_shot();
+    irq_count = 0;
+    asm volatile("jmp 2f\n3:\tsti\n\tret\n2:\n\tcall 3b\n1:\tnop\n\tcli\n\tmovl $1b, %0"
+                 : "=r"(after)
+                 :
+                 : "memory", "cc");
+    check("sti; ret: behind the call", irq_count == 1 && irq_eip == after);
+    one_shot();
+    irq_count = 0;
+    asm volatile("sti\n\tjmp 1f\n\tnop\n1:\tnop\n\tcli\n\tmovl $1b, %0" : "=r"(after) : : "memory");
+    check("sti; jmp: at its target", irq_count == 1 && irq_eip == after);
+    /* A branch to itself right behind sti. */
+    handlers[V_IRQ0] = on_irq0_leave;
+    outb(0x43, 0x30);
+    outb(0x40, 0);
+    outb(0x40, 8);
+    irq_count = 0;
+    asm volatile("movl $2f, %0\n\tsti\n1:\tjmp 1b\n2:\tcli" : "=m"(irq_leave) : : "memory");
+    check_eq("sti; jmp to itself ends by an interrupt", irq_count, 1);
+    irq_count = 0;
+    outb(0x43, 0x30);
+    outb(0x40, 0);
+    outb(0x40, 8);
+    asm volatile("movl $2f, %0\n\tmovl $1f, %%eax\n\tsti\n1:\tjmp *%%eax\n2:\tcli"
+                 : "=m"(irq_leave)
+                 :
+                 : "eax", "memory");
+    check_eq("the same, indirectly", irq_count, 1);
+    handlers[V_IRQ0] = on_irq0;
     /* hlt right after sti: the interrupt must end the halt, not come before it. */
     irq_count = 0;
     one_shot();
