@@ -123,7 +123,35 @@ void bt_retranslate(struct vcpu *v, u64 gpa)
         v->events |= EV_SMC;
 }
 
-static enum bt_found translate(struct vcpu *v, const struct frag_key *k, struct fragment **out)
+/* --verify: a copy must be what a translation for its address would be, byte by byte; and that was verified.
+ * What the copy refers to and what the translation kept are compared by content. */
+static void check_moved(struct bt *b, const struct fragment *f, const u8 *code)
+{
+    const u8 *moved = fragment_host(b->tc, f);
+    u32 n = 0, i = 0;
+
+    NOVT_ASSERT(!b->unit.fixed && f->host_len == b->unit.host_len && f->n_moves == b->unit.n_moves &&
+                f->n_links == b->unit.n_links && f->n_insns == b->unit.n_insns);
+    while (n < f->host_len) {
+        while (i < f->n_moves && (f->moves[i].kind != MOVE_INSN || f->moves[i].at < n))
+            i++;
+        if (i < f->n_moves && f->moves[i].at == n) {
+            const struct insn *x, *y;
+            __builtin_memcpy(&x, moved + n, 8);
+            __builtin_memcpy(&y, code + n, 8);
+            NOVT_ASSERT(!__builtin_memcmp(x, y, sizeof(*x)));
+            n += 8;
+            continue;
+        }
+        if (unlikely(moved[n] != code[n]))
+            NOVT_BUG("copy of %08x for %08x, mode %05x: byte %x of %x is %02x, translated it would be %02x",
+                     (u32)f->key.gpa, f->key.eip, f->key.mode, n, f->host_len, moved[n], code[n]);
+        n++;
+    }
+}
+
+static enum bt_found translate(struct vcpu *v, const struct frag_key *k, const struct fragment *check,
+                               struct fragment **out)
 {
     struct bt *b = bt_of(v);
     u32 lin = k->cs_base + k->eip, x2 = 0;
@@ -161,9 +189,13 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, struct 
         env.bytes = memory_host(b->m, k->gpa);
         NOVT_ASSERT(env.bytes);
         if (!tcache_reserve(b->tc, &code, &cap, &env.first_link)) {
+            if (check)
+                return BT_FOUND;
             bt_flush(v);
             continue;
         }
+        if (check)
+            env.first_link = check->first_link;
         st = translate_unit(&env, code, cap, &b->unit);
         if (st == XLATE_NEED_CROSS) {
             u32 n = env.avail < INSN_MAX ? env.avail : INSN_MAX;
@@ -192,11 +224,17 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, struct 
         if (st == XLATE_INTERP)
             return BT_USE_INTERP;
         if (st == XLATE_FULL) {
+            if (check)
+                return BT_FOUND;
             bt_flush(v);
             continue;
         }
         if (unlikely(b->verifier))
             bt_verify_unit(v, k, code, env.first_link);
+        if (unlikely(check)) {
+            check_moved(b, check, code);
+            return BT_FOUND;
+        }
         *out = tcache_commit(b->tc, k, b->unit.crosses ? x2 : 0, &b->unit);
         if (!*out) {
             bt_flush(v);
@@ -214,6 +252,44 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, struct 
         return BT_FOUND;
     }
     return BT_USE_INTERP;
+}
+
+/* Makes the fragment for k from one of the same bytes at another address, if there is one: *out stays NULL
+ * otherwise. */
+static enum bt_found reuse(struct vcpu *v, const struct frag_key *k, struct fragment **out)
+{
+    struct bt *b = bt_of(v);
+    const struct fragment *from = tcache_alike(b->tc, k);
+    u32 x2;
+
+    if (!from)
+        return BT_FOUND;
+    if (from->page2) {
+        if (exec_page(v, ((k->cs_base + k->eip) | PAGE_MASK) + 1, &x2) != CPU_OK) {
+            cpu_deliver_fault(v);
+            return BT_RETRY_EIP;
+        }
+        if (x2 != from->page2)
+            return BT_FOUND;
+    }
+    *out = tcache_move(b->tc, from, k);
+    if (!*out)
+        return BT_FOUND;
+    v->stats.tc_moved++;
+    if (unlikely(b->cfg.code_made)) {
+        cpu_fpu_park(v);
+        b->cfg.code_made(b->cfg.code_opaque, fragment_host(b->tc, *out), (*out)->host_len,
+                         k->cs_base + k->eip);
+    }
+    return unlikely(b->verifier) ? translate(v, k, *out, out) : BT_FOUND;
+}
+
+/* Whether all that a translation depends on, besides what the copy's key has, is the same everywhere: a
+ * breakpoint is at one address, and forced stops change code. */
+static inline bool may_reuse(const struct vcpu *v)
+{
+    const struct bt *b = bt_of((struct vcpu *)v);
+    return (v->opts & OPT(reuse)) && !b->cfg.kicks && !b->cfg.dump && !(v->debug && v->debug->n_breaks);
 }
 
 enum bt_found bt_find(struct vcpu *v, struct fragment **out)
@@ -238,8 +314,14 @@ enum bt_found bt_find(struct vcpu *v, struct fragment **out)
         return BT_USE_INTERP;
     k.gpa = (u64)(x - 1) << PAGE_SHIFT | (lin & PAGE_MASK);
     *out = tcache_lookup(b->tc, &k);
-    if (!*out)
-        return translate(v, &k, out);
+    if (!*out) {
+        if (likely(may_reuse(v))) {
+            enum bt_found r = reuse(v, &k, out);
+            if (*out || r != BT_FOUND)
+                return r;
+        }
+        return translate(v, &k, NULL, out);
+    }
     if ((*out)->page2) {
         u32 x2;
         if (exec_page(v, (lin | PAGE_MASK) + 1, &x2) != CPU_OK) {

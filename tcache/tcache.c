@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "base/log.h"
-#include "tcache/tcache.h"
+#include "tcache/internal.h"
 
 /* How many bytes of code a fragment needs at least on average, so that the code area is what runs out (about
  * 700 are seen, with 1.8 links and 160 bytes of side tables). */
@@ -16,32 +16,6 @@
 #define FRAG_LINKS 3u
 #define SIDE_SHARE 3u    /* side tables: a third of the code's bytes */
 #define SIDE_SPARE 16384 /* at most what one unit needs */
-
-struct link {
-    u32 owner;               /* fragment number */
-    u32 patch, stub, expect; /* absolute offsets in the code area; expect 0: same page */
-    u32 next;                /* in the target's incoming list, 1 + number */
-};
-
-struct tcache {
-    u8 *rw, *rx;
-    u64 size, used;
-    struct fragment *frags;
-    u32 n_frags;
-    struct link *links;
-    u32 n_links;
-    u8 *side;
-    u64 side_used;
-    u32 frags_max, links_max;
-    u64 side_bytes;
-    u32 *hash; /* 1 + fragment number */
-    u32 hash_mask;
-    u32 *page_head; /* per physical page: 1 + fragment number, with the list's slot (0 or 1) in bit 31 */
-    u64 phys_pages;
-    u32 generation;
-};
-
-#define SLOT1 0x80000000u
 
 static void *map(u64 size)
 {
@@ -76,9 +50,10 @@ struct tcache *tcache_create(u64 bytes, u64 phys_pages, int *err)
     tc->links = map((u64)tc->links_max * sizeof(*tc->links));
     tc->side = map(tc->side_bytes);
     tc->hash = map((tc->hash_mask + 1ull) * sizeof(*tc->hash));
+    tc->alike = map((tc->hash_mask + 1ull) * sizeof(*tc->alike));
     tc->page_head = map(phys_pages * sizeof(*tc->page_head));
     if (tc->rw == MAP_FAILED || tc->rx == MAP_FAILED || !tc->frags || !tc->links || !tc->side || !tc->hash ||
-        !tc->page_head)
+        !tc->alike || !tc->page_head)
         goto fail;
     tc->used = 16; /* offset 0 means "none" */
     return tc;
@@ -103,6 +78,8 @@ void tcache_destroy(struct tcache *tc)
         munmap(tc->side, tc->side_bytes);
     if (tc->hash)
         munmap(tc->hash, (tc->hash_mask + 1ull) * sizeof(*tc->hash));
+    if (tc->alike)
+        munmap(tc->alike, (tc->hash_mask + 1ull) * sizeof(*tc->alike));
     if (tc->page_head)
         munmap(tc->page_head, tc->phys_pages * sizeof(*tc->page_head));
     munmap(tc, sizeof(*tc));
@@ -134,6 +111,12 @@ static u32 hash_of(const struct tcache *tc, const struct frag_key *k)
     /* With the address: programs that load at random addresses leave many fragments of the same bytes. */
     u32 h = ((u32)k->gpa ^ k->eip * 0xc2b2ae35u) * 0x9e3779b1u ^ k->mode * 0x85ebca6bu;
     return (h ^ h >> 15) & tc->hash_mask;
+}
+
+u32 *tc_alike_list(struct tcache *tc, const struct frag_key *k)
+{
+    u32 h = (u32)k->gpa * 0x9e3779b1u ^ k->mode * 0x85ebca6bu;
+    return &tc->alike[(h ^ h >> 15) & tc->hash_mask];
 }
 
 static bool key_equal(const struct frag_key *a, const struct frag_key *b)
@@ -211,16 +194,34 @@ static void page_add(struct tcache *tc, u32 n, u32 slot, u64 page)
     tc->page_head[page] = (n + 1) | (slot ? SLOT1 : 0);
 }
 
+struct fragment *tc_enter(struct tcache *tc, struct fragment *f)
+{
+    u32 n = tc->n_frags, *head = &tc->hash[hash_of(tc, &f->key)];
+
+    tc->n_links += f->n_links;
+    tc->used = ALIGN_UP(tc->used + f->host_len, 16ull);
+    page_add(tc, n, 0, f->key.gpa >> PAGE_SHIFT);
+    if (f->page2)
+        page_add(tc, n, 1, f->page2 - 1);
+    f->hash_next = *head;
+    *head = n + 1;
+    tc->n_frags = n + 1;
+    return f;
+}
+
 struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 page2, const struct unit *u)
 {
-    u32 n = tc->n_frags, h = hash_of(tc, k);
+    u32 n = tc->n_frags;
     struct fragment *f = &tc->frags[n];
+    bool moves = !u->fixed;
     struct pcmap *map_copy = tcache_alloc(tc, u->n_insns * (u32)sizeof(struct pcmap));
-
     struct unit_landing *landings = tcache_alloc(tc, u->n_landings * (u32)sizeof(*landings));
+    struct unit_move *list = tcache_alloc(tc, moves ? u->n_moves * (u32)sizeof(*list) : 0);
 
-    if (!map_copy || !landings)
+    if (!map_copy || !landings || !list)
         return NULL;
+    for (u32 i = 0; moves && i < u->n_moves; i++)
+        list[i] = u->moves[i];
     for (u32 i = 0; i < u->n_landings; i++)
         landings[i] = u->landings[i];
     for (u32 i = 0; i < u->n_insns; i++)
@@ -238,7 +239,9 @@ struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 
         .n_landings = (u16)u->n_landings,
         .first_link = tc->n_links,
         .n_links = u->n_links,
-        .hash_next = tc->hash[h],
+        .movable = moves,
+        .moves = list,
+        .n_moves = u->n_moves,
     };
     for (u32 i = 0; i < u->n_links; i++) {
         const struct unit_link *l = &u->links[i];
@@ -247,19 +250,12 @@ struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 
                                                    .stub = f->host + l->stub,
                                                    .expect = l->expect ? f->host + l->expect : 0};
     }
-    tc->n_links += u->n_links;
-    tc->used = ALIGN_UP(tc->used + u->host_len, 16ull);
-    page_add(tc, n, 0, k->gpa >> PAGE_SHIFT);
-    if (page2)
-        page_add(tc, n, 1, page2 - 1);
-    tc->hash[h] = n + 1;
-    tc->n_frags = n + 1;
-    return f;
-}
-
-static void patch32(struct tcache *tc, u32 at, u32 val)
-{
-    __builtin_memcpy(tc->rw + at, &val, 4);
+    if (moves) {
+        u32 *alike = tc_alike_list(tc, k);
+        f->alike_next = *alike;
+        *alike = n + 1;
+    }
+    return tc_enter(tc, f);
 }
 
 void tcache_patch_nop(struct tcache *tc, u32 at)
@@ -275,8 +271,8 @@ void tcache_link(struct tcache *tc, u32 link, struct fragment *f, u32 expect)
     if (l->next) /* chained already, for another physical page: that target's list owns it */
         return;
     if (l->expect)
-        patch32(tc, l->expect, -expect);
-    patch32(tc, l->patch, f->host - (l->patch + 4));
+        tc_patch32(tc, l->expect, -expect);
+    tc_patch32(tc, l->patch, f->host - (l->patch + 4));
     l->next = f->incoming ? f->incoming : ~0u;
     f->incoming = link + 1;
 }
@@ -287,7 +283,7 @@ static void close_landings(struct tcache *tc, const struct fragment *f)
     for (u32 i = 0; i < f->n_landings; i++) {
         const struct unit_landing *l = &f->landings[i];
         tc->rw[f->host + l->at] = 0xe9;
-        patch32(tc, f->host + l->at + 1, l->miss - (l->at + LANDING_PATCH));
+        tc_patch32(tc, f->host + l->at + 1, l->miss - (l->at + LANDING_PATCH));
     }
 }
 
@@ -298,7 +294,7 @@ static void unlink_incoming(struct tcache *tc, struct fragment *f)
     f->incoming = 0;
     while (n && n != ~0u) {
         struct link *l = &tc->links[n - 1];
-        patch32(tc, l->patch, l->stub - (l->patch + 4));
+        tc_patch32(tc, l->patch, l->stub - (l->patch + 4));
         n = l->next;
         l->next = 0;
     }
@@ -312,6 +308,10 @@ static void unhash(struct tcache *tc, u32 n)
         p = &tc->frags[*p - 1].hash_next;
     if (*p)
         *p = tc->frags[n].hash_next;
+    for (p = tc_alike_list(tc, &tc->frags[n].key); *p && *p != n + 1;)
+        p = &tc->frags[*p - 1].alike_next;
+    if (*p)
+        *p = tc->frags[n].alike_next;
 }
 
 /* Bytes that the fragment uses of the physical page that list slot stands for. */
@@ -384,7 +384,7 @@ void tcache_flush(struct tcache *tc, void (*forget)(void *, u64 gpa), void *opaq
             forget(opaque, (u64)(f->page2 - 1) << PAGE_SHIFT);
     }
     for (u32 n = 0; n <= tc->hash_mask; n++)
-        tc->hash[n] = 0;
+        tc->hash[n] = tc->alike[n] = 0;
     tc->n_frags = tc->n_links = 0;
     tc->side_used = 0;
     tc->used = 16;

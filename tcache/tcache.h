@@ -43,6 +43,10 @@ struct fragment {
     u32 incoming;  /* links chained to this fragment, 1 + number; 0: none */
     u32 hash_next; /* 1 + number */
     u32 page_next[2];
+    bool movable;
+    u32 n_moves;
+    const struct unit_move *moves; /* a copy at another address shares the lists of what it was made from */
+    u32 alike_next;                /* 1 + number: in the list of fragments that copies are made from */
 };
 
 /* bytes: size of the code area. Returns NULL with *err (negative errno) on host failure. */
@@ -74,6 +78,12 @@ bool tcache_reserve(struct tcache *tc, u8 **code, u32 *cap, u32 *first_link);
 void *tcache_alloc(struct tcache *tc, u32 size);
 /* Makes the unit written to the reserved space findable. NULL: full. */
 struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 page2, const struct unit *u);
+
+/* A fragment of the same bytes, mode and code segment at an address a whole number of pages away, which
+ * tcache_move() can copy; NULL if there is none. */
+const struct fragment *tcache_alike(struct tcache *tc, const struct frag_key *k);
+/* Copies it to k's address. NULL: full. */
+struct fragment *tcache_move(struct tcache *tc, const struct fragment *from, const struct frag_key *k);
 
 /* Chains link number `link` to f. expect: exec-table value of the target's page, for cross-page links. */
 void tcache_link(struct tcache *tc, u32 link, struct fragment *f, u32 expect);

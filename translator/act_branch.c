@@ -45,8 +45,10 @@ static bool branch_op(struct xl *x, const struct insn *i, struct cls c)
     u32 n = i->opsize;
     u32 at;
 
-    if (n == 2)
+    if (n == 2) {
         target &= 0xffff;
+        x->u->fixed = true;
+    }
     switch (c.act) {
     case ACT_JCC:
         if (!target_ok(x, target))
@@ -60,7 +62,7 @@ static bool branch_op(struct xl *x, const struct insn *i, struct cls c)
         x->done = true;
         return true;
     case ACT_CALL:
-        if (!target_ok(x, target) || !push_const(x, next_eip(x, i), n))
+        if (!target_ok(x, target) || !push_eip(x, next_eip(x, i), n))
             return false;
         exit_call(x, target);
         return true;
@@ -74,7 +76,7 @@ static bool branch_op(struct xl *x, const struct insn *i, struct cls c)
             return false;
         if (!push_keeps_r8(x))
             e_rm(e, 0, 0x89, R8, R15, -1, 1, BT_OFF(BT_TMP));
-        push_const(x, next_eip(x, i), n);
+        push_eip(x, next_eip(x, i), n);
         if (!push_keeps_r8(x))
             e_rm(e, 0, 0x8b, R8, R15, -1, 1, BT_OFF(BT_TMP));
         exit_indirect(x, true);

@@ -157,6 +157,19 @@ bool push_const(struct xl *x, u32 imm, u32 n)
     return true;
 }
 
+bool push_eip(struct xl *x, u32 eip, u32 n)
+{
+    if (!push_begin(x, n))
+        return false;
+    push_imm(x, eip, n);
+    if (n == 4)
+        unit_moves(x, MOVE_EIP);
+    else
+        x->u->fixed = true;
+    sp_add(x, -(i32)n);
+    return true;
+}
+
 /* r8d = popped value; esp not yet changed. */
 bool pop_value(struct xl *x, u32 n)
 {

@@ -70,7 +70,7 @@ void count_exact(struct xl *x)
     e_mov_rr64(e, RCX, R11);
     if (x->fs == FS_SAVED)
         fl_emit_restore(e);
-    e_mov_ri32(e, R9, insn_eip(x, x->k));
+    e_mov_eip(x, R9, insn_eip(x, x->k));
     jmp_thunk(e, TH_INTR);
     e_fix32(e, go, e->pos);
 }
@@ -137,6 +137,7 @@ static void emit_xpage(struct xl *x, u32 target, bool call)
 
     e_mov_rr64(e, R11, RCX);
     e_rm(e, 0, 0x8b, RCX, R14, -1, 1, (i32)(page * 4) - (i32)SPACE_XT_OFF);
+    unit_moves(x, MOVE_EXEC);
     e8(e, 0x8d); /* lea ecx, [rcx + disp32] */
     e_modrm(e, 2, RCX, RCX);
     e32(e, 0);
@@ -184,6 +185,7 @@ static void emit_landing(struct xl *x)
 
     e_mov_rr64(e, R11, RCX);
     e_lea32(e, RCX, R8, -1, 1, -(i32)ret);
+    unit_moves(x, MOVE_NEG_EIP);
     same = e_jrcxz(e);
     e_mov_rr64(e, RCX, R11);
     miss = e->pos;
@@ -309,8 +311,8 @@ static bool exit_insn(struct xl *x, const struct insn *i)
     }
     fl_host(x);
     count_flush(x);
-    e_mov_ri64(e, R8, (u64)(uintptr_t)kept);
-    e_mov_ri32(e, R9, insn_eip(x, x->k));
+    e_mov_insn(x, R8, kept);
+    e_mov_eip(x, R9, insn_eip(x, x->k));
     return true;
 }
 
@@ -344,7 +346,7 @@ static void stub_args(struct xl *x, const struct stub *s)
 
     if (s->saved)
         fl_emit_restore(e);
-    e_mov_ri32(e, R9, insn_eip(x, s->insn));
+    e_mov_eip(x, R9, insn_eip(x, s->insn));
     if (x->done && s->insn + 1u == x->u->n_insns)
         e_mov_ri32(
             e, R10,
@@ -390,14 +392,14 @@ static void stub_emit(struct xl *x, u32 n)
             break;
         }
         stub_args(x, s);
-        e_mov_ri64(e, R8, (u64)(uintptr_t)kept);
+        e_mov_insn(x, R8, kept);
         jmp_thunk(e, TH_EXEC);
         break;
     }
     case STUB_SLOW_OUT:
         if (s->saved)
             fl_emit_restore(e);
-        e_mov_ri32(e, R9, insn_eip(x, s->insn));
+        e_mov_eip(x, R9, insn_eip(x, s->insn));
         e_mov_ri32(e, R10, 0);
         jmp_thunk(e, TH_SLOW);
         break;
@@ -409,9 +411,11 @@ static void stub_emit(struct xl *x, u32 n)
         u32 need = l->expect ? OPT(xpage) | OPT(chain) : OPT(chain);
         bool chain = (x->env->opts & need) == need && (!l->expect || (x->env->mode & MODE_FLATCS));
         l->stub = s->from == l->patch ? e->pos : l->stub;
-        e_mov_ri32(e, R8, l->target);
-        if (chain)
+        e_mov_eip(x, R8, l->target);
+        if (chain) {
             e_mov_ri32(e, R9, x->env->first_link + s->link);
+            unit_moves(x, MOVE_LINK);
+        }
         jmp_thunk(e, chain ? TH_LINK : TH_LOOKUP);
         break;
     }

@@ -46,6 +46,22 @@ struct unit_link {
     u32 expect; /* cross-page: offset of the disp32 holding -(expected exec-table value); 0: same page */
 };
 
+/* What in a unit's code depends on the guest address that it was made for. A copy of the code with these
+ * changed is the same unit at another address, as many whole pages away (tcache/move.c): every place that
+ * emits something of the kind says so (unit_moves(), xl.h). */
+enum move_kind {
+    MOVE_EIP,     /* imm32: an address */
+    MOVE_NEG_EIP, /* disp32: minus an address */
+    MOVE_EXEC,    /* disp32 from the view's base: the exec-table entry of a page */
+    MOVE_LINK,    /* imm32: the number of one of the unit's links */
+    MOVE_INSN,    /* imm64: a struct insn that was kept, of which any copy will do */
+};
+struct unit_move {
+    u16 at; /* offset */
+    u16 kind;
+};
+#define UNIT_MAX_MOVES 1024
+
 struct unit_env {
     const struct cpu_model *model;
     u32 opts;
@@ -86,6 +102,9 @@ struct unit {
     u32 host_len;
     u32 n_links;
     u32 n_landings; /* those with code of the unit behind them */
+    bool fixed;     /* cannot be moved */
+    u32 n_moves;
+    struct unit_move moves[UNIT_MAX_MOVES];
     struct unit_landing landings[UNIT_MAX_INSNS];
     struct pcmap pcmap[UNIT_MAX_INSNS];
     struct unit_link links[UNIT_MAX_LINKS];

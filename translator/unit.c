@@ -236,10 +236,11 @@ static void emit_unit(struct xl *x)
         u32 same;
         e_mov_rr64(e, R11, RCX);
         e_rm(e, 0, 0x8b, RCX, R14, -1, 1, (i32)((page & 0xfffff) * 4) - 0x800000);
+        unit_moves(x, MOVE_EXEC);
         e_lea32(e, RCX, RCX, -1, 1, -(i32)x->env->cross_expect);
         same = e_jrcxz(e);
         e_mov_rr64(e, RCX, R11);
-        e_mov_ri32(e, R8, x->env->eip);
+        e_mov_eip(x, R8, x->env->eip);
         e_rm(e, 0, 0xff, 4, R15, -1, 1, BT_OFF(BT_THUNK0 + TH_LOOKUP));
         e_fix8(e, same, e->pos);
         e_mov_rr64(e, RCX, R11);
@@ -286,7 +287,8 @@ enum xlate_status translate_unit(const struct unit_env *env, u8 *code, u32 cap, 
     enum xlate_status st;
 
     out->n_insns = out->n_links = out->n_landings = out->guest_len = out->host_len = 0;
-    out->crosses = false;
+    out->crosses = out->fixed = false;
+    out->n_moves = 0;
     out->leaks = 0;
     st = decode_unit(&x);
     if (st != XLATE_OK)

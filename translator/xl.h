@@ -154,6 +154,31 @@ static inline u32 next_eip(const struct xl *x, const struct insn *i)
     return insn_eip(x, x->k) + i->len;
 }
 
+/* The 4 bytes emitted last (MOVE_INSN: 8) depend on where the unit is: enum move_kind. */
+static inline void unit_moves(struct xl *x, enum move_kind kind)
+{
+    struct unit *u = x->u;
+
+    if (u->n_moves == UNIT_MAX_MOVES) {
+        u->fixed = true;
+        return;
+    }
+    u->moves[u->n_moves++] =
+        (struct unit_move){.at = (u16)(x->e.pos - (kind == MOVE_INSN ? 8 : 4)), .kind = (u16)kind};
+}
+/* reg = a guest address, which moves with the unit. */
+static inline void e_mov_eip(struct xl *x, int reg, u32 eip)
+{
+    e_mov_ri32(&x->e, reg, eip);
+    unit_moves(x, MOVE_EIP);
+}
+/* reg = a kept instruction. */
+static inline void e_mov_insn(struct xl *x, int reg, const struct insn *kept)
+{
+    e_mov_ri64(&x->e, reg, (u64)(uintptr_t)kept);
+    unit_moves(x, MOVE_INSN);
+}
+
 /* ---- flags (flags.c) ---- */
 /* Whether it costs nothing to clobber arithmetic flags here. */
 bool fl_free(const struct xl *x);
@@ -218,6 +243,7 @@ void load_op(struct xl *x, int reg, u32 n);           /* reg = [r8 + r9], zero-e
 void set_reg(struct xl *x, u8 g, int reg, u32 n);     /* guest register g = host register, n bytes */
 bool push_keeps_r8(const struct xl *x);               /* a push of a constant or r8 leaves r8 as it is */
 bool push_const(struct xl *x, u32 imm, u32 n);        /* false: the stack segment needs the interpreter */
+bool push_eip(struct xl *x, u32 eip, u32 n);          /* the same for a return address */
 bool pop_value(struct xl *x, u32 n);                  /* r8d = [esp]; esp unchanged */
 
 /* ---- actions (act_*.c) ---- */

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The same guest bytes at another address: a copy of the host code with the addresses in it changed.
+ *
+ * Programs and libraries load at random places, so each run of one has the same physical pages of code at new
+ * linear addresses. Translated code is position independent but for what struct unit_move lists, so a copy
+ * costs a tenth of a translation. What a translation depends on besides the bytes, the mode and the code
+ * segment is the same for all addresses, except where an address is so near to 0 or to 4 GiB that the
+ * encoding of an instruction changes: nothing is copied from or to there.
+ *
+ * A copy shares the side tables (instruction map, landings, moves) with its original; these live until the
+ * next flush, whatever becomes of the original. Its own exits begin unchained.
+ */
+#include "tcache/internal.h"
+
+/* An address in the unit, or behind it, must not fit into a byte, with either sign. */
+static bool far_from_ends(u32 eip)
+{
+    u32 page = eip >> PAGE_SHIFT;
+    return page >= 1 && page <= 0xffffd;
+}
+
+const struct fragment *tcache_alike(struct tcache *tc, const struct frag_key *k)
+{
+    if (!far_from_ends(k->eip) || !(k->mode & MODE_FLATCS))
+        return NULL;
+    for (u32 n = *tc_alike_list(tc, k); n; n = tc->frags[n - 1].alike_next) {
+        const struct fragment *f = &tc->frags[n - 1];
+        if (f->key.gpa == k->gpa && f->key.mode == k->mode && far_from_ends(f->key.eip))
+            return f;
+    }
+    return NULL;
+}
+
+static void copy_bytes(void *to, const void *from, u64 n)
+{
+    n = (n + 7) / 8;
+    __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+}
+
+static void move_one(u8 *code, const struct unit_move *m, u32 delta, u32 links)
+{
+    u32 x;
+
+    __builtin_memcpy(&x, code + m->at, 4);
+    switch ((enum move_kind)m->kind) {
+    case MOVE_EIP:
+        x += delta;
+        break;
+    case MOVE_NEG_EIP:
+        x -= delta;
+        break;
+    case MOVE_EXEC: /* four bytes for each page of 4 GiB, from -SPACE_XT_OFF on */
+        x = ((x + (delta >> PAGE_SHIFT) * 4) & 0x3fffff) - 0x800000;
+        break;
+    case MOVE_LINK:
+        x += links;
+        break;
+    case MOVE_INSN:
+        return;
+    }
+    __builtin_memcpy(code + m->at, &x, 4);
+}
+
+struct fragment *tcache_move(struct tcache *tc, const struct fragment *from, const struct frag_key *k)
+{
+    struct fragment *f = &tc->frags[tc->n_frags];
+    u32 cap, first;
+    u8 *code;
+
+    if (!tcache_reserve(tc, &code, &cap, &first))
+        return NULL;
+    copy_bytes(code, tc->rw + from->host, from->host_len);
+    for (u32 i = 0; i < from->n_moves; i++)
+        move_one(code, &from->moves[i], k->eip - from->key.eip, first - from->first_link);
+    *f = *from;
+    f->key = *k;
+    f->host = (u32)tc->used;
+    f->first_link = first;
+    f->incoming = 0;
+    f->alike_next = 0;
+    for (u32 i = 0; i < f->n_links; i++) {
+        const struct link *o = &tc->links[from->first_link + i];
+        struct link *l = &tc->links[first + i];
+        *l = (struct link){.owner = tc->n_frags,
+                           .patch = o->patch - from->host + f->host,
+                           .stub = o->stub - from->host + f->host,
+                           .expect = o->expect ? o->expect - from->host + f->host : 0};
+        tc_patch32(tc, l->patch, l->stub - (l->patch + 4));
+        if (l->expect)
+            tc_patch32(tc, l->expect, 0);
+    }
+    return tc_enter(tc, f);
+}
