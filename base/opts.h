@@ -23,7 +23,7 @@
     X(largefill, "fill runs of shadow entries for large guest pages at once")                                \
     X(clonefill,                                                                                             \
       "copy shadow entries of the kernel's half from another address space that has the same tables")        \
-    X(reuse, "code at another address is copied from its translation there, not translated again")             \
+    X(reuse, "code at another address is copied from its translation there, not translated again")           \
     X(window, "window-form memory operands for address spaces that run long")                                \
     X(wintables, "keep pages that were page tables a moment ago out of windows")                             \
     X(faultsites, "no host signals at divisions and window operands that keep faulting in the guest")        \

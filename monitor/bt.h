@@ -13,6 +13,7 @@
 #define VIEW_SLOTS 4096
 
 #define CHECK_SITES 1024u
+#define TABLE_PAGES 16384u
 #define FAULT_SITES 256u
 
 /* A window operand that guest faults were delivered from. */
@@ -53,6 +54,7 @@ struct bt {
     u64 faults_since;
     bool faults_hot;  /* they took much of the time when last looked at */
     u64 *table_sites; /* guest-physical addresses of instructions that stay in table form, hashed */
+    u64 table_pages[TABLE_PAGES / 64]; /* pages that may have any, hashed */
     struct {
         const struct fragment *frag;
         u32 insn; /* of it */
@@ -117,6 +119,11 @@ extern const u8 th_read_miss[], th_write_miss[], th_slow[], th_exec[], th_lookup
 static inline u64 *bt_table_site(struct bt *b, u64 gpa)
 {
     return &b->table_sites[(u32)(gpa * 0x9e3779b1u) >> 16];
+}
+
+static inline u32 bt_table_page(u64 gpa)
+{
+    return (u32)(gpa >> PAGE_SHIFT) % TABLE_PAGES;
 }
 
 static inline u64 *bt_check_site(struct bt *b, u64 gpa)

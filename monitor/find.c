@@ -170,12 +170,13 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, const s
         .traps = b->cfg.kicks != KICKS_NONE,
         .traps_all = b->cfg.kicks == KICKS_INSTRUCTION,
         .keep_insn = keep_insn,
-        .table_site = table_site,
         .check_site = v->opts & OPT(faultsites) ? check_site : NULL,
         .stop_before = v->debug && v->debug->n_breaks ? stop_before : NULL,
         .opaque = b,
     };
 
+    if (b->table_pages[bt_table_page(k->gpa) >> 6] >> (bt_table_page(k->gpa) & 63) & 1)
+        env.table_site = table_site;
     cpu_fpu_park(v);
     b->unit_gpa = k->gpa;
     b->unit_lin = lin;

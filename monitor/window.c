@@ -74,13 +74,25 @@ static u64 hf_gpa(const struct bt *b)
     return b->hf.frag->key.gpa + b->hf.frag->pcmap[b->hf.insn].guest;
 }
 
+/* Enters gpa in a table of sites. What was there before gives way: its translation is made anew, so that what
+ * a translation is can always be told from the tables (copies at other addresses are compared with it). */
+static void add_site(struct vcpu *v, u64 *site, u64 gpa)
+{
+    u64 old = *site;
+
+    *site = gpa + 1;
+    if (unlikely(old && old != gpa + 1))
+        bt_retranslate(v, old - 1);
+}
+
 /* The faulting instruction's operands go to table form. */
 static void to_table_form(struct vcpu *v)
 {
     struct bt *b = bt_of(v);
     u64 gpa = hf_gpa(b);
 
-    *bt_table_site(b, gpa) = gpa + 1;
+    add_site(v, bt_table_site(b, gpa), gpa);
+    b->table_pages[bt_table_page(gpa) >> 6] |= 1ull << (bt_table_page(gpa) & 63);
     v->stats.window_table_sites++;
     bt_retranslate(v, gpa);
 }
@@ -158,7 +170,7 @@ static void division_failed(struct vcpu *v)
 
     if (!(v->opts & OPT(faultsites)) || *bt_check_site(b, gpa) == gpa + 1)
         return;
-    *bt_check_site(b, gpa) = gpa + 1;
+    add_site(v, bt_check_site(b, gpa), gpa);
     v->stats.check_sites++;
     bt_retranslate(v, gpa);
 }

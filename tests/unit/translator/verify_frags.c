@@ -107,6 +107,8 @@ static u32 make(const struct way *w, u32 opts, u32 eip, const u8 *bytes, u32 len
         f->len = f->u.host_len;
         f->code = need(malloc(f->len));
         memcpy(f->code, code, f->len);
+        u8 *own = need(malloc(len ? len : 1));
+        f->env.bytes = memcpy(own, bytes, len);
         n_frags++;
     } else {
         for (u32 k = 0; k < stable->n_kept; k++)
@@ -212,6 +214,7 @@ void frags_free(void)
         for (u32 k = 0; k < frags[i].n_kept; k++)
             free(frags[i].kept[k]);
         free(frags[i].code);
+        free((void *)(uintptr_t)frags[i].env.bytes);
     }
     free(frags);
     verifier_destroy(vf);

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Moved fragments (tcache/move.c) against translations for the same address: each unit of the verifier's
+ * corpus, in each way to translate it, is put in a cache, chained to itself, copied to other addresses, and
+ * every byte of the copies compared. So no place that emits an address can forget to say so.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/opts.h"
+#include "tcache/tcache.h"
+#include "tests/unit/translator/verify_test.h"
+
+#define PAGES 16u
+
+static char **programs;
+static int n_programs;
+static struct insn kept[4 * UNIT_MAX_INSNS];
+static u32 n_kept;
+
+static struct insn *keep(void *opaque, const struct insn *i)
+{
+    (void)opaque;
+    assert_true(n_kept < ARRAY_SIZE(kept));
+    kept[n_kept] = *i;
+    return &kept[n_kept++];
+}
+
+static void nothing(void *opaque, u64 gpa)
+{
+    (void)opaque;
+    (void)gpa;
+}
+
+static void none_dropped(void *opaque, const struct fragment *f)
+{
+    (void)f;
+    ++*(u32 *)opaque;
+}
+
+static const u32 deltas[] = {0x1000, 0xfffff000, 0x10000000, 0xb7654000, 0x7ffff000};
+
+static bool same_code(const struct unit *u, const u8 *a, const u8 *b)
+{
+    u8 *x = malloc(u->host_len), *y = malloc(u->host_len);
+    bool same = true;
+
+    assert_non_null(x);
+    assert_non_null(y);
+    memcpy(x, a, u->host_len);
+    memcpy(y, b, u->host_len);
+    for (u32 i = 0; i < u->n_moves; i++)
+        if (u->moves[i].kind == MOVE_INSN) {
+            const struct insn *p, *q;
+            memcpy(&p, x + u->moves[i].at, 8);
+            memcpy(&q, y + u->moves[i].at, 8);
+            same &= !memcmp(p, q, sizeof(*p));
+            memset(x + u->moves[i].at, 0, 8);
+            memset(y + u->moves[i].at, 0, 8);
+        }
+    for (u32 i = 0; i < u->host_len && same; i++)
+        if (x[i] != y[i]) {
+            printf("byte %x of %x: %02x, translated it would be %02x\n", i, u->host_len, x[i], y[i]);
+            same = false;
+        }
+    free(x);
+    free(y);
+    return same;
+}
+
+/* Returns whether the unit could be moved. */
+static bool try_unit(struct tcache *tc, const struct frag *f)
+{
+    static u8 code[UNIT_MAX_CODE];
+    static struct unit u;
+    struct frag_key k = {.gpa = 0x3000 | (f->env.eip & PAGE_MASK),
+                         .eip = f->env.eip,
+                         .mode = f->env.mode,
+                         .cs_base = f->env.cs_base,
+                         .cs_limit = f->env.cs_limit};
+    struct unit_env env = f->env;
+    struct fragment *from;
+    u8 *at;
+    u32 cap, tried = 0, dropped = 0;
+
+    tcache_flush(tc, nothing, NULL);
+    n_kept = 0;
+    env.keep_insn = keep;
+    assert_true(tcache_reserve(tc, &at, &cap, &env.first_link));
+    assert_int_equal(translate_unit(&env, at, cap, &u), XLATE_OK);
+    from = tcache_commit(tc, &k, u.crosses ? 5 : 0, &u);
+    assert_non_null(from);
+    assert_int_equal(from->movable, !u.fixed);
+    /* what chaining changed must not be seen in copies */
+    for (u32 n = 0; n < from->n_links; n++)
+        tcache_link(tc, from->first_link + n, from, 0x1234);
+    for (u32 d = 0; d < ARRAY_SIZE(deltas); d++) {
+        struct frag_key k2 = k;
+        const struct fragment *src;
+        struct fragment *copy;
+
+        k2.eip += deltas[d];
+        src = tcache_alike(tc, &k2);
+        if (!src)
+            continue;
+        assert_ptr_equal(src, from);
+        tried++;
+        assert_null(tcache_lookup(tc, &k2));
+        copy = tcache_move(tc, src, &k2);
+        assert_non_null(copy);
+        assert_ptr_equal(tcache_lookup(tc, &k2), copy);
+        env.eip = k2.eip;
+        env.first_link = copy->first_link;
+        u32 mark = n_kept; /* the original's stay */
+        assert_int_equal(translate_unit(&env, code, sizeof(code), &u), XLATE_OK);
+        assert_false(u.fixed);
+        assert_int_equal(u.host_len, copy->host_len);
+        if (!same_code(&u, fragment_host(tc, copy), code))
+            fail_msg("a unit at %08x, mode %05x, moved to %08x", k.eip, k.mode, k2.eip);
+        n_kept = mark;
+        /* its links are its own: chained and unchained they leave the original alone */
+        for (u32 n = 0; n < copy->n_links; n++) {
+            assert_ptr_equal(tcache_link_owner(tc, copy->first_link + n), copy);
+            tcache_link(tc, copy->first_link + n, copy, 0x4321);
+        }
+    }
+    /* one write to the bytes ends all of them */
+    assert_int_equal(tcache_invalidate(tc, k.gpa, 1, none_dropped, &dropped), tried + 1);
+    assert_int_equal(dropped, tried + 1);
+    assert_null(tcache_alike(tc, &k));
+    assert_null(tcache_lookup(tc, &k));
+    return tried;
+}
+
+static void moved(void **st)
+{
+    int err;
+    struct tcache *tc = tcache_create(1 * MiB, PAGES, &err);
+    u32 n, could = 0;
+
+    (void)st;
+    assert_non_null(tc);
+    frags_make(programs, n_programs);
+    for (n = 0; n < n_frags; n++)
+        could += try_unit(tc, &frags[n]);
+    printf("%u of %u units moved\n", could, n_frags);
+    /* real mode, V86 and odd code segments stay where they are; all else moves */
+    assert_true(could > n_frags / 2);
+    frags_free();
+    tcache_destroy(tc);
+}
+
+/* Near 0 and 4 GiB addresses have other encodings: nothing comes from there or goes there. */
+static void ends(void **st)
+{
+    int err;
+    struct tcache *tc = tcache_create(1 * MiB, PAGES, &err);
+    static struct unit u;
+    static const u8 bytes[] = {0xe8, 0, 1, 0, 0, 0xc3}; /* call +100h; ret */
+    struct unit_env env = {.model = cpu_model_find("qemu32"),
+                           .opts = OPT_ALL,
+                           .mode = MODE_PE | MODE_CS32 | MODE_SS32 | MODE_FLATCS | MODE_FLATDS | MODE_FLATES |
+                                   MODE_FLATSS | MODE_WIN,
+                           .eip = 0x5010,
+                           .cs_limit = 0xffffffff,
+                           .bytes = bytes,
+                           .avail = sizeof(bytes),
+                           .keep_insn = keep};
+    struct frag_key k = {.gpa = 0x1010, .eip = env.eip, .mode = env.mode, .cs_limit = 0xffffffff};
+    u8 *at;
+    u32 cap;
+
+    (void)st;
+    assert_true(tcache_reserve(tc, &at, &cap, &env.first_link));
+    assert_int_equal(translate_unit(&env, at, cap, &u), XLATE_OK);
+    assert_non_null(tcache_commit(tc, &k, 0, &u));
+    k.eip = 0x1010;
+    assert_non_null(tcache_alike(tc, &k));
+    k.eip = 0xffffd010;
+    assert_non_null(tcache_alike(tc, &k));
+    k.eip = 0x10;
+    assert_null(tcache_alike(tc, &k));
+    k.eip = 0xffffe010;
+    assert_null(tcache_alike(tc, &k));
+    k.eip = 0xfffff010;
+    assert_null(tcache_alike(tc, &k));
+    k.eip = 0x1010;
+    k.mode &= ~MODE_WIN;
+    assert_null(tcache_alike(tc, &k));
+    tcache_destroy(tc);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(moved), cmocka_unit_test(ends)};
+
+    programs = argv + 1;
+    n_programs = argc - 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
