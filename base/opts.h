@@ -10,6 +10,7 @@
     X(xpage, "chain fragments across pages with a checked jump")                                             \
     X(ibtc, "look indirect branch targets up in translated code")                                            \
     X(ras, "guest calls and returns as host calls and returns, for the host's return prediction")            \
+    X(ofcheck, "compare where flags may be live by an addition that changes OF alone, on hosts with ADX")    \
     X(superblock, "continue a unit past conditional branches")                                               \
     X(callthrough, "continue a unit past calls, so that a return lands in the code behind its call")         \
     X(spmerge, "in window form, change esp once for a run of pushes and pops")                               \

@@ -340,6 +340,7 @@ struct vcpu {
     u32 kick;       /* set by other threads (atomically): leave translated code at the next boundary */
     u32 intr_line;  /* INTR from the PIC; written by other threads under the device lock, atomically */
     u32 nmi_pending;
+    u32 ones;  /* all bits set: a constant of translated code */
     u64 *rtab; /* current view: linear page -> host address minus linear address; 0 = not mapped */
     u64 *wtab; /* the same for writes (installed only when a write needs no notice and D is set) */
     u32 *xtab; /* linear page -> 1 + guest-physical page number, for execution; 0 = not mapped */

@@ -70,6 +70,7 @@ struct bt {
     u64 pf_base;          /* 0: none */
     bool pf_write;
     bool stepping; /* the kick handler is single-stepping to a boundary */
+    u32 host_opts; /* OPT() bits that the host's processor can do */
     struct unit unit;
     struct verifier *verifier;               /* NULL: off */
     const struct insn *kept[UNIT_MAX_INSNS]; /* instructions that the unit's host code refers to */
@@ -112,7 +113,8 @@ int bt_enter(struct vcpu *v);
 extern const u8 bt_leave_async[], bt_leave_fault[], bt_thunks_start[], bt_thunks_end[];
 extern const u8 th_read_miss[], th_write_miss[], th_slow[], th_exec[], th_lookup[], th_link[], th_intr[],
     th_ibranch[], th_underflow[], th_seg_load[], th_seg_real[], th_verw[], th_popf[], th_popf_if[], th_in[],
-    th_sys[], th_rep_movs8[], th_rep_movs32[], th_rep_stos8[], th_rep_stos32[];
+    th_sys[], th_ret_miss[], th_ind_of[], th_link_of[], th_rep_movs8[], th_rep_movs32[], th_rep_stos8[],
+    th_rep_stos32[];
 
 /* Instructions whose memory operands are no good for windows. */
 #define TABLE_SITES 65536u

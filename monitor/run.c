@@ -30,6 +30,7 @@ _Static_assert(offsetof(struct vcpu, sflags) == VO_AFLAGS + 4, "abi.h");
 _Static_assert(offsetof(struct vcpu, iflag) == VO_IFLAG, "abi.h");
 _Static_assert(offsetof(struct vcpu, kick) == VO_KICK, "abi.h");
 _Static_assert(offsetof(struct vcpu, intr_line) == VO_INTR, "abi.h");
+_Static_assert(offsetof(struct vcpu, ones) == VO_ONES, "abi.h");
 _Static_assert(offsetof(struct vcpu, seg) == VO_SEG, "abi.h");
 _Static_assert(sizeof(struct seg) == VO_SEG_SIZE, "abi.h");
 _Static_assert(offsetof(struct seg, base) == VO_SEG_BASE, "abi.h");
@@ -477,6 +478,9 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
         [TH_REP_STOS8] = th_rep_stos8,
         [TH_REP_STOS32] = th_rep_stos32,
         [TH_SYS] = th_sys,
+        [TH_RET_MISS] = th_ret_miss,
+        [TH_IND_OF] = th_ind_of,
+        [TH_LINK_OF] = th_link_of,
     };
     struct mem_watcher w = {.written = bt_code_written, .flags = MEMW_CODE};
     struct bt *b = mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -490,6 +494,9 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
     if (cfg->verify && !(b->verifier = verifier_create()))
         return -ENOMEM;
     b->stop = v->bt[BT_LEFT] = 1ull << 62;
+    b->host_opts = translate_host_opts(~0u);
+    v->bt[BT_ONES] = ~0ull;
+    v->ones = ~0u;
     b->ibtc = mmap(NULL, IBTC_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (b->ibtc == MAP_FAILED)
         return -errno;

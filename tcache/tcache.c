@@ -271,7 +271,7 @@ void tcache_link(struct tcache *tc, u32 link, struct fragment *f, u32 expect)
     if (l->next) /* chained already, for another physical page: that target's list owns it */
         return;
     if (l->expect)
-        tc_patch32(tc, l->expect, -expect);
+        tc_patch32(tc, l->expect, -2 * expect);
     tc_patch32(tc, l->patch, f->host - (l->patch + 4));
     l->next = f->incoming ? f->incoming : ~0u;
     f->incoming = link + 1;

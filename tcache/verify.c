@@ -110,6 +110,8 @@ static bool step(struct verifier *v, const struct hi *h, struct state *s)
     }
     if (op == 0x8d)
         return vf_lea(v, h, s);
+    if (op == 0x0f && h->op2 == 0x38)
+        return vf_adox(v, h, s);
     if ((op >= 0x88 && op <= 0x8b) || op == 0xc6 || op == 0xc7 || (op >= 0xb0 && op <= 0xbf)) {
         if ((op == 0xc6 || op == 0xc7) && r != 0)
             return vf_bad(v, h, "not a mov");
@@ -191,9 +193,10 @@ static bool check_tables(struct verifier *v)
                 found |= h->len == back + 4 && (back == 1 ? h->op == 0xe9 || h->op == 0xe8
                                                           : h->op == 0x0f && (h->op2 & 0xf0) == 0x80);
             }
-            if (l->expect >= 2 && l->expect + 4 <= in->len && v->at[l->expect - 2]) {
-                h = &v->hi[v->at[l->expect - 2] - 1];
-                disp |= h->len == 6 && h->op == 0x8d && h->modrm >> 6 == 2;
+            /* lea, perhaps with a REX prefix, with a SIB byte */
+            if (l->expect >= back + 2 && l->expect + 4 <= in->len && v->at[l->expect - back - 2]) {
+                h = &v->hi[v->at[l->expect - back - 2] - 1];
+                disp |= h->len == back + 6 && h->op == 0x8d && h->modrm >> 6 == 2;
             }
         }
         if (!found || !disp)

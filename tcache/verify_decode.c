@@ -80,6 +80,11 @@ static bool parse_bytes(struct verifier *v, struct hi *h, const u8 *p, u32 len)
         if (i >= len)
             return vf_bad(v, h, "opcode map without an opcode");
         h->op2 = p[i++];
+        if (h->op2 == 0x38) {
+            if (i >= len)
+                return vf_bad(v, h, "opcode map without an opcode");
+            h->op3 = p[i++];
+        }
     }
     return true;
 }
@@ -90,7 +95,8 @@ static bool convert(struct verifier *v, struct hi *h, const cs_insn *c)
 
     if (!parse_bytes(v, h, c->bytes, c->size))
         return false;
-    if (x->opcode[0] != h->op || (h->op == 0x0f && x->opcode[1] != h->op2))
+    if (x->opcode[0] != h->op || (h->op == 0x0f && x->opcode[1] != h->op2) ||
+        (h->op == 0x0f && h->op2 == 0x38 && x->opcode[2] != h->op3))
         return vf_bad(v, h, "two decoders disagree on the opcode of '%s'", c->mnemonic);
     h->modrm = x->modrm;
     h->base = h->index = NOREG_;

@@ -150,10 +150,18 @@ bool vf_jump(struct verifier *v, const struct hi *h, struct state *s)
     bool rel32 = h->op == 0xe9 || h->op == 0xe8 || (h->op == 0x0f && (h->op2 & 0xf0) == 0x80);
     bool cond = h->op != 0xe9 && h->op != 0xeb && h->op != 0xe8, rcx = h->op == 0xe3;
     int cc = rcx ? -1 : (h->op == 0x0f ? h->op2 : h->op) & 15;
+    bool jo = cond && cc == 0;
     struct state t = *s;
 
     if (h->a67 || h->o66 || h->f2 || h->f3 || h->gs)
         return vf_bad(v, h, "prefix on a jump");
+    if (jo && s->flag == F_OF_SUM) {
+        s->ib_ok = s->flag_id;
+        s->ib_ref = s->flag_ref;
+    } else if (jo && s->flag == F_OF_XT) {
+        s->xt_ok = s->flag_id;
+        s->xt_page = s->flag_ref;
+    }
     if (cond && !rcx && (cc == 4 || cc == 5)) {
         refine(&t, cc == 4);
         refine(s, cc == 5);
@@ -163,7 +171,7 @@ bool vf_jump(struct verifier *v, const struct hi *h, struct state *s)
         if (c->kind == K_SUM && c->parts == (PART_TAG | PART_EIP | PART_SALT)) {
             t.ib_ok = (u32)c->aux;
             t.ib_ref = c->ref;
-        } else if (c->kind == K_XTD) {
+        } else if (c->kind == K_XTD || c->kind == K_XTO) {
             t.xt_ok = (u32)c->aux;
             t.xt_page = c->ref;
         }
@@ -236,7 +244,16 @@ bool vf_leave(struct verifier *v, const struct hi *h, const struct state *s, i64
     case TH_LOOKUP:
     case TH_IBRANCH:
         return vf_is_u32(&s->r[R8]) || vf_bad(v, h, "r8 is not an address");
+    case TH_RET_MISS:
+        return (vf_is_u32(&s->r[R8]) && vf_is_u32(&s->r[R9])) ||
+               vf_bad(v, h, "r8 is not an address, or r9 cannot be ecx");
+    case TH_IND_OF:
+        return (s->r[R8].kind == K_SUM && s->r[R8].parts == (PART_EIP | PART_SALT) &&
+                s->r[R9].kind == K_LOW16 && s->r[R9].ref && s->r[R9].ref == s->r[R8].ref &&
+                s->r[R10].kind == K_IBTC) ||
+               vf_bad(v, h, "not the registers of a look-up in the branch cache");
     case TH_LINK:
+    case TH_LINK_OF:
         if (!vf_is_u32(&s->r[R8]) || s->r[R9].kind != K_CONST ||
             s->r[R9].aux - v->in->first_link >= v->in->n_links)
             return vf_bad(v, h, "r9 is not the number of a link of this unit");

@@ -37,15 +37,10 @@ bool vf_lea(struct verifier *v, const struct hi *h, struct state *s)
         else if (b && !x && b->kind == K_COUNT)
             r = *b, r.id = 0;
     } else {
-        if (b && !x && b->kind == K_XT)
-            r = (struct val){.kind = K_XTD,
-                             .aux = h->disp >= -128 && h->disp < 128 ? 0 : h->off + h->len - 4u,
-                             .ref = (u32)b->aux};
+        if (b && b == x && b->kind == K_XT && h->scale == 1 && h->modrm >> 6 == 2)
+            r = (struct val){.kind = K_XTD, .aux = h->off + h->len - 4u, .ref = (u32)b->aux};
         else if (b && !x && vf_is_u32(b) && b->id && h->disp >= 0 && h->disp < 16)
             r = (struct val){.kind = K_PLUS, .ref = b->id, .aux = (u64)h->disp};
-        /* disp32 form with a small constant: its place is known by the length */
-        if (b && !x && b->kind == K_XT && h->len >= 6)
-            r.aux = h->off + h->len - 4u;
     }
     r.max = ~0u;
     return vf_set(v, s, h, dst, width, r);
@@ -229,6 +224,37 @@ tag:
         s->flag_ref = s->r[a->reg].ref;
     }
     return true;
+}
+
+/*
+ * adox r, all ones: r + OF - 1, and no overflow only if r was 0 (and OF clear). What it adds to is either
+ * known to be even (K_XTD), so that a sum of 0 means the same, or its sum is not looked at.
+ */
+bool vf_adox(struct verifier *v, const struct hi *h, struct state *s)
+{
+    u32 r = h->o[0].reg;
+    struct val was, is = {.kind = h->w ? K_ANY : K_U32, .max = ~0u};
+
+    if (h->op3 != 0xf6 || !h->f3 || h->f2 || h->o66 || h->a67 || h->gs || h->n != 2 ||
+        h->o[0].type != X86_OP_REG || h->o[1].type != X86_OP_MEM || r < R8 || r > R11 ||
+        h->o[0].width != (h->w ? 8 : 4) || h->memsize != h->o[0].width || h->base != R15 ||
+        h->index != NOREG_ || h->disp != (h->w ? BT_OFF(BT_ONES) : VO_ONES))
+        return vf_bad(v, h, "form of adox");
+    if (!vf_readable(v, h, r) || !vf_memory(v, h, s, h->memsize, RD, NULL))
+        return false;
+    was = s->r[r];
+    s->flag = F_NONE;
+    if (!h->w && was.kind == K_XTD) {
+        is = (struct val){.kind = K_XTO, .aux = was.aux, .ref = was.ref, .max = ~0u};
+        s->flag = F_OF_XT;
+        s->flag_id = (u32)was.aux;
+        s->flag_ref = was.ref;
+    } else if (h->w && was.kind == K_SUM && was.parts == (PART_TAG | PART_EIP | PART_SALT)) {
+        s->flag = F_OF_SUM;
+        s->flag_id = (u32)was.aux;
+        s->flag_ref = was.ref;
+    }
+    return vf_set(v, s, h, r, h->w ? 8 : 4, is);
 }
 
 bool vf_string(struct verifier *v, const struct hi *h, struct state *s)

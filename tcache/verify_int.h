@@ -18,7 +18,8 @@ enum kind {
     K_PLUS,   /* (u32)(value ref + aux) */
     K_CROSS,  /* that, xor value ref: upper bits set iff [ref, ref + aux] crosses a page */
     K_XT,     /* exec-table entry of page aux */
-    K_XTD,    /* that minus the constant at offset aux */
+    K_XTD,    /* twice the exec-table entry of page ref minus the constant at offset aux, which is even */
+    K_XTO,    /* that plus OF - 1 */
     K_RENT,   /* read-table entry for value ref */
     K_WENT,   /* write-table entry for value ref */
     K_HOST_R, /* host address of the byte at linear address ref, readable */
@@ -48,7 +49,9 @@ enum fkind {
     F_NONE,
     F_ZERO /* ZF = value id is 0 */,
     F_ALIGNED /* ZF => within */,
-    F_SUM /* ZF => the tag matches */
+    F_SUM /* ZF => the tag matches */,
+    F_OF_SUM /* no OF => the tag matches */,
+    F_OF_XT /* no OF => the exec-table entry of page flag_ref is what the constant at flag_id says */
 };
 
 struct state {
@@ -95,7 +98,7 @@ struct opnd {
 struct hi { /* one host instruction */
     u32 off;
     u8 len;
-    u8 op, op2; /* opcode; op = 0F: second byte in op2 */
+    u8 op, op2, op3; /* opcode; op = 0F: second byte in op2; op2 = 38: third in op3 */
     u8 modrm;
     bool w, o66, a67, f2, f3, gs, has_mem;
     u8 base, index, scale, memsize, n;
@@ -138,6 +141,7 @@ static inline bool vf_is_u32(const struct val *a)
     case K_CROSS:
     case K_XT:
     case K_XTD:
+    case K_XTO:
         return true;
     case K_CONST:
         return a->aux <= 0xffffffff;
@@ -203,5 +207,6 @@ bool vf_plain(struct verifier *v, const struct hi *h, struct state *s);
 /* False with v->why empty: none of the operations that carry knowledge. */
 bool vf_known(struct verifier *v, const struct hi *h, struct state *s);
 bool vf_string(struct verifier *v, const struct hi *h, struct state *s);
+bool vf_adox(struct verifier *v, const struct hi *h, struct state *s);
 
 #endif

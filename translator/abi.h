@@ -26,6 +26,7 @@
 #define VO_IFLAG     44
 #define VO_KICK      56
 #define VO_INTR      60
+#define VO_ONES      68
 #define VO_SEG       96
 #define VO_SEG_SIZE  16
 #define VO_SEG_FAST  2
@@ -56,6 +57,7 @@
 #define BT_RETRY   7  /* start of the instruction whose lookup missed */
 #define BT_THUNK0  8  /* first thunk address */
 #define BT_RSP     41 /* rsp of the return stack while C code runs */
+#define BT_ONES    42 /* all bits set */
 #define BT_LEFT    40 /* exact counting: instructions that may still start before TH_INTR is called */
 
 /* Thunks: jmp [r15 + BT_OFF(BT_THUNK0 + n)]. r8-r11 carry arguments, see monitor/thunks.S. */
@@ -82,8 +84,14 @@
 #define TH_REP_STOS8  16
 #define TH_REP_STOS32 17
 /* Jumped to, as TH_EXEC: int, iret, sysenter and sysexit; r10 is not looked at. */
-#define TH_SYS    18
-#define TH_COUNT_ 19
+#define TH_SYS 18
+/* Where a comparison by adox (exits.c) has failed. OF is set; what it was before is seen from the sum, r11.
+ */
+#define TH_RET_MISS                                                                                          \
+    19 /* r8d target eip of a return, rcx = r8 - what was expected, not 0, r9 = the guest's ecx */
+#define TH_IND_OF  20 /* an indirect branch: r8 = eip + salt, r9 its low 16 bits, r10 = the branch cache */
+#define TH_LINK_OF 21 /* as TH_LINK; OF was set iff r11 is even */
+#define TH_COUNT_  22
 
 /*
  * The indirect-branch target cache: tags, -(eip + salt), 8 bytes each, and behind them the host addresses

@@ -143,6 +143,16 @@ static inline u32 e_jcc(struct emit *e, int cc)
     e32(e, 0);
     return e->pos - 4;
 }
+/* adox reg, [base + disp] (ADX) */
+static inline void e_adox(struct emit *e, int w, int reg, int base, i32 disp)
+{
+    e8(e, 0xf3);
+    e_rex(e, w, reg, 0, base);
+    e8(e, 0x0f);
+    e8(e, 0x38);
+    e8(e, 0xf6);
+    e_mem(e, reg, base, -1, 1, disp);
+}
 /* jrcxz rel8: returns the position of the rel8. */
 static inline u32 e_jrcxz(struct emit *e)
 {

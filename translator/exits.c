@@ -6,29 +6,37 @@
  * An exit to another page may be chained too, but every passage checks that this address space still maps the
  * target page to the physical page it was chained for:
  *
- *      mov  r11, rcx
- *      mov  ecx, [r14 + exec table entry of the target page]
- *      lea  ecx, [rcx - expected]
- *      jrcxz same
- *      mov  rcx, r11
- *      jmp  stub
- *  same: mov rcx, r11
+ *      mov  r11d, [r14 + exec table entry of the target page]
+ *      lea  r11d, [r11 + r11 - 2 * expected]
+ *      adox r11d, [all ones]
+ *      jo   stub
  *      jmp  target
  *
  * That is what makes chains safe across address spaces and demand paging without flushing anything on CR3
  * loads. Flags survive it, so exits need no knowledge of the target's liveness.
+ *
+ * Comparing without losing flags: adox adds OF and sets OF to the carry out, and changes nothing else. A
+ * difference that is not 0 plus all ones carries; 0 carries only if OF was set. So behind a jo that is not
+ * taken both were equal and all flags are as before. Where it is taken, OF was set (rarely) or they differ:
+ * the stub looks, with jrcxz, and where they differ the sum says what OF was. The doubling above makes
+ * differences even, so that the sum alone says it. On hosts without ADX, or with --no-opt=ofcheck, jrcxz
+ * takes the whole work, which costs two moves and a jump that is taken:
+ *
+ *      mov  r11, rcx
+ *      lea  ecx, [difference]
+ *      jrcxz same
+ *      mov  rcx, r11
+ *      jmp  stub
+ *  same: mov rcx, r11
  *
  * Calls are host calls, so that the host predicts their returns. A guest ret pops the guest's return address
  * into r8d and does a host ret, which lands behind the host call of some call site; the landing goes on only
  * if r8d is the address that its own call pushed, and otherwise looks r8d up like any indirect branch:
  *
  *      call target
- *      mov  r11, rcx
- *      lea  ecx, [r8 - return address]
- *      jrcxz same
- *      mov  rcx, r11
- *      jmp  [TH_IBRANCH]
- *  same: mov rcx, r11
+ *      lea  r11d, [r8 - return address]
+ *      adox r11d, [all ones]
+ *      jo   stub                                     -> TH_RET_MISS
  *      (the code behind the call, or where the unit ends with the call a direct exit to it)
  *
  * The host's return stack belongs to one context (address-space view, mode, code segment; monitor/run.c), so
@@ -128,20 +136,54 @@ static u32 link_new(struct xl *x, u32 target, u32 patch, u32 expect)
     return n;
 }
 
+/* Whether the exit may be chained; expect: to another page. */
+static bool may_chain(const struct xl *x, bool expect)
+{
+    u32 need = expect ? OPT(xpage) | OPT(chain) : OPT(chain);
+
+    return (x->env->opts & need) == need && (!expect || (x->env->mode & MODE_FLATCS));
+}
+
+/* Jumps if reg is not 0, or perhaps if OF is set; OF is clear behind it. Returns the rel32's position. */
+static u32 jump_nonzero(struct emit *e, int w, int reg)
+{
+    e_adox(e, w, reg, R15, w ? BT_OFF(BT_ONES) : VO_ONES);
+    return e_jcc(e, 0); /* jo */
+}
+
+/* reg = (exec-table entry of the target's page - the expected one) * 2. Returns where the latter is patched
+ * in. */
+static u32 xpage_difference(struct xl *x, u32 target, int reg)
+{
+    struct emit *e = &x->e;
+    u32 page = (target + x->env->cs_base) >> PAGE_SHIFT;
+
+    e_rm(e, 0, 0x8b, reg, R14, -1, 1, (i32)(page * 4) - (i32)SPACE_XT_OFF);
+    unit_moves(x, MOVE_EXEC);
+    e_rex(e, 0, reg, reg, reg);
+    e8(e, 0x8d); /* lea reg, [reg + reg + disp32] */
+    e_modrm(e, 2, reg, 4);
+    e8(e, (u8)((reg & 7) << 3 | (reg & 7)));
+    e32(e, 0);
+    return e->pos - 4;
+}
+
 /* The checked jump to another page; its two ways to fail share the link's stub. */
 static void emit_xpage(struct xl *x, u32 target, bool call)
 {
     struct emit *e = &x->e;
-    u32 page = (target + x->env->cs_base) >> PAGE_SHIFT;
-    u32 same, miss, expect, n, landing = 0;
+    u32 same, miss, expect, at, n, landing = 0;
 
+    if ((x->env->opts & OPT(ofcheck)) && may_chain(x, true)) {
+        expect = xpage_difference(x, target, R11);
+        miss = jump_nonzero(e, 0, R11);
+        at = e->pos;
+        n = link_new(x, target, call ? e_call(e) : e_jmp(e), expect);
+        stub_add(x, STUB_LINK_OF, miss, call, at, n);
+        return;
+    }
     e_mov_rr64(e, R11, RCX);
-    e_rm(e, 0, 0x8b, RCX, R14, -1, 1, (i32)(page * 4) - (i32)SPACE_XT_OFF);
-    unit_moves(x, MOVE_EXEC);
-    e8(e, 0x8d); /* lea ecx, [rcx + disp32] */
-    e_modrm(e, 2, RCX, RCX);
-    e32(e, 0);
-    expect = e->pos - 4;
+    expect = xpage_difference(x, target, RCX);
     same = e_jrcxz(e);
     e_mov_rr64(e, RCX, R11);
     miss = call ? e_call(e) : e_jmp(e);
@@ -182,18 +224,27 @@ static void emit_landing(struct xl *x)
     struct emit *e = &x->e;
     struct unit *u = x->u;
     u32 ret = next_eip(x, &u->insns[x->k]), at = e->pos, same, miss;
+    bool goes_on = x->k + 1 < u->n_insns;
 
-    e_mov_rr64(e, R11, RCX);
-    e_lea32(e, RCX, R8, -1, 1, -(i32)ret);
-    unit_moves(x, MOVE_NEG_EIP);
-    same = e_jrcxz(e);
-    e_mov_rr64(e, RCX, R11);
-    miss = e->pos;
-    jmp_thunk(e, TH_IBRANCH);
-    e_fix8(e, same, e->pos);
-    e_mov_rr64(e, RCX, R11);
     x->fs = FS_HOST;
-    if (x->k + 1 < u->n_insns) {
+    if (x->env->opts & OPT(ofcheck)) {
+        e_lea32(e, R11, R8, -1, 1, -(i32)ret);
+        unit_moves(x, MOVE_NEG_EIP);
+        same = jump_nonzero(e, 0, R11);
+        miss = 0; /* the stub says it */
+        stub_add(x, STUB_RET_OF, same, 0, e->pos, goes_on ? u->n_landings + 1 : 0);
+    } else {
+        e_mov_rr64(e, R11, RCX);
+        e_lea32(e, RCX, R8, -1, 1, -(i32)ret);
+        unit_moves(x, MOVE_NEG_EIP);
+        same = e_jrcxz(e);
+        e_mov_rr64(e, RCX, R11);
+        miss = e->pos;
+        jmp_thunk(e, TH_IBRANCH);
+        e_fix8(e, same, e->pos);
+        e_mov_rr64(e, RCX, R11);
+    }
+    if (goes_on) {
         u->landings[u->n_landings++] = (struct unit_landing){.at = at, .miss = miss};
         x->landed[x->k + 1] = true;
         return;
@@ -256,6 +307,7 @@ void exit_indirect(struct xl *x, bool call)
 {
     struct emit *e = &x->e;
     u32 miss, landing = 0;
+    bool of = x->fs == FS_HOST && (x->env->opts & OPT(ofcheck));
 
     call = call && (x->env->opts & OPT(ras)) && (x->env->opts & OPT(ibtc));
 
@@ -278,6 +330,10 @@ void exit_indirect(struct xl *x, bool call)
         e_rr(e, 1, 0x03, R11, R8); /* add r11, r8: the tag is -(eip + salt) */
         miss = e_jcc(e, 5);
         fl_emit_restore(e);
+    } else if (of) {
+        e_rm(e, 1, 0x8b, R11, R10, R9, 8, 0);
+        e_lea64(e, R11, R11, R8, 1, 0);
+        miss = jump_nonzero(e, 1, R11);
     } else {
         u32 hit;
         e_mov_rr64(e, R11, RCX);
@@ -292,7 +348,7 @@ void exit_indirect(struct xl *x, bool call)
     e_rm(e, 0, 0xff, call ? 2 : 4, R10, R9, 8, IBTC_HOST_OFF); /* call or jmp [r10 + r9 * 8 + ...] */
     if (call)
         landing = e->pos;
-    stub_add(x, STUB_IND_MISS, miss, 0, 0, landing);
+    stub_add(x, of ? STUB_IND_OF : STUB_IND_MISS, miss, 0, 0, landing);
     x->fs = FS_HOST;
     if (call)
         emit_landing(x);
@@ -408,8 +464,7 @@ static void stub_emit(struct xl *x, u32 n)
         break;
     case STUB_LINK: {
         struct unit_link *l = &x->u->links[s->link];
-        u32 need = l->expect ? OPT(xpage) | OPT(chain) : OPT(chain);
-        bool chain = (x->env->opts & need) == need && (!l->expect || (x->env->mode & MODE_FLATCS));
+        bool chain = may_chain(x, l->expect);
         l->stub = s->from == l->patch ? e->pos : l->stub;
         e_mov_eip(x, R8, l->target);
         if (chain) {
@@ -430,6 +485,49 @@ static void stub_emit(struct xl *x, u32 n)
         }
         jmp_thunk(e, TH_LOOKUP);
         break;
+    case STUB_IND_OF:
+        if (s->link) {
+            u32 over = e_call(e);
+            e_fix32(e, e_jmp(e), s->link);
+            e_fix32(e, over, e->pos);
+        }
+        jmp_thunk(e, TH_IND_OF);
+        break;
+    case STUB_LINK_OF: {
+        u32 same;
+        e_mov_rr64(e, R10, RCX);
+        e_mov_rr64(e, RCX, R11);
+        same = e_jrcxz(e);
+        e_mov_rr64(e, RCX, R10);
+        if (s->size) { /* a call: push its landing, which is behind it */
+            u32 over = e_call(e);
+            e_fix32(e, e_jmp(e), s->back + 5);
+            e_fix32(e, over, e->pos);
+        }
+        e_mov_eip(x, R8, x->u->links[s->link].target);
+        e_mov_ri32(e, R9, x->env->first_link + s->link);
+        unit_moves(x, MOVE_LINK);
+        jmp_thunk(e, TH_LINK_OF);
+        e_fix8(e, same, e->pos);
+        e_mov_rr64(e, RCX, R10);
+        e_fix32(e, e_jmp(e), s->back);
+        break;
+    }
+    case STUB_RET_OF: {
+        u32 same;
+        e_mov_rr64(e, R9, RCX);
+        e_lea32(e, RCX, R8, -1, 1, -(i32)next_eip(x, &x->u->insns[s->insn]));
+        unit_moves(x, MOVE_NEG_EIP);
+        same = e_jrcxz(e);
+        jmp_thunk(e, TH_RET_MISS);
+        e_fix8(e, same, e->pos);
+        e_mov_rr64(e, RCX, R9);
+        e_fix32(e, e_jmp(e), s->back);
+        if (s->link)
+            x->u->landings[s->link - 1].miss = e->pos;
+        jmp_thunk(e, TH_IBRANCH);
+        break;
+    }
     }
 }
 

@@ -43,7 +43,7 @@ struct unit_link {
     u32 target; /* guest eip */
     u32 patch;  /* offset of the rel32 to patch */
     u32 stub;   /* offset of the stub that the rel32 goes to while unlinked */
-    u32 expect; /* cross-page: offset of the disp32 holding -(expected exec-table value); 0: same page */
+    u32 expect; /* cross-page: offset of the disp32 holding -2 * (expected exec-table value); 0: same page */
 };
 
 /* What in a unit's code depends on the guest address that it was made for. A copy of the code with these
@@ -119,7 +119,10 @@ enum xlate_status {
                      it */
 };
 
-/* Translates into code[0..cap). */
+/* opts without what this host's processor cannot do. Slow: under a hypervisor cpuid traps. */
+u32 translate_host_opts(u32 opts);
+
+/* Translates into code[0..cap); env->opts must be possible on this host for the code to run. */
 enum xlate_status translate_unit(const struct unit_env *env, u8 *code, u32 cap, struct unit *out);
 
 #endif

@@ -9,6 +9,7 @@
  *  4. emit each instruction's action, recording where its host code starts (the pc map);
  *  5. emit the exit for falling off the end, then the out-of-line stubs.
  */
+#include <cpuid.h>
 #include <Zydis/Zydis.h>
 #include "translator/xl.h"
 
@@ -278,6 +279,15 @@ static void emit_unit(struct xl *x)
     if (!x->done)
         exit_direct(x, next_eip(x, &u->insns[u->n_insns - 1]));
     stubs_emit(x);
+}
+
+u32 translate_host_opts(u32 opts)
+{
+    u32 a, b = 0, c, d;
+    bool adx =
+        __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & 1u << 19) && (b & 1u << 8); /* and BMI2: rorx */
+
+    return adx ? opts : opts & ~OPT(ofcheck);
 }
 
 enum xlate_status translate_unit(const struct unit_env *env, u8 *code, u32 cap, struct unit *out)

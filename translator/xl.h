@@ -90,6 +90,9 @@ enum stub_kind {
     STUB_XPAGE,
     STUB_LINK,
     STUB_IND_MISS, /* link = where an indirect call's landing is, 0: a jump */
+    STUB_IND_OF,   /* the same, compared by adox */
+    STUB_LINK_OF,  /* a link's comparison by adox failed: back = its jump, size: it is a call */
+    STUB_RET_OF,   /* a landing's; back = where it goes on, link = 1 + number in unit->landings, 0: none */
 };
 
 struct stub {
@@ -98,7 +101,7 @@ struct stub {
     u8 saved; /* flags state when it is entered */
     u8 size;
     u32 from; /* the rel32 that jumps here */
-    u32 back; /* MISALIGNED: where to go on when the access does not cross a page */
+    u32 back; /* MISALIGNED: where to go on when the access does not cross a page; *_OF: if it was equal */
     u32 link; /* LINK, XPAGE: index into unit->links */
 };
 

@@ -200,7 +200,12 @@ static const char *judge_exit(const greg_t *g, u64 pc)
         return "r10 is no place to resume";
     if ((th == TH_READ_MISS || th == TH_WRITE_MISS) && (r11 < lo || r11 >= lo + run.f->len))
         return "r11 is no place to resume";
-    if (th == TH_LINK && r9 - run.f->env.first_link >= run.f->u.n_links)
+    if (th == TH_RET_MISS && r9 >> 32)
+        return "r9 cannot be ecx";
+    if (th == TH_IND_OF &&
+        (r10 != (u64)(uintptr_t)ibtc || (r8 - vc->bt[BT_SALT]) >> 32 || r9 != (r8 & 0xffff)))
+        return "not the registers of a look-up in the branch cache";
+    if ((th == TH_LINK || th == TH_LINK_OF) && r9 - run.f->env.first_link >= run.f->u.n_links)
         return "r9 is no link";
     if (th == TH_EXEC || th == TH_SYS) {
         for (u32 k = 0; k < run.f->n_kept; k++)
@@ -388,6 +393,8 @@ int oracle_setup(void)
     for (u32 n = 0; n < TH_COUNT_; n++)
         vc->bt[BT_THUNK0 + n] = STOP_THUNK(n);
     vc->bt[BT_IBTC] = (u64)(uintptr_t)ibtc;
+    vc->bt[BT_ONES] = ~0ull;
+    vc->ones = ~0u;
     ZydisDecoderInit(&zd, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
     return syscall(SYS_arch_prctl, ARCH_SET_GS, base) ? -1 : 0;
 }
