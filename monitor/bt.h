@@ -45,6 +45,7 @@ struct bt {
     pthread_t thread;
     bool kernel_window_off; /* for good */
     u32 kernel_misfits;
+    u32 unpaged_misses; /* filled without paging, since the last window without it (window.c) */
     bool windows; /* the host lets us set the GS base */
     u64 gs;       /* GS base, as last set */
     /* divisions that have failed: guest-physical addresses + 1, hashed */
@@ -162,6 +163,8 @@ void bt_exec_removed(void *opaque, u64 base, u32 page); /* the shadow's exec hoo
 
 /* A kick found the current view running: turn its window on or off (window.c). */
 void bt_window_tick(struct vcpu *v);
+/* A miss was filled while paging is off. Returns whether that turned the window on. */
+bool bt_window_unpaged(struct vcpu *v);
 /* The view that a page fault was delivered from is about to run again: map the page. */
 void bt_window_prefill(struct vcpu *v);
 /* Translated code faulted on the host. Returns whether to enter it again at BT_RESUME. */

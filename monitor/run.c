@@ -270,6 +270,10 @@ static int miss(struct vcpu *v, u32 lin, u32 eip, enum shadow_access acc)
         return interpret(v, eip);
     switch (shadow_fill(v, lin, acc, v->cpl == 3, NULL)) {
     case SH_FILLED:
+        if (unlikely(!(v->cr0 & CR0_PG)) && bt_window_unpaged(v)) {
+            v->bt[BT_RESUME] = 0; /* what follows is looked up anew */
+            return interpret(v, eip);
+        }
         v->bt[BT_RESUME] = v->bt[BT_RETRY];
         /* A and D bits are set, so the instruction must run before anything else happens; and it may stand in
          * the shadow of sti, where no interrupt may come. */

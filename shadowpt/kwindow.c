@@ -119,6 +119,11 @@ void sh_kwin_paging_changed(struct shadow *s)
     u32 mode = s->cur->key & 31;
     if (mode == s->kwin_mode && (s->v->cr4 & CR4_PGE) == s->kwin_pge)
         return;
+    /* What runs next is another program, so to speak: it has to show that it runs long. (Kernels' first code
+     * behind the switch to paging maps nothing global yet, and would only show that it cannot use a window.)
+     */
+    if ((mode ^ s->kwin_mode) & KEY_PG)
+        s->kwin_on = false;
     s->kwin_mode = mode;
     s->kwin_pge = s->v->cr4 & CR4_PGE;
     sh_kwin_empty(s);
