@@ -20,6 +20,7 @@
     X(segload, "segment loads, verw and rdtsc without leaving translated code")                              \
     X(gates, "entries through gates and irets that were checked before")                                     \
     X(string, "fast paths for repeated string instructions")                                                 \
+    X(memo, "the translator decodes instructions like those that it has seen from templates")                \
     X(icache, "cache decoded instructions in the interpreter")                                               \
     X(largefill, "fill runs of shadow entries for large guest pages at once")                                \
     X(clonefill,                                                                                             \

@@ -20,7 +20,7 @@
  */
 #include <string.h>
 #include <Zydis/Zydis.h>
-#include "cpu/insn.h"
+#include "cpu/decode.h"
 
 static void decoder_init(ZydisDecoder *d, bool cs32)
 {
@@ -288,7 +288,12 @@ static bool stores_flags(const struct insn *i)
     }
 }
 
-static void fill_flags(struct insn *out, const ZydisDecodedInstruction *z)
+u16 insn_flags_read(const struct insn *i, u32 rd, u32 wr)
+{
+    return (u16)((rd | (conditional_flags(i) & wr)) & FL_HOST);
+}
+
+static void fill_flags(struct insn *out, const ZydisDecodedInstruction *z, struct insn_shape *shape)
 {
     u32 rd = 0, wr = 0;
 
@@ -297,14 +302,16 @@ static void fill_flags(struct insn *out, const ZydisDecodedInstruction *z)
         rd = f->tested;
         wr = f->modified | f->set_0 | f->set_1 | f->undefined;
     }
-    rd |= conditional_flags(out) & wr;
     if (stores_flags(out))
         rd |= FL_HOST;
     if (out->map == 0 &&
         ((out->opcode >= 0xa4 && out->opcode <= 0xa7) || (out->opcode >= 0xaa && out->opcode <= 0xaf) ||
          (out->opcode >= 0x6c && out->opcode <= 0x6f)))
         rd |= FL_DF;
-    out->fl_read = rd & FL_HOST;
+    shape->rd = (u16)(rd & FL_HOST);
+    shape->imm_flags = (out->map == 0 && (out->opcode == 0xc0 || out->opcode == 0xc1)) ||
+                       (out->map == 1 && (out->opcode == 0xa4 || out->opcode == 0xac));
+    out->fl_read = insn_flags_read(out, rd, wr);
     out->fl_write = wr & FL_HOST;
 }
 
@@ -351,6 +358,14 @@ static int make_ud(struct insn *out, const u8 *b, u32 len)
 }
 
 int insn_decode(const struct cpu_model *model, const u8 *bytes, u32 avail, bool cs32, struct insn *out)
+{
+    struct insn_shape shape;
+
+    return insn_decode_shape(model, bytes, avail, cs32, out, &shape);
+}
+
+int insn_decode_shape(const struct cpu_model *model, const u8 *bytes, u32 avail, bool cs32, struct insn *out,
+                      struct insn_shape *shape)
 {
     ZydisDecoder d;
     ZydisDecoderContext ctx;
@@ -423,16 +438,21 @@ int insn_decode(const struct cpu_model *model, const u8 *bytes, u32 avail, bool 
             out->memsize = mem_size(&d, &ctx, &z);
         }
     }
+    shape->imm_bytes = 0;
+    shape->imm_signed = false;
     if (z.raw.imm[0].size) {
+        shape->imm_bytes = z.raw.imm[0].size / 8;
+        shape->imm_signed = z.raw.imm[0].is_signed;
         out->imm = (u32)z.raw.imm[0].value.u;
         out->imm_off = z.raw.imm[0].offset;
         if (z.raw.imm[1].size)
             out->imm2 = (u32)z.raw.imm[1].value.u;
     } else if (!out->has_modrm && z.raw.disp.size) { /* mov acc, moffs */
+        shape->imm_bytes = z.raw.disp.size / 8;
         out->imm = (u32)z.raw.disp.value & (out->adsize == 2 ? 0xffff : ~0u);
         out->imm_off = z.raw.disp.offset;
     }
-    fill_flags(out, &z);
+    fill_flags(out, &z, shape);
     out->fpu = fpu_class(&z);
 
     out->fn = sys_lookup(out);

@@ -56,6 +56,11 @@ struct insn {
  * 1 if longer than 15 bytes (#GP(0)). Undefined encodings return 0 with fn raising #UD. Heavy code: the
  * caller parks the FPU. */
 int insn_decode(const struct cpu_model *model, const u8 *bytes, u32 avail, bool cs32, struct insn *out);
+/* The same by way of what was decoded before (decode_memo.c): the same answers, faster. A memo is for one
+ * model and one thread; NULL: no memory. Heavy. */
+struct insn_memo *insn_memo_create(const struct cpu_model *model);
+void insn_memo_destroy(struct insn_memo *m);
+int insn_memo_decode(struct insn_memo *m, const u8 *bytes, u32 avail, bool cs32, struct insn *out);
 /* Intel-syntax text of an instruction at address eip. Heavy. */
 void insn_format(const struct insn *i, u32 eip, bool cs32, char *buf, size_t size);
 

@@ -46,8 +46,8 @@ struct bt {
     bool kernel_window_off; /* for good */
     u32 kernel_misfits;
     u32 unpaged_misses; /* filled without paging, since the last window without it (window.c) */
-    bool windows; /* the host lets us set the GS base */
-    u64 gs;       /* GS base, as last set */
+    bool windows;       /* the host lets us set the GS base */
+    u64 gs;             /* GS base, as last set */
     /* divisions that have failed: guest-physical addresses + 1, hashed */
     u64 check_sites[CHECK_SITES];
     struct fault_site fault_sites[FAULT_SITES];
@@ -73,6 +73,7 @@ struct bt {
     bool stepping; /* the kick handler is single-stepping to a boundary */
     u32 host_opts; /* OPT() bits that the host's processor can do */
     struct unit unit;
+    struct insn_memo *memo;                  /* NULL: switched off */
     struct verifier *verifier;               /* NULL: off */
     const struct insn *kept[UNIT_MAX_INSNS]; /* instructions that the unit's host code refers to */
     u32 n_kept;

@@ -158,6 +158,7 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, const s
     u8 cross[2 * INSN_MAX];
     struct unit_env env = {
         .model = v->model,
+        .memo = b->memo,
         .opts = v->opts & b->host_opts,
         .mode = k->mode,
         .eip = k->eip,

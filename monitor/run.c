@@ -497,6 +497,8 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
     b->cfg = *cfg;
     if (cfg->verify && !(b->verifier = verifier_create()))
         return -ENOMEM;
+    if ((v->opts & OPT(memo)) && !(b->memo = insn_memo_create(v->model)))
+        return -ENOMEM;
     b->stop = v->bt[BT_LEFT] = 1ull << 62;
     b->host_opts = translate_host_opts(~0u);
     v->bt[BT_ONES] = ~0ull;
@@ -546,6 +548,7 @@ void monitor_destroy(struct vcpu *v)
     v->tc = NULL;
     tcache_destroy(b->tc);
     verifier_destroy(b->verifier);
+    insn_memo_destroy(b->memo);
     if (b->kick_sites)
         munmap(b->kick_sites, KICK_SITES * sizeof(*b->kick_sites));
     munmap(b->table_sites, TABLE_SITES * sizeof(u64));

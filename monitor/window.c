@@ -50,8 +50,8 @@ void bt_window_tick(struct vcpu *v)
     }
 }
 
-/* Without paging there is one address space, which stays, and mappings that nobody takes away; but loaders and
- * decompressors run with interrupts off, so no kick may ever find them. Much memory is as good a sign. */
+/* Without paging there is one address space, which stays, and mappings that nobody takes away; but loaders
+ * and decompressors run with interrupts off, so no kick may ever find them. Much memory is as good a sign. */
 bool bt_window_unpaged(struct vcpu *v)
 {
     struct bt *b = bt_of(v);

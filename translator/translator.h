@@ -64,6 +64,7 @@ struct unit_move {
 
 struct unit_env {
     const struct cpu_model *model;
+    struct insn_memo *memo; /* of that model; NULL: without */
     u32 opts;
     u32 mode; /* MODE_* */
     u32 eip;  /* of the first instruction */

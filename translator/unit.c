@@ -55,7 +55,8 @@ static enum xlate_status decode_unit(struct xl *x)
             if (allowed - off < room)
                 room = (u32)(allowed - off);
         }
-        r = insn_decode(env->model, env->bytes + off, room, env->mode & MODE_CS32, i);
+        r = env->memo ? insn_memo_decode(env->memo, env->bytes + off, room, env->mode & MODE_CS32, i)
+                      : insn_decode(env->model, env->bytes + off, room, env->mode & MODE_CS32, i);
         if (r < 0 && room < INSN_MAX &&
             (room < env->avail - off ||
              (!(env->mode & MODE_FLATCS) && (u64)env->eip + env->avail > env->cs_limit))) {

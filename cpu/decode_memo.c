@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Decoding by what was decoded before.
+ *
+ * What an instruction is follows from its prefixes, its opcode, the reg field of ModRM and whether rm names
+ * memory; only the numbers differ: registers of the operand, displacement, immediate. So insn_decode() is
+ * asked once for each such combination, and its answer is kept as a template; another instruction of the kind
+ * is a copy of it with the numbers read from the bytes.
+ *
+ * Only what is frequent and simple goes this way: 32-bit code, 32-bit addresses, at most one of 66, F0, F2,
+ * F3 besides one segment override, one- and two-byte opcodes, no x87, MMX or SSE (whose thunks belong to the
+ * encoding), nothing undefined, and never within INSN_MAX bytes of the end of what can be read. All else is
+ * insn_decode()'s. The unit test compares the two over all opcodes.
+ *
+ * A memo belongs to one CPU model and one thread. It is bounded: when TEMPLATES are there, no more are
+ * learned.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "cpu/decode.h"
+
+#define TEMPLATES 1024u
+
+enum pfx_kind { PK_NONE, PK_66, PK_LOCK, PK_REPNE, PK_REP, PK_COUNT };
+
+/* memo->opcode[] */
+#define OPC_KNOWN 1u
+#define OPC_MODRM 2u
+
+struct template
+{
+    struct insn insn;
+    struct insn_shape shape;
+};
+
+struct insn_memo {
+    const struct cpu_model *model;
+    u8 opcode[2][256];
+    u16 index[2][256][PK_COUNT][16]; /* last: reg << 1 | register operand; 1 + template, 0: none */
+    u32 n;
+    struct template templates[TEMPLATES];
+};
+
+struct insn_memo *insn_memo_create(const struct cpu_model *model)
+{
+    struct insn_memo *m = calloc(1, sizeof(*m));
+
+    if (m)
+        m->model = model;
+    return m;
+}
+
+void insn_memo_destroy(struct insn_memo *m)
+{
+    free(m);
+}
+
+/* Where the kind of instruction that was decoded goes; NULL: it is none. */
+static u16 *place(struct insn_memo *m, const struct insn *i)
+{
+    enum pfx_kind kind;
+
+    switch (i->pfx) {
+    case 0:
+        kind = PK_NONE;
+        break;
+    case PFX_66:
+        kind = PK_66;
+        break;
+    case PFX_LOCK:
+        kind = PK_LOCK;
+        break;
+    case PFX_REPNE:
+        kind = PK_REPNE;
+        break;
+    case PFX_REP:
+        kind = PK_REP;
+        break;
+    default:
+        return NULL;
+    }
+    return &m->index[i->map][i->opcode][kind][i->has_modrm ? i->reg << 1 | (i->mod == 3) : 0];
+}
+
+/* Opcodes whose meaning depends on more than the key says: the rm field, or a second immediate. */
+static bool special(const struct insn *i)
+{
+    if (i->map == 0)
+        return i->opcode == 0x9a || i->opcode == 0xea || i->opcode == 0xc8 || i->opcode == 0x8f ||
+               i->opcode == 0x62 || i->opcode == 0xc4 || i->opcode == 0xc5;
+    return i->opcode < 0x02 || (i->opcode >= 0x20 && i->opcode < 0x28) || i->opcode == 0xae ||
+           i->opcode == 0xc7;
+}
+
+static int learn(struct insn_memo *m, const u8 *bytes, u32 avail, bool cs32, struct insn *out)
+{
+    struct insn_shape shape;
+    int r = insn_decode_shape(m->model, bytes, avail, cs32, out, &shape);
+    u16 *at;
+
+    if (r || !cs32 || out->map > 1 || out->fpu || out->fn == insn_ud || (out->pfx & PFX_67) || special(out) ||
+        out->opc_off > (out->pfx != 0) + (out->seg_over != S_NONE) || m->n == TEMPLATES)
+        return r;
+    at = place(m, out);
+    if (!at || *at)
+        return r;
+    m->opcode[out->map][out->opcode] = OPC_KNOWN | (out->has_modrm ? OPC_MODRM : 0);
+    m->templates[m->n] = (struct template){.insn = *out, .shape = shape};
+    *at = (u16)++m->n;
+    return r;
+}
+
+static inline u32 load32(const u8 *p)
+{
+    u32 v;
+    memcpy(&v, p, 4);
+    return v;
+}
+
+/* Operand of ModRM and what follows it (SDM vol. 2, tables 2-2 and 2-3), for 32-bit addresses. Returns the
+ * offset behind it. */
+static u32 operand(struct insn *o, const u8 *b, u32 at)
+{
+    u8 modrm = b[at++], mod = modrm >> 6, rm = modrm & 7;
+
+    o->rm = rm;
+    if (mod == 3)
+        return at;
+    o->mod = mod;
+    if (rm == 4) {
+        u8 sib = b[at++], base = sib & 7, index = sib >> 3 & 7;
+        o->scale = (u8)(1 << (sib >> 6));
+        o->index = index == 4 ? NOREG : index;
+        o->base = base == 5 && mod == 0 ? NOREG : base;
+        if (base == 5 && mod == 0)
+            mod = 2; /* disp32 */
+    } else if (rm == 5 && mod == 0) {
+        o->base = NOREG;
+        o->index = NOREG;
+        o->scale = 1;
+        mod = 2;
+    } else {
+        o->base = rm;
+        o->index = NOREG;
+        o->scale = 1;
+    }
+    if (mod == 1) {
+        o->disp = (i8)b[at];
+        at += 1;
+    } else if (mod == 2) {
+        o->disp = (i32)load32(b + at);
+        at += 4;
+    } else {
+        o->disp = 0;
+    }
+    if (o->seg_over == S_NONE)
+        o->seg = o->base == R_EBP || o->base == R_ESP ? S_SS : S_DS;
+    return at;
+}
+
+static void immediate(struct insn *o, const struct insn_shape *s, const u8 *b, u32 at)
+{
+    switch (s->imm_bytes) {
+    case 1:
+        o->imm = s->imm_signed ? (u32)(i32)(i8)b[at] : b[at];
+        break;
+    case 2: {
+        u16 v = (u16)(b[at] | b[at + 1] << 8);
+        o->imm = s->imm_signed ? (u32)(i32)(i16)v : v;
+        break;
+    }
+    case 4:
+        o->imm = load32(b + at);
+        break;
+    default:
+        return;
+    }
+    if (s->imm_flags)
+        o->fl_read = insn_flags_read(o, s->rd, o->fl_write);
+}
+
+int insn_memo_decode(struct insn_memo *m, const u8 *bytes, u32 avail, bool cs32, struct insn *out)
+{
+    enum pfx_kind kind = PK_NONE;
+    const struct template *t;
+    u8 seg = S_NONE, map = 0, op, info;
+    u32 n = 0, at, key = 0, k;
+
+    if (unlikely(!cs32 || avail < INSN_MAX))
+        return insn_decode(m->model, bytes, avail, cs32, out);
+    for (;; n++) {
+        enum pfx_kind was = kind;
+        u8 seg_was = seg;
+
+        switch (bytes[n]) {
+        case 0x26:
+            seg = S_ES;
+            break;
+        case 0x2e:
+            seg = S_CS;
+            break;
+        case 0x36:
+            seg = S_SS;
+            break;
+        case 0x3e:
+            seg = S_DS;
+            break;
+        case 0x64:
+            seg = S_FS;
+            break;
+        case 0x65:
+            seg = S_GS;
+            break;
+        case 0x66:
+            kind = PK_66;
+            break;
+        case 0xf0:
+            kind = PK_LOCK;
+            break;
+        case 0xf2:
+            kind = PK_REPNE;
+            break;
+        case 0xf3:
+            kind = PK_REP;
+            break;
+        case 0x67:
+            return insn_decode(m->model, bytes, avail, cs32, out);
+        default:
+            goto opcode;
+        }
+        /* two at most, so that the longest form (14 bytes) is within INSN_MAX */
+        if (unlikely(n == 2 || (kind != was ? was != PK_NONE : seg_was != S_NONE)))
+            return insn_decode(m->model, bytes, avail, cs32, out);
+    }
+opcode:
+    at = n;
+    op = bytes[at++];
+    if (op == 0x0f) {
+        map = 1;
+        op = bytes[at++];
+    }
+    info = m->opcode[map][op];
+    if (info & OPC_MODRM)
+        key = (bytes[at] >> 3 & 7) << 1 | (bytes[at] >= 0xc0);
+    k = m->index[map][op][kind][key];
+    if (unlikely(!k))
+        return learn(m, bytes, avail, cs32, out);
+    t = &m->templates[k - 1];
+    *out = t->insn;
+    out->seg_over = seg;
+    out->seg = seg == S_NONE ? S_DS : seg;
+    out->opc_off = (u8)n;
+    if (info & OPC_MODRM) {
+        out->modrm_off = (u8)at;
+        at = operand(out, bytes, at);
+    }
+    out->imm_off = (u8)at;
+    if (t->shape.imm_bytes) {
+        immediate(out, &t->shape, bytes, at);
+        at += t->shape.imm_bytes;
+    }
+    out->len = (u8)at;
+    for (u32 i = 0; i < INSN_MAX; i++) /* nothing behind it, as insn_decode() leaves it */
+        out->raw[i] = i < at ? bytes[i] : 0;
+    return 0;
+}
