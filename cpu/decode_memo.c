@@ -110,6 +110,32 @@ static int learn(struct insn_memo *m, const u8 *bytes, u32 avail, bool cs32, str
     return r;
 }
 
+/* Prefixes: enum pfx_kind, P_SEG + segment, or P_OTHER. */
+#define P_SEG   16u
+#define P_OTHER 32u
+static const u8 prefix[256] = {
+    [0x66] = PK_66,        [0xf0] = PK_LOCK,      [0xf2] = PK_REPNE,     [0xf3] = PK_REP,
+    [0x26] = P_SEG + S_ES, [0x2e] = P_SEG + S_CS, [0x36] = P_SEG + S_SS, [0x3e] = P_SEG + S_DS,
+    [0x64] = P_SEG + S_FS, [0x65] = P_SEG + S_GS, [0x67] = P_OTHER};
+
+/* The len bytes of the instruction, and zeros behind them, as insn_decode() leaves it. INSN_MAX bytes can be
+ * read. */
+static inline void copy_raw(u8 *raw, const u8 *b, u32 len)
+{
+    u64 lo, hi;
+
+    memcpy(&lo, b, 8);
+    memcpy(&hi, b + 7, 8);
+    if (len < 8) {
+        lo &= (1ull << len * 8) - 1;
+        hi = 0;
+    } else if (len < INSN_MAX) {
+        hi &= (1ull << (len - 7) * 8) - 1;
+    }
+    memcpy(raw + 7, &hi, 8); /* first: raw[7] is in both */
+    memcpy(raw, &lo, 8);
+}
+
 static inline u32 load32(const u8 *p)
 {
     u32 v;
@@ -188,51 +214,16 @@ int insn_memo_decode(struct insn_memo *m, const u8 *bytes, u32 avail, bool cs32,
 
     if (unlikely(!cs32 || avail < INSN_MAX))
         return insn_decode(m->model, bytes, avail, cs32, out);
-    for (;; n++) {
-        enum pfx_kind was = kind;
-        u8 seg_was = seg;
-
-        switch (bytes[n]) {
-        case 0x26:
-            seg = S_ES;
-            break;
-        case 0x2e:
-            seg = S_CS;
-            break;
-        case 0x36:
-            seg = S_SS;
-            break;
-        case 0x3e:
-            seg = S_DS;
-            break;
-        case 0x64:
-            seg = S_FS;
-            break;
-        case 0x65:
-            seg = S_GS;
-            break;
-        case 0x66:
-            kind = PK_66;
-            break;
-        case 0xf0:
-            kind = PK_LOCK;
-            break;
-        case 0xf2:
-            kind = PK_REPNE;
-            break;
-        case 0xf3:
-            kind = PK_REP;
-            break;
-        case 0x67:
-            return insn_decode(m->model, bytes, avail, cs32, out);
-        default:
-            goto opcode;
-        }
+    while (unlikely((op = prefix[bytes[n]]))) {
         /* two at most, so that the longest form (14 bytes) is within INSN_MAX */
-        if (unlikely(n == 2 || (kind != was ? was != PK_NONE : seg_was != S_NONE)))
+        if (unlikely(n == 2 || op == P_OTHER || (op < P_SEG ? kind != PK_NONE : seg != S_NONE)))
             return insn_decode(m->model, bytes, avail, cs32, out);
+        if (op < P_SEG)
+            kind = op;
+        else
+            seg = op - P_SEG;
+        n++;
     }
-opcode:
     at = n;
     op = bytes[at++];
     if (op == 0x0f) {
@@ -260,7 +251,6 @@ opcode:
         at += t->shape.imm_bytes;
     }
     out->len = (u8)at;
-    for (u32 i = 0; i < INSN_MAX; i++) /* nothing behind it, as insn_decode() leaves it */
-        out->raw[i] = i < at ? bytes[i] : 0;
+    copy_raw(out->raw, bytes, at);
     return 0;
 }

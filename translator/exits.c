@@ -109,10 +109,18 @@ void jump_insn(struct xl *x, u32 at, u32 insn)
 
 int unit_insn_at(const struct xl *x, u32 target)
 {
-    for (u32 k = 0; k < x->u->n_insns; k++)
-        if (insn_eip(x, k) == target)
-            return (int)k;
-    return -1;
+    u32 lo = 0, hi = x->u->n_insns, off = target - x->env->eip;
+
+    if (off >= x->u->guest_len)
+        return -1;
+    while (lo + 1 < hi) { /* the last one that starts at or before it */
+        u32 mid = (lo + hi) / 2;
+        if (x->u->pcmap[mid].guest <= off)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    return x->u->pcmap[lo].guest == off ? (int)lo : -1;
 }
 
 static bool same_page(const struct xl *x, u32 target)

@@ -172,6 +172,8 @@ static u32 branch_target(const struct xl *x, u32 k)
 
 static void find_targets(struct xl *x)
 {
+    for (u32 k = 0; k <= x->u->n_insns; k++)
+        x->target[k] = x->landed[k] = false;
     for (u32 k = 0; k < x->u->n_insns; k++) {
         u8 a = x->cls[k].act;
         if (a == ACT_JCC || a == ACT_JMP || a == ACT_LOOP || a == ACT_JCXZ) {
@@ -293,10 +295,14 @@ u32 translate_host_opts(u32 opts)
 
 enum xlate_status translate_unit(const struct unit_env *env, u8 *code, u32 cap, struct unit *out)
 {
-    struct xl x = {
-        .env = env, .u = out, .e = {.buf = code, .cap = cap < UNIT_MAX_CODE ? cap : UNIT_MAX_CODE}};
+    struct xl x;
     enum xlate_status st;
 
+    /* The arrays are filled as far as they are used: clearing all of it takes as long as ten instructions. */
+    __builtin_memset(&x, 0, offsetof(struct xl, cls));
+    x.env = env;
+    x.u = out;
+    x.e = (struct emit){.buf = code, .cap = cap < UNIT_MAX_CODE ? cap : UNIT_MAX_CODE};
     out->n_insns = out->n_links = out->n_landings = out->guest_len = out->host_len = 0;
     out->crosses = out->fixed = false;
     out->n_moves = 0;

@@ -120,15 +120,10 @@ struct xl {
     const struct unit_env *env;
     struct unit *u;
     struct emit e;
-    struct cls cls[UNIT_MAX_INSNS];
-    u32 host[UNIT_MAX_INSNS + 1];    /* host offset of each instruction */
-    u16 live[UNIT_MAX_INSNS + 1];    /* arithmetic flags live at the start of each instruction */
-    bool target[UNIT_MAX_INSNS + 1]; /* jumped to from within the unit */
-    bool landed[UNIT_MAX_INSNS + 1]; /* behind a call that the unit goes on after */
-    u32 k;                           /* the instruction being emitted */
-    struct hostmem hm;               /* the operand prepared by memop.c */
-    bool aligned;    /* this instruction's operand must be aligned to its size: #GP, before any #PF */
-    bool table_only; /* this instruction's sequence cannot take a host fault: no window form */
+    u32 k;             /* the instruction being emitted */
+    struct hostmem hm; /* the operand prepared by memop.c */
+    bool aligned;      /* this instruction's operand must be aligned to its size: #GP, before any #PF */
+    bool table_only;   /* this instruction's sequence cannot take a host fault: no window form */
     enum flstate fs;
     u32 uncounted; /* guest instructions since the last count */
     i32 sp_pend;   /* guest esp is r12 plus this */
@@ -138,10 +133,16 @@ struct xl {
     bool inhibit;  /* the previous instruction was sti: no interrupt before this one */
     bool done;     /* control does not fall through */
     u8 full;       /* 1 << S_FS, S_GS: known to need no limit or type check from here on */
-    struct stub stubs[MAX_STUBS];
     u32 n_stubs;
-    struct fixup fixups[MAX_FIXUPS];
     u32 n_fixups;
+    /* arrays, from here on: filled as far as they are used */
+    struct cls cls[UNIT_MAX_INSNS];
+    u32 host[UNIT_MAX_INSNS + 1];    /* host offset of each instruction */
+    u16 live[UNIT_MAX_INSNS + 1];    /* arithmetic flags live at the start of each instruction */
+    bool target[UNIT_MAX_INSNS + 1]; /* jumped to from within the unit */
+    bool landed[UNIT_MAX_INSNS + 1]; /* behind a call that the unit goes on after */
+    struct stub stubs[MAX_STUBS];
+    struct fixup fixups[MAX_FIXUPS];
 };
 
 static inline int hreg(int g) /* guest register number -> host */
