@@ -167,6 +167,7 @@ static int create_monitor(struct vm *vm)
         .code_opaque = vm->perf_map,
         .tcache_bytes = cfg->tcache_bytes,
         .windows_always = cfg->windows_always,
+        .tick = true,
         .count = cfg->stats,
         .dump = cfg->dump,
         .dump_lo = cfg->dump_lo,

@@ -4,6 +4,7 @@
 #define NOVT_MONITOR_BT_H
 
 #include <pthread.h>
+#include <time.h>
 #include "monitor/monitor.h"
 #include "shadowpt/shadowpt.h"
 #include "tcache/tcache.h"
@@ -70,6 +71,9 @@ struct bt {
     u32 pf_lin;           /* a #PF was delivered from window code: map this page when its view runs again */
     u64 pf_base;          /* 0: none */
     bool pf_write;
+    timer_t tick; /* a kick now and then where no other comes; if ticking */
+    bool ticking;
+    bool looked;   /* since it fired last, bt_window_tick() has been called */
     bool stepping; /* the kick handler is single-stepping to a boundary */
     u32 host_opts; /* OPT() bits that the host's processor can do */
     struct unit unit;
@@ -149,6 +153,10 @@ void bt_dump_unit(struct vcpu *v, const struct fragment *f, const struct unit *u
 /* Installs signal handlers and the alternate stack for the calling thread (signals.c). */
 int bt_signals_init(struct vcpu *v);
 void bt_signals_kick(struct vcpu *v);
+/* The calling thread's kicks from its own timer: without one all is the same but that windows are turned on
+ * only by other kicks. */
+void bt_tick_start(struct vcpu *v);
+void bt_tick_stop(struct vcpu *v);
 /* The calling thread runs v from here on: its faults and its GS base are v's. */
 void bt_own_thread(struct vcpu *v);
 

@@ -26,6 +26,7 @@ struct monitor_config {
     void (*code_made)(void *opaque, const void *host, u32 len, u32 lin);
     void *code_opaque;
     bool windows_always; /* turn every view's window on at once (for tests) */
+    bool tick;           /* now and then set v->kick where nobody else does, to turn windows on */
     bool count;          /* count retired guest instructions (costs a little) */
     /* Exact counting (costs a lot): monitor_count() is exact whenever C code sees the guest. sync() is called
      * with the guest's state at an instruction boundary, before anything else happens there; due() when the

@@ -533,7 +533,10 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
     w.opaque = b;
     memory_add_watcher(m, &w);
     shadow_set_exec_hook(v, bt_exec_removed, b);
-    return bt_signals_init(v);
+    err = bt_signals_init(v);
+    if (!err && b->windows && cfg->tick && !cfg->exact && !cfg->kicks && !cfg->windows_always)
+        bt_tick_start(v);
+    return err;
 }
 
 /* Before shadow_destroy(). */
@@ -543,6 +546,7 @@ void monitor_destroy(struct vcpu *v)
 
     if (!b)
         return;
+    bt_tick_stop(v);
     memory_remove_watcher(b->m, b);
     shadow_set_exec_hook(v, NULL, NULL);
     v->tc = NULL;

@@ -14,6 +14,10 @@
  *
  *                   A call at the end of the return stack starts it anew.
  *
+ * A third one is novt's own clock: a timer of the thread's CPU time makes a kick where no other has come for
+ * TICK_MS and the current view has no window, so that guests without a timer interrupt get one, too
+ * (window.c).
+ *
  * Anything else is our own bug: default action. The handlers only read immutable parts of the cache, so they
  * are async-signal-safe.
  */
@@ -21,6 +25,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 #include "base/log.h"
@@ -29,6 +34,7 @@
 #define KICK_SIGNAL SIGUSR1
 #define HOST_TF     0x100
 #define ALT_STACK   (256 * 1024)
+#define TICK_MS     4
 
 static __thread struct vcpu *current; /* the vCPU whose thread this is */
 
@@ -131,12 +137,29 @@ static void forced_stop(struct vcpu *v, greg_t *g)
     __atomic_store_n(&v->kick, 1, __ATOMIC_SEQ_CST);
 }
 
+/* The thread's timer: whether to make a kick of it. */
+static bool tick_wanted(struct vcpu *v)
+{
+    struct bt *b = bt_of(v);
+    const u32 flat = MODE_PE | MODE_FLATDS | MODE_FLATES | MODE_FLATSS;
+    const struct ctx *c = b->cur;
+    bool looked = b->looked;
+
+    b->looked = false;
+    return !looked && b->windows && c && (c->mode & (flat | MODE_VM | MODE_WIN)) == flat &&
+           !((c->mode & MODE_CPL) != 3 && b->kernel_window_off);
+}
+
 static void on_kick(int sig, siginfo_t *si, void *ctx)
 {
     (void)sig;
-    (void)si;
     if (!current || !current->tc)
         return;
+    if (si->si_code == SI_TIMER) {
+        if (!tick_wanted(current))
+            return;
+        __atomic_store_n(&current->kick, 1, __ATOMIC_SEQ_CST);
+    }
     current->stats.host_signals++;
     seek_boundary(current, ((ucontext_t *)ctx)->uc_mcontext.gregs);
 }
@@ -228,6 +251,24 @@ int bt_signals_init(struct vcpu *v)
     current = v;
     bt_of(v)->thread = pthread_self();
     return 0;
+}
+
+void bt_tick_start(struct vcpu *v)
+{
+    struct bt *b = bt_of(v);
+    struct itimerspec every = {{0, TICK_MS * 1000000}, {0, TICK_MS * 1000000}};
+    struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = KICK_SIGNAL};
+
+    ev._sigev_un._tid = (int)syscall(SYS_gettid); /* sigev_notify_thread_id, which not every libc names */
+    b->ticking = timer_create(CLOCK_THREAD_CPUTIME_ID, &ev, &b->tick) == 0;
+    if (b->ticking)
+        timer_settime(b->tick, 0, &every, NULL);
+}
+
+void bt_tick_stop(struct vcpu *v)
+{
+    if (bt_of(v)->ticking)
+        timer_delete(bt_of(v)->tick);
 }
 
 void monitor_attach(struct vcpu *v)

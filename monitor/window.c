@@ -31,6 +31,7 @@ void bt_window_tick(struct vcpu *v)
     struct bt *b = bt_of(v);
     struct shadow_window_clock *clock = shadow_window_clock(v);
 
+    b->looked = true;
     if (!b->windows || v->slow_access || b->cfg.windows_always || (v->cpl != 3 && b->kernel_window_off))
         return;
     if (shadow_window_on(v)) {
@@ -150,7 +151,7 @@ static bool often_at_tables(struct vcpu *v)
  * about a tenth of the time (FAULTS_SPAN of them within FAULTS_SPAN * FAULTS_CYCLES), the sites that they
  * come from are given up at their FAULTS_SITE'th.
  */
-#define FAULTS_SITE   16u
+#define FAULTS_SITE   4u
 #define FAULTS_SPAN   64u
 #define FAULTS_CYCLES 100000u
 
