@@ -528,9 +528,9 @@ def bad(b):
     m.expect("GRUB", 60)
     refused("in use by another machine.*stop that one first", "-hda", odd)
     for image, free in ((b.image, True), (odd, False), (ro, True)):  # qemu-img has the same locks
-        r = subprocess.run(["qemu-img", "info", "-f", "raw", image], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        r = subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "raw", image, os.path.join(b.work, "copy.img")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if (r.returncode == 0) != free or not free and "lock" not in r.stdout:
-            raise Failed("qemu-img info %s: status %d: %s" % (image, r.returncode, r.stdout))
+            raise Failed("qemu-img convert %s: status %d: %s" % (image, r.returncode, r.stdout))
     m.expect(LOGIN, 300)
     m.login()
     if "2049" not in m.run("blockdev --getsz %s" % SECOND):

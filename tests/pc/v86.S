@@ -58,7 +58,7 @@ enter32:
 	push	0
 	push	0			# ss
 	push	0x7000
-	push	0x20202
+	push	0x20002			# IF clear: the interrupt controllers are not remapped yet
 	push	0
 	push	offset v86_start
 	iretd
