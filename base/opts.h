@@ -15,6 +15,7 @@
     X(callthrough, "continue a unit past calls, so that a return lands in the code behind its call")         \
     X(spmerge, "in window form, change esp once for a run of pushes and pops")                               \
     X(flags, "skip saving flags that are dead or already saved")                                             \
+    X(align, "loops begin at the start of a cache line in window form")                                      \
     X(inline_sens, "inline sequences for cli, sti, pushf and friends")                                       \
     X(inline_sys, "inline sequences for popf, control registers and reads of simple ports")                  \
     X(segload, "segment loads, verw and rdtsc without leaving translated code")                              \

@@ -55,7 +55,7 @@ struct tcache *tcache_create(u64 bytes, u64 phys_pages, int *err)
     if (tc->rw == MAP_FAILED || tc->rx == MAP_FAILED || !tc->frags || !tc->links || !tc->side || !tc->hash ||
         !tc->alike || !tc->page_head)
         goto fail;
-    tc->used = 16; /* offset 0 means "none" */
+    tc->used = FRAGMENT_ALIGN; /* offset 0 means "none" */
     return tc;
 fail:
     tcache_destroy(tc);
@@ -199,7 +199,7 @@ struct fragment *tc_enter(struct tcache *tc, struct fragment *f)
     u32 n = tc->n_frags, *head = &tc->hash[hash_of(tc, &f->key)];
 
     tc->n_links += f->n_links;
-    tc->used = ALIGN_UP(tc->used + f->host_len, 16ull);
+    tc->used = ALIGN_UP(tc->used + f->host_len, (u64)FRAGMENT_ALIGN);
     page_add(tc, n, 0, f->key.gpa >> PAGE_SHIFT);
     if (f->page2)
         page_add(tc, n, 1, f->page2 - 1);
@@ -387,6 +387,6 @@ void tcache_flush(struct tcache *tc, void (*forget)(void *, u64 gpa), void *opaq
         tc->hash[n] = tc->alike[n] = 0;
     tc->n_frags = tc->n_links = 0;
     tc->side_used = 0;
-    tc->used = 16;
+    tc->used = FRAGMENT_ALIGN;
     tc->generation++;
 }

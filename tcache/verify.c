@@ -108,6 +108,11 @@ static bool step(struct verifier *v, const struct hi *h, struct state *s)
         vf_clobber(v, s, h, RDX, 4, 1);
         return true;
     }
+    if (op == 0x0f && h->op2 == 0x1f) /* e_nops(): its operand is not looked at */
+        return r == 0 && !h->f2 && !h->f3 && !h->gs && !h->a67 && !h->w && h->base == RAX &&
+                       (h->index == NOREG_ || h->index == RAX) && !h->disp
+                   ? true
+                   : vf_bad(v, h, "form of nop");
     if (op == 0x8d)
         return vf_lea(v, h, s);
     if (op == 0x0f && h->op2 == 0x38)

@@ -43,6 +43,27 @@ static inline void e64(struct emit *e, u64 v)
     e32(e, (u32)(v >> 32));
 }
 
+/* n bytes that do nothing, in the forms that processors' manuals recommend (SDM vol. 2, NOP). */
+static inline void e_nops(struct emit *e, u32 n)
+{
+    while (n) {
+        u32 len = n < 9 ? n : 9, modrm = len > 6 ? 0x80 : len > 3 ? 0x40 : 0;
+        bool o66 = len == 2 || len == 6 || len == 9, sib = len == 5 || len == 6 || len > 7;
+        n -= len;
+        if (o66)
+            e8(e, 0x66);
+        if (len < 3) {
+            e8(e, 0x90);
+            continue;
+        }
+        e8(e, 0x0f);
+        e8(e, 0x1f);
+        e8(e, (u8)(modrm | (sib ? 4 : 0)));
+        for (u32 k = 3u + o66; k < len; k++)
+            e8(e, 0);
+    }
+}
+
 /* REX prefix; emitted only if a bit is set. */
 static inline void e_rex(struct emit *e, int w, int reg, int index, int base)
 {

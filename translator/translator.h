@@ -16,6 +16,7 @@
 
 #define UNIT_MAX_INSNS 64
 #define UNIT_MAX_LINKS (2 * UNIT_MAX_INSNS + 2)
+#define FRAGMENT_ALIGN 64    /* where a unit's host code may begin: lines of the host's caches */
 #define UNIT_MAX_CODE  32768 /* bytes of host code that any unit fits into */
 
 /* One guest instruction's place in the host code. */

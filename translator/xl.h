@@ -140,6 +140,7 @@ struct xl {
     u32 host[UNIT_MAX_INSNS + 1];    /* host offset of each instruction */
     u16 live[UNIT_MAX_INSNS + 1];    /* arithmetic flags live at the start of each instruction */
     bool target[UNIT_MAX_INSNS + 1]; /* jumped to from within the unit */
+    bool loop[UNIT_MAX_INSNS + 1];   /* jumped to from itself or further down in the unit */
     bool landed[UNIT_MAX_INSNS + 1]; /* behind a call that the unit goes on after */
     struct stub stubs[MAX_STUBS];
     struct fixup fixups[MAX_FIXUPS];

@@ -138,7 +138,8 @@ static const char *judge(const greg_t *g, u64 pc)
             if (c == ZYDIS_REGCLASS_SEGMENT || c == ZYDIS_REGCLASS_CONTROL || c == ZYDIS_REGCLASS_DEBUG)
                 return "a write to a system register";
         }
-        if (o->type != ZYDIS_OPERAND_TYPE_MEMORY || o->mem.type == ZYDIS_MEMOP_TYPE_AGEN)
+        if (o->type != ZYDIS_OPERAND_TYPE_MEMORY || o->mem.type == ZYDIS_MEMOP_TYPE_AGEN ||
+            i.mnemonic == ZYDIS_MNEMONIC_NOP)
             continue;
         u64 a = address(g, &i, o, pc);
         u32 n = o->size / 8;
