@@ -27,10 +27,25 @@ struct fault_site {
 struct ctx {
     u64 base;
     u32 mode, cs_base, cs_limit, epoch;
-    u64 salt;         /* 0: unused */
-    u64 rsp;          /* while another context is current */
+    u64 salt;            /* 0: unused */
+    u64 rsp;             /* while another context is current */
+    u64 ibtc;            /* BT_IBTC */
+    u64 window;          /* GS base, 0: not in window form */
+    const u32 *epoch_of; /* the view's; the context is good for nothing if it is not `epoch` any more */
+    const u8 *window_on; /* whether the view's window is in use; nor if that is not `in_window` */
+    u32 in_window;
     struct ctx *next; /* which one followed this last time; it may have become another */
+    /* What sysenter (or at CPL 0 sysexit) led to from here last time. thunks.S does it again while the rest
+     * of what decides it is the same: v->mode, v->sflags, the MSR, and that `to` is that context still. */
+    struct {
+        struct ctx *to;
+        u64 to_salt;
+        u32 from_mode, sflags, msr_cs, to_mode;
+        struct seg cs, ss;
+    } sys;
 };
+#define NO_MODE  (~0u)       /* in sys.from_mode: nothing is known */
+#define SYS_EXIT 0x80000000u /* in sys.from_mode: of sysexit */
 
 struct bt {
     struct vcpu *v;
@@ -39,8 +54,7 @@ struct bt {
     struct monitor_config cfg;
     u64 *ibtc; /* tags, then host addresses: translator/abi.h */
     struct ctx ctx[CTX_CACHE];
-    struct ctx *cur; /* NULL: to be selected */
-    u8 *ret_stacks;  /* CTX_CACHE of them */
+    u8 *ret_stacks; /* CTX_CACHE of them */
     u64 next_salt;
     u32 epoch[VIEW_SLOTS]; /* per view: bumped when one of its exec-table entries goes away */
     pthread_t thread;
@@ -48,7 +62,6 @@ struct bt {
     u32 kernel_misfits;
     u32 unpaged_misses; /* filled without paging, since the last window without it (window.c) */
     bool windows;       /* the host lets us set the GS base */
-    u64 gs;             /* GS base, as last set */
     /* divisions that have failed: guest-physical addresses + 1, hashed */
     u64 check_sites[CHECK_SITES];
     struct fault_site fault_sites[FAULT_SITES];
@@ -111,6 +124,12 @@ static inline struct bt *bt_of(struct vcpu *v)
     return v->tc;
 }
 
+/* The current context; NULL: to be selected. */
+static inline struct ctx *bt_ctx(const struct vcpu *v)
+{
+    return (struct ctx *)(uintptr_t)v->bt[BT_CTX];
+}
+
 /* The mode that code is translated for: the CPU's, and whether the view's window is on. */
 u32 bt_mode(const struct vcpu *v);
 
@@ -119,8 +138,8 @@ int bt_enter(struct vcpu *v);
 extern const u8 bt_leave_async[], bt_leave_fault[], bt_thunks_start[], bt_thunks_end[];
 extern const u8 th_read_miss[], th_write_miss[], th_slow[], th_exec[], th_lookup[], th_link[], th_intr[],
     th_ibranch[], th_underflow[], th_seg_load[], th_seg_real[], th_verw[], th_popf[], th_popf_if[], th_in[],
-    th_sys[], th_ret_miss[], th_ind_of[], th_link_of[], th_rep_movs8[], th_rep_movs32[], th_rep_stos8[],
-    th_rep_stos32[];
+    th_sys[], th_sysenter[], th_sysexit[], th_ret_miss[], th_ind_of[], th_link_of[], th_rep_movs8[],
+    th_rep_movs32[], th_rep_stos8[], th_rep_stos32[];
 
 /* Instructions whose memory operands are no good for windows. */
 #define TABLE_SITES 65536u

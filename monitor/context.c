@@ -56,12 +56,12 @@ void bt_select_context(struct vcpu *v)
                     .cs_base = v->seg[S_CS].base,
                     .cs_limit = v->seg[S_CS].limit,
                     .epoch = *view_epoch(b, base)};
-    struct ctx *c = b->cur, *n;
+    struct ctx *c = bt_ctx(v), *n;
 
     v->bt[BT_BASE] = base;
-    if ((k.mode & MODE_WIN) && b->gs != window) {
+    if ((k.mode & MODE_WIN) && v->bt[BT_GS] != window) {
         __asm__ volatile("wrgsbase %0" : : "r"(window)); /* unprivileged where HWCAP2_FSGSBASE says so */
-        b->gs = window;
+        v->bt[BT_GS] = window;
     }
     if (likely(c && same(c, &k)))
         return;
@@ -76,13 +76,19 @@ void bt_select_context(struct vcpu *v)
         *n = k;
         n->salt = (b->next_salt += 1ull << 32);
         n->rsp = ret_stack_bottom(b, n);
+        n->ibtc = (u64)(uintptr_t)bt_branch_tag(b, 0, (u32)(n - b->ctx));
+        n->window = k.mode & MODE_WIN ? window : 0;
+        n->epoch_of = view_epoch(b, base);
+        n->window_on = shadow_window_flag(v);
+        n->in_window = *n->window_on;
+        n->sys.from_mode = NO_MODE;
     }
     if (c)
         c->next = n;
 found:
-    b->cur = n;
+    v->bt[BT_CTX] = (u64)(uintptr_t)n;
     v->bt[BT_SALT] = n->salt;
-    v->bt[BT_IBTC] = (u64)(uintptr_t)bt_branch_tag(b, 0, (u32)(n - b->ctx));
+    v->bt[BT_IBTC] = n->ibtc;
     v->bt[BT_RSP] = n->rsp;
 }
 

@@ -76,7 +76,7 @@ static void forget_branches(struct bt *b)
         b->ibtc[n] = 0;
     for (u32 n = 0; n < CTX_CACHE; n++)
         b->ctx[n].salt = 0;
-    b->cur = NULL;
+    b->v->bt[BT_CTX] = 0;
 }
 
 void bt_flush(struct vcpu *v)

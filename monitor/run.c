@@ -46,8 +46,27 @@ _Static_assert(offsetof(struct vcpu, cr3) == VO_CR3 && offsetof(struct vcpu, cr4
 _Static_assert(offsetof(struct vcpu, port_values) == VO_PORTS && PORT_VALUE == 0x100, "abi.h, thunks.S");
 _Static_assert(sizeof(struct seg_cached) == 32 && SEGC_ENTRIES == 64 && SEGC_VERW == 0x100000, "thunks.S");
 _Static_assert(offsetof(struct seg_cached, seg) == 16 && offsetof(struct seg, attr) == 12, "thunks.S");
-_Static_assert(SPACE_RT_OFF == 24 << 20 && SPACE_WT_OFF == 16 << 20 && SA_NULL == 0x10000 &&
-                   SA_P + SA_S == 0x90,
+_Static_assert(offsetof(struct vcpu, mode) == VO_MODE && offsetof(struct vcpu, rtab) == VO_TABLES &&
+                   offsetof(struct vcpu, wtab) == VO_TABLES + 8 &&
+                   offsetof(struct vcpu, xtab) == VO_TABLES + 16,
+               "abi.h");
+_Static_assert(offsetof(struct vcpu, msr_sysenter_cs) == VO_SYSENTER &&
+                   offsetof(struct vcpu, msr_sysenter_esp) == VO_SYSENTER + 8 &&
+                   offsetof(struct vcpu, msr_sysenter_eip) == VO_SYSENTER + 16,
+               "abi.h");
+_Static_assert(offsetof(struct ctx, base) == 0 && offsetof(struct ctx, epoch) == 20 &&
+                   offsetof(struct ctx, salt) == 24 && offsetof(struct ctx, rsp) == 32 &&
+                   offsetof(struct ctx, ibtc) == 40 && offsetof(struct ctx, window) == 48 &&
+                   offsetof(struct ctx, epoch_of) == 56 && offsetof(struct ctx, window_on) == 64 &&
+                   offsetof(struct ctx, in_window) == 72,
+               "thunks.S");
+_Static_assert(offsetof(struct ctx, sys.to) == 88 && offsetof(struct ctx, sys.to_salt) == 96 &&
+                   offsetof(struct ctx, sys.from_mode) == 104 && offsetof(struct ctx, sys.sflags) == 108 &&
+                   offsetof(struct ctx, sys.msr_cs) == 112 && offsetof(struct ctx, sys.to_mode) == 116 &&
+                   offsetof(struct ctx, sys.cs) == 120 && offsetof(struct ctx, sys.ss) == 136,
+               "thunks.S");
+_Static_assert(SPACE_XT_OFF == 8 << 20 && SPACE_RT_OFF == 24 << 20 && SPACE_WT_OFF == 16 << 20 &&
+                   SA_NULL == 0x10000 && SA_P + SA_S == 0x90,
                "thunks.S");
 
 /* ---- exact counting ---- */
@@ -162,7 +181,7 @@ int bt_continue(struct vcpu *v)
             !(v->cpl != 3 && b->kernel_window_off))
             b->windows = shadow_window_enable(v);
         bt_select_context(v);
-        tag = bt_branch_tag(b, v->eip, (u32)(b->cur - b->ctx));
+        tag = bt_branch_tag(b, v->eip, (u32)(bt_ctx(v) - b->ctx));
         if (unlikely(*tag != branch_tag(v))) {
             switch (bt_find(v, &f)) {
             case BT_FOUND:
@@ -177,7 +196,7 @@ int bt_continue(struct vcpu *v)
             if (unlikely(v->events)) /* the lookup itself changed something (a flush) */
                 continue;
             bt_select_context(v); /* a view may have lost exec entries to the fill */
-            tag = bt_branch_tag(b, v->eip, (u32)(b->cur - b->ctx));
+            tag = bt_branch_tag(b, v->eip, (u32)(bt_ctx(v) - b->ctx));
             *bt_branch_host(tag) = (u64)(uintptr_t)fragment_host(b->tc, f);
             *tag = v->opts & OPT(ibtc) ? branch_tag(v) : 0;
         }
@@ -326,6 +345,43 @@ int co_exec(struct vcpu *v, const struct insn *i, u32 eip)
     return resume_after(v, next);
 }
 
+/* sysenter, sysexit: remembered for the next time (thunks.S). */
+static int enter_or_exit(struct vcpu *v, const struct insn *i)
+{
+    struct ctx *c = bt_ctx(v);
+    u64 salt = c->salt;
+    u32 mode = v->mode, sflags = v->sflags, msr_cs = (u32)v->msr_sysenter_cs, to_mode, to_eip;
+    struct seg cs, ss;
+    u64 base;
+    int r;
+
+    if (unlikely(interp_exec(v, i) != CPU_OK)) {
+        cpu_deliver_fault(v);
+        return bt_continue(v);
+    }
+    v->stats.insns_callout++;
+    to_mode = v->mode;
+    to_eip = v->eip;
+    cs = v->seg[S_CS];
+    ss = v->seg[S_SS];
+    base = bt_view_base(v);
+    r = bt_continue(v);
+    /* Flags that the instruction itself changes, or that it makes work, are not remembered with it; nor is
+     * what it led to if something else came in between. */
+    if (r == 0 && v->mode == to_mode && v->eip == to_eip && bt_ctx(v)->base == base && c->salt == salt &&
+        !(sflags & (FL_VM | FL_RF | FL_TF | FL_AC)) && !((mode | to_mode) & MODE_STEP)) {
+        c->sys.to = bt_ctx(v);
+        c->sys.to_salt = c->sys.to->salt;
+        c->sys.from_mode = mode | (i->opcode == 0x35 ? SYS_EXIT : 0);
+        c->sys.sflags = sflags;
+        c->sys.msr_cs = msr_cs;
+        c->sys.to_mode = to_mode;
+        c->sys.cs = cs;
+        c->sys.ss = ss;
+    }
+    return r;
+}
+
 /* int, iret, sysenter, sysexit: nothing ever goes on behind them in the same fragment. */
 int co_sys(struct vcpu *v, const struct insn *i, u32 eip)
 {
@@ -340,6 +396,8 @@ int co_sys(struct vcpu *v, const struct insn *i, u32 eip)
         v->stats.insns_callout++;
         return bt_continue(v);
     }
+    if (i->map == 1)
+        return enter_or_exit(v, i);
     if (unlikely(interp_exec(v, i) != CPU_OK))
         cpu_deliver_fault(v);
     else
@@ -485,6 +543,8 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
         [TH_RET_MISS] = th_ret_miss,
         [TH_IND_OF] = th_ind_of,
         [TH_LINK_OF] = th_link_of,
+        [TH_SYSENTER] = th_sysenter,
+        [TH_SYSEXIT] = th_sysexit,
     };
     struct mem_watcher w = {.written = bt_code_written, .flags = MEMW_CODE};
     struct bt *b = mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

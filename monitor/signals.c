@@ -225,7 +225,7 @@ void bt_own_thread(struct vcpu *v)
     if (current == v)
         return;
     current = v;
-    bt_of(v)->gs = 0; /* the thread's GS base is another CPU's window */
+    v->bt[BT_GS] = 0; /* the thread's GS base is another CPU's window */
 }
 
 int bt_signals_init(struct vcpu *v)
@@ -276,7 +276,7 @@ void monitor_attach(struct vcpu *v)
     if (!v->tc)
         return;
     current = v;
-    bt_of(v)->gs = 0;
+    v->bt[BT_GS] = 0;
 }
 
 void bt_signals_kick(struct vcpu *v)

@@ -11,6 +11,7 @@
 
 #define RT_OFF (24 << 20) /* SPACE_RT_OFF, SPACE_WT_OFF; checked in run.c */
 #define WT_OFF (16 << 20)
+#define XT_OFF (8 << 20)
 
         .text
         .globl  th_ibranch, th_underflow
@@ -137,6 +138,122 @@ th_write_miss:
         testl   %eax, %eax
         jz      bt_resume
         jmp     bt_leave
+
+        /*
+         * sysenter and sysexit as they were done from this context last time (struct ctx), if everything that decided it
+         * still is what it was. r8-r10 as for th_sys, where it goes otherwise; the guest's flags are in r13. There is
+         * nothing to look for afterwards: neither lets an interrupt in that was kept out before.
+         */
+#define CTX_SALT      24
+#define CTX_RSP       32
+#define CTX_IBTC      40
+#define CTX_WINDOW    48
+#define CTX_EPOCH     20
+#define CTX_EPOCH_OF  56
+#define CTX_WINDOW_ON 64
+#define CTX_IN_WINDOW 72
+#define CTX_SYS       88
+#define SYS_EXIT      0x80000000
+
+        .macro  FLAGS_BACK
+        movq    %rax, %r11
+        movl    %r13d, %eax
+        addb    $0x7f, %al
+        sahf
+        movq    %r11, %rax
+        .endm
+
+        .macro  SYS_THUNK name, cpl, eip, esp
+        .globl  \name
+        .p2align 4
+\name:
+        movq    BT_OFF(BT_CTX)(%r15), %r10
+        movl    VO_MODE(%r15), %r11d
+        .if \cpl
+        orl     $SYS_EXIT, %r11d
+        .endif
+        cmpl    (CTX_SYS + 16)(%r10), %r11d
+        jne     sys_miss
+        movl    VO_SFLAGS(%r15), %r11d
+        cmpl    (CTX_SYS + 20)(%r10), %r11d
+        jne     sys_miss
+        movl    VO_SYSENTER(%r15), %r11d
+        cmpl    (CTX_SYS + 24)(%r10), %r11d
+        jne     sys_miss
+        movq    %r8, BT_OFF(BT_TMP)(%r15)
+        movq    CTX_SYS(%r10), %r11
+        movq    (CTX_SYS + 8)(%r10), %r8
+        cmpq    CTX_SALT(%r11), %r8
+        jne     sys_miss_r8
+        movq    CTX_EPOCH_OF(%r11), %r8
+        movl    (%r8), %r8d
+        cmpl    CTX_EPOCH(%r11), %r8d
+        jne     sys_miss_r8
+        movq    CTX_WINDOW_ON(%r11), %r8
+        movzbl  (%r8), %r8d
+        cmpl    CTX_IN_WINDOW(%r11), %r8d
+        jne     sys_miss_r8
+        movq    %rsp, CTX_RSP(%r10)
+        movl    (CTX_SYS + 28)(%r10), %r8d
+        movl    %r8d, VO_MODE(%r15)
+        movb    $\cpl, VO_CPL(%r15)
+        movq    (CTX_SYS + 32)(%r10), %r8
+        movq    %r8, (VO_SEG + 1 * VO_SEG_SIZE)(%r15)
+        movq    (CTX_SYS + 40)(%r10), %r8
+        movq    %r8, (VO_SEG + 1 * VO_SEG_SIZE + 8)(%r15)
+        movq    (CTX_SYS + 48)(%r10), %r8
+        movq    %r8, (VO_SEG + 2 * VO_SEG_SIZE)(%r15)
+        movq    (CTX_SYS + 56)(%r10), %r8
+        movq    %r8, (VO_SEG + 2 * VO_SEG_SIZE + 8)(%r15)
+        movq    (%r11), %r14
+        movq    CTX_RSP(%r11), %rsp
+        movq    %r14, BT_OFF(BT_BASE)(%r15)
+        leaq    -RT_OFF(%r14), %r8
+        movq    %r8, VO_TABLES(%r15)
+        leaq    -WT_OFF(%r14), %r8
+        movq    %r8, (VO_TABLES + 8)(%r15)
+        leaq    -XT_OFF(%r14), %r8
+        movq    %r8, (VO_TABLES + 16)(%r15)
+        movq    CTX_IBTC(%r11), %r10
+        movq    %r10, BT_OFF(BT_IBTC)(%r15)
+        movq    CTX_WINDOW(%r11), %r8
+        movq    %r11, BT_OFF(BT_CTX)(%r15)
+        movq    CTX_SALT(%r11), %r11
+        movq    %r11, BT_OFF(BT_SALT)(%r15)
+        testq   %r8, %r8
+        jz      1f
+        cmpq    BT_OFF(BT_GS)(%r15), %r8
+        je      1f
+        wrgsbase %r8
+        movq    %r8, BT_OFF(BT_GS)(%r15)
+1:
+        .if \cpl
+        movl    %\esp, %r12d
+        movl    %\eip, %r8d
+        .else
+        movb    $0, VO_IFLAG(%r15)
+        movl    (VO_SYSENTER + 8)(%r15), %r12d
+        movl    (VO_SYSENTER + 16)(%r15), %r8d
+        .endif
+        movzwl  %r8w, %r9d
+        addq    %r8, %r11
+        addq    (%r10, %r9, 8), %r11
+        jne     2f
+        FLAGS_BACK
+        jmp     *IBTC_HOST_OFF(%r10, %r9, 8)
+2:      FLAGS_BACK
+        jmp     th_lookup
+        .endm
+
+        SYS_THUNK th_sysenter, 0
+        SYS_THUNK th_sysexit, 3, edx, ecx
+
+sys_miss_r8:
+        movq    BT_OFF(BT_TMP)(%r15), %r8
+sys_miss:
+        movl    $0, %r10d
+        FLAGS_BACK
+        jmp     th_sys
 
         /* The bottom of a return stack: stays where it is. */
         .p2align 4

@@ -116,7 +116,7 @@ struct shadow {
     u32 *kphys;    /* 1 + physical page where mapped writable */
     struct shadow_window_clock kwin_clock;
     u32 kwin_mode, kwin_pge; /* key bits and CR4.PGE that its mappings were made under */
-    bool kwin_on;
+    u8 kwin_on;
     u32 max_spaces;
     u32 used_spaces; /* slots ever taken */
     u64 clock;

@@ -82,6 +82,9 @@ u64 shadow_phys_read64(struct vcpu *v, u64 gpa);
 /* Windows (see window.c): whether the current view's window is in use; turning it on and off. A view's window
  * goes off by itself when its space is cleared. */
 u64 shadow_window_base(const struct vcpu *v); /* 0: not in use. CPL 0-2 share one window (kwindow.c) */
+/* Where the current view keeps whether its window is in use: the same place as long as the view is the same.
+ */
+const u8 *shadow_window_flag(const struct vcpu *v);
 static inline bool shadow_window_on(const struct vcpu *v)
 {
     return shadow_window_base(v) != 0;

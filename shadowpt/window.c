@@ -141,6 +141,12 @@ u64 shadow_window_base(const struct vcpu *v)
     return vw->win_on ? vw->base : 0;
 }
 
+const u8 *shadow_window_flag(const struct vcpu *v)
+{
+    const struct shadow *s = sh_of(v);
+    return v->cpl != 3 ? &s->kwin_on : &s->cur->view[1].win_on;
+}
+
 bool shadow_window_enable(struct vcpu *v)
 {
     struct shadow *s = sh_of(v);

@@ -237,6 +237,10 @@ bool vf_leave(struct verifier *v, const struct hi *h, const struct state *s, i64
         return eip_arg(v, h, s) && code_arg(v, h, s, R10, true);
     case TH_EXEC:
     case TH_SYS:
+    case TH_SYSENTER:
+    case TH_SYSEXIT:
+        if (n == TH_SYSEXIT && (v->in->mode & MODE_CPL))
+            return vf_bad(v, h, "sysexit outside of CPL 0");
         for (u32 i = 0; i < v->in->n_kept; i++)
             if (s->r[R8].kind == K_CONST && s->r[R8].aux == (u64)(uintptr_t)v->in->kept[i])
                 return eip_arg(v, h, s) && code_arg(v, h, s, R10, true);

@@ -24,9 +24,11 @@
 #define VO_EIP       32
 #define VO_AFLAGS    36
 #define VO_IFLAG     44
+#define VO_MODE      48
 #define VO_KICK      56
 #define VO_INTR      60
 #define VO_ONES      68
+#define VO_TABLES    72 /* rtab, wtab, xtab */
 #define VO_SEG       96
 #define VO_SEG_SIZE  16
 #define VO_SEG_FAST  2
@@ -43,6 +45,7 @@
 #define VO_CR3       2816
 #define VO_CR4       2820
 #define VO_PORTS     2824
+#define VO_SYSENTER  2912 /* the three MSRs: cs, esp, eip */
 
 #define BT_OFF(n) (VO_BT + 8 * (n))
 
@@ -58,6 +61,8 @@
 #define BT_THUNK0  8  /* first thunk address */
 #define BT_RSP     41 /* rsp of the return stack while C code runs */
 #define BT_ONES    42 /* all bits set */
+#define BT_CTX     43 /* the current context (monitor/bt.h), 0: to be selected */
+#define BT_GS      44 /* GS base, as last set */
 #define BT_LEFT    40 /* exact counting: instructions that may still start before TH_INTR is called */
 
 /* Thunks: jmp [r15 + BT_OFF(BT_THUNK0 + n)]. r8-r11 carry arguments, see monitor/thunks.S. */
@@ -91,7 +96,10 @@
     19 /* r8d target eip of a return, rcx = r8 - what was expected, not 0, r9 = the guest's ecx */
 #define TH_IND_OF  20 /* an indirect branch: r8 = eip + salt, r9 its low 16 bits, r10 = the branch cache */
 #define TH_LINK_OF 21 /* as TH_LINK; OF was set iff r11 is even */
-#define TH_COUNT_  22
+/* The same, with the guest's flags in r13: does it at once if it was done before in the same way. */
+#define TH_SYSENTER 22
+#define TH_SYSEXIT  23
+#define TH_COUNT_   24
 
 /*
  * The indirect-branch target cache: tags, -(eip + salt), 8 bytes each, and behind them the host addresses

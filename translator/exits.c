@@ -362,9 +362,9 @@ void exit_indirect(struct xl *x, bool call)
         emit_landing(x);
 }
 
-/* The instruction in r8, its eip in r9, the guest's flags in the host's: what a callout for it takes. False:
- * no room. */
-static bool exit_insn(struct xl *x, const struct insn *i)
+/* The instruction in r8, its eip in r9, the guest's flags in the host's (or saved): what a callout for it
+ * takes. False: no room. */
+static bool exit_insn(struct xl *x, const struct insn *i, bool saved)
 {
     struct emit *e = &x->e;
     struct insn *kept = x->env->keep_insn(x->env->opaque, i);
@@ -373,7 +373,10 @@ static bool exit_insn(struct xl *x, const struct insn *i)
         e->overflow = true;
         return false;
     }
-    fl_host(x);
+    if (saved)
+        fl_force_saved(x);
+    else
+        fl_host(x);
     count_flush(x);
     e_mov_insn(x, R8, kept);
     e_mov_eip(x, R9, insn_eip(x, x->k));
@@ -384,7 +387,7 @@ void exit_exec(struct xl *x, const struct insn *i)
 {
     struct emit *e = &x->e;
 
-    if (!exit_insn(x, i))
+    if (!exit_insn(x, i, false))
         return;
     x->full = 0; /* it may load a segment register */
     u32 at = e_lea_rip(e, R10);
@@ -395,11 +398,14 @@ void exit_exec(struct xl *x, const struct insn *i)
 void exit_sys(struct xl *x, const struct insn *i)
 {
     struct emit *e = &x->e;
+    int th = TH_SYS;
 
-    if (!exit_insn(x, i))
+    if (i->map == 1 && !x->env->exact && (i->opcode == 0x34 || !(x->env->mode & MODE_CPL)))
+        th = i->opcode == 0x34 ? TH_SYSENTER : TH_SYSEXIT;
+    if (!exit_insn(x, i, th != TH_SYS))
         return;
     e_mov_ri32(e, R10, 0);
-    jmp_thunk(e, TH_SYS);
+    jmp_thunk(e, th);
     x->done = true;
 }
 
