@@ -152,6 +152,79 @@ static void fast_calls(void)
                 : "eax", "edx");
 }
 
+/* The same way again and again while what decides it changes: the registers, flags, the ring it starts from.
+ */
+extern u8 user_sysenter_nested[], user_sysenter_flags[], user_sysenter_flags_return[], user_sysenter_plain[];
+asm(".text\n"
+    /* every other entry enters once more, from ring 0 */
+    "user_sysenter_nested:\n\tincl entry_count\n\ttestl $1, entry_count\n\tjz 1f\n\tsysenter\n"
+    "1:\tmovl %cs, %eax\n\tmovl %eax, entry_cs\n\tmovl %ebp, %ecx\n\tmovl $user_sysenter_return, %edx\n\t"
+    "movl $0x5f, %eax\n\tsysexit\n"
+    "user_sysenter_plain:\n\tpushfl\n\tpopl entry_flags\n\tsysexit\n"
+    /* u32 user_sysenter_flags(u32 flags): the flags after a system call that comes with them; 8 times, then a
+     * word is read from where they do not belong */
+    "user_sysenter_flags:\n\tpushl %ebp\n\tpushl %ebx\n\tmovl 12(%esp), %eax\n\tmovl $8, %ebx\n"
+    "2:\tmovl %esp, %ecx\n\tmovl $user_sysenter_flags_return, %edx\n\tpushl %eax\n\tpopfl\n\tsysenter\n"
+    "user_sysenter_flags_return:\n\tpushfl\n\tpopl %ebp\n\tpushl $2\n\tpopfl\n\tdecl %ebx\n\tjnz 2b\n\t"
+    "pushl %ebp\n\tandl $~0x100, (%esp)\n\tpopfl\n\tmovl -5(%esp), %edx\n\tpushl $2\n\tpopfl\n\t"
+    "movl %ebp, %eax\n\tpopl %ebx\n\tpopl %ebp\n\tret");
+
+static u32 user_cli_sti(u32 arg)
+{
+    asm volatile("cli\n\tsti" : : : "memory");
+    return arg;
+}
+
+static void fast_calls_again(void)
+{
+    static u8 stack[4096] __attribute__((aligned(16)));
+    u32 (*code)(u32) = (u32(*)(u32))user_sysenter_code;
+    u32 (*with_flags)(u32) = (u32(*)(u32))user_sysenter_flags;
+    const u32 arith = FL_CF | FL_ZF | FL_SF | FL_OF;
+
+    if (!(cpu_features() & FEAT_SEP))
+        return;
+    write_msr(0x174, SEL_KCODE);
+    write_msr(0x175, (u32)stack + sizeof(stack));
+    write_msr(0x176, (u32)user_sysenter_nested);
+    entry_count = 0;
+    check_eq("sysenter within sysenter", run_user(code, 40, FL_IF), 0x5f | SEL_UCODE << 8 | SEL_UDATA << 16);
+    check_eq("as often as it should", entry_count, 80);
+    write_msr(0x176, (u32)user_sysenter_entry);
+    check_eq("another entry", run_user(code, 40, FL_IF), 0x5e | SEL_UCODE << 8 | SEL_UDATA << 16);
+    /* Selectors that name nothing: the segments are what they are (SDM vol. 2, SYSENTER). The way back is int
+     * 0x80, which does not look at them either. */
+    for (u32 k = 0; k < 3; k++) {
+        write_msr(0x174, 0x60);
+        check_eq("another selector", run_user(code, 40, 0), 0x5e | 0x73 << 8 | 0x7b << 16);
+        check("inside as well", (entry_cs & 0xffff) == 0x60 && (entry_ss & 0xffff) == 0x68);
+        write_msr(0x174, SEL_KCODE);
+        check_eq("and back", run_user(code, 40, 0), 0x5e | SEL_UCODE << 8 | SEL_UDATA << 16);
+        check("and back inside", (entry_cs & 0xffff) == SEL_KCODE && (entry_ss & 0xffff) == SEL_KDATA);
+    }
+    write_msr(0x174, 0);
+    check_eq("a null selector when it was known", run_user(code, 1, 0), FAULTED(V_GP));
+    write_msr(0x174, SEL_KCODE);
+
+    write_msr(0x176, (u32)user_sysenter_plain);
+    for (u32 k = 0; k < 2; k++) {
+        check_eq("flags live through both ways", run_user(with_flags, arith | 2, 0) & 0xfff, arith | 2);
+        check_eq("and inside", entry_flags & 0xfff, arith | 2);
+        check_eq("DF, too", run_user(with_flags, FL_DF | FL_CF | 2, 0) & 0xfff, FL_DF | FL_CF | 2);
+        check_eq("no flags", run_user(with_flags, 2, 0) & 0xfff, 2);
+        check_eq("ID and NT", run_user(with_flags, FL_ID | FL_NT | 2, 0) & (FL_ID | FL_NT), FL_ID | FL_NT);
+        asm volatile("movl %%cr0, %%eax\n\torl $0x40000, %%eax\n\tmovl %%eax, %%cr0" : : : "eax");
+        check_eq("AC without a system call in between", run_user(with_flags, 2, 0) & FL_AC, 0);
+        check_tcg_gap("AC through both ways", run_user(with_flags, FL_AC | 2, 0) == FAULTED(V_AC));
+        asm volatile("movl %%cr0, %%eax\n\tandl $~0x40000, %%eax\n\tmovl %%eax, %%cr0" : : : "eax");
+        check_eq("AC without AM", run_user(with_flags, FL_AC | 2, 0) & FL_AC, FL_AC);
+        check_eq("IOPL through both ways", run_user(with_flags, 2, FL_IOPL3 | FL_IF) & FL_IOPL3, FL_IOPL3);
+        check_eq("IOPL 3 lets cli", run_user(user_cli_sti, 7, FL_IOPL3 | FL_IF), 7);
+        check_eq("IOPL 0 through both ways", run_user(with_flags, 2, 0) & FL_IOPL3, 0);
+        check_eq("IOPL 0 does not", run_user(user_cli_sti, 7, FL_IF), FAULTED(V_GP));
+    }
+}
+
 /* ---- return to an outer ring with bad selectors: the iret faults inside ---- */
 static void bad_returns(void)
 {
@@ -198,6 +271,7 @@ void test_user(void)
     refused();
     io_rights();
     fast_calls();
+    fast_calls_again();
     bad_returns();
     /* A return to an outer ring drops kernel data segments (SDM vol. 3, 5.8.3... "RET", "IRET"). */
     asm volatile("movl %0, %%fs" : : "r"(SEL_KDATA));
