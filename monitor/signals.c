@@ -142,7 +142,7 @@ static bool tick_wanted(struct vcpu *v)
 {
     struct bt *b = bt_of(v);
     const u32 flat = MODE_PE | MODE_FLATDS | MODE_FLATES | MODE_FLATSS;
-    const struct ctx *c = b->cur;
+    const struct ctx *c = bt_ctx(v);
     bool looked = b->looked;
 
     b->looked = false;
