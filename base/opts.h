@@ -30,6 +30,7 @@
     X(window, "window-form memory operands for address spaces that run long")                                \
     X(wintables, "keep pages that were page tables a moment ago out of windows")                             \
     X(faultsites, "no host signals at divisions and window operands that keep faulting in the guest")        \
+    X(wakeup, "a halted CPU wakes up by itself for the guest's timers")                                      \
     X(keepspaces, "keep shadow address spaces across CR3 switches")
 
 enum opt_bit {

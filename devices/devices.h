@@ -120,6 +120,14 @@ void bus_run_timers(struct bus *b);
 /* Deadline of the earliest armed timer of either clock, or 0. Lock held. */
 u64 bus_next_deadline(struct bus *b);
 
+/* A CPU that sleeps is best woken by itself: while asleep() says so, the event thread leaves the guest's
+ * timers to bus_run_guest_timers(), and does what is not done in time. Called on the event thread, lock held;
+ * NULL: never. Before bus_start(). */
+void bus_share_timers(struct bus *b, bool (*asleep)(void *opaque), void *opaque);
+/* Runs the guest's timers that are due; takes the lock. How long until the next one is, in ns, UINT64_MAX if
+ * there is none (or the clock stands still). */
+u64 bus_run_guest_timers(struct bus *b);
+
 /* ---- DMA and work for the vCPU thread ---- */
 
 /* Guest-physical memory is watched by structures that belong to the vCPU thread, so devices touch it on that

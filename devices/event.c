@@ -13,6 +13,10 @@
  * Each heap's `sleep_until` says which of its deadlines the thread sleeps for (0: it does not sleep), so that
  * a timer set to a later time costs no system call.
  *
+ * A halted vCPU runs the guest's timers itself (bus_run_guest_timers()), which saves the hand-over from this
+ * thread to that one. This one then looks a little later (SHARE_NS), so that the two do not meet; where the
+ * vCPU runs, or did not know of a timer, it is this one that fires it.
+ *
  * Invariants:
  *  - t->slot is the timer's index in the heap, -1 when it is not armed
  *  - one pass fires at most as many timers as there were armed when it began: a callback that arms itself in
@@ -33,6 +37,8 @@
 #include <unistd.h>
 #include "base/log.h"
 #include "devices/internal.h"
+
+#define SHARE_NS (100 * NS_PER_US) /* a halted vCPU needs less to wake up by itself */
 
 struct bus_timer {
     struct bus *b;
@@ -279,6 +285,11 @@ u64 bus_next_deadline(struct bus *b)
     return guest && (!host || guest < host) ? guest : host;
 }
 
+static u64 left_until(u64 deadline, u64 now)
+{
+    return deadline > now ? deadline - now : 0;
+}
+
 static void run_heap(struct heap *h, u64 now)
 {
     for (u32 budget = h->n; budget && h->n && h->at[0]->deadline <= now; budget--) {
@@ -289,9 +300,8 @@ static void run_heap(struct heap *h, u64 now)
     }
 }
 
-static void run_timers(struct bus *b)
+static void run_guest_timers(struct bus *b)
 {
-    run_heap(&b->ev->host, bus_host_now(b));
     if (!b->clock_stopped)
         run_heap(&b->ev->guest, bus_now(b));
 }
@@ -299,7 +309,27 @@ static void run_timers(struct bus *b)
 void bus_run_timers(struct bus *b)
 {
     bus_lock(b);
-    run_timers(b);
+    run_heap(&b->ev->host, bus_host_now(b));
+    run_guest_timers(b);
+    bus_unlock(b);
+}
+
+u64 bus_run_guest_timers(struct bus *b)
+{
+    u64 left = UINT64_MAX;
+    bus_lock(b);
+    run_guest_timers(b);
+    if (b->ev->guest.n && !b->clock_stopped)
+        left = left_until(heap_deadline(&b->ev->guest), bus_now(b));
+    bus_unlock(b);
+    return left;
+}
+
+void bus_share_timers(struct bus *b, bool (*asleep)(void *opaque), void *opaque)
+{
+    bus_lock(b);
+    b->cpu_asleep = asleep;
+    b->cpu_opaque = opaque;
     bus_unlock(b);
 }
 
@@ -382,9 +412,35 @@ static void dispatch(struct bus *b, u32 n)
     }
 }
 
-static u64 left_until(u64 deadline, u64 now)
+/* How much later than the guest's deadlines this thread looks. */
+static u64 guest_slack(struct bus *b)
 {
-    return deadline > now ? deadline - now : 0;
+    return b->cpu_asleep && b->cpu_asleep(b->cpu_opaque) ? SHARE_NS : 0;
+}
+
+static void run_timers(struct bus *b)
+{
+    run_heap(&b->ev->host, bus_host_now(b));
+    if (b->ev->guest.n && bus_now(b) >= heap_deadline(&b->ev->guest) + guest_slack(b))
+        run_guest_timers(b);
+}
+
+/* How long to sleep, in ns; UINT64_MAX: until something happens. */
+static u64 sleep_time(struct bus *b)
+{
+    struct event_loop *ev = b->ev;
+    u64 wait = UINT64_MAX, left;
+    ev->guest.sleep_until = ev->host.sleep_until = UINT64_MAX;
+    if (ev->guest.n && !b->clock_stopped) {
+        ev->guest.sleep_until = heap_deadline(&ev->guest) + guest_slack(b);
+        wait = left_until(ev->guest.sleep_until, bus_now(b));
+    }
+    if (ev->host.n) {
+        ev->host.sleep_until = heap_deadline(&ev->host);
+        left = left_until(ev->host.sleep_until, bus_host_now(b));
+        wait = left < wait ? left : wait;
+    }
+    return wait;
 }
 
 static void *event_thread(void *arg)
@@ -399,17 +455,7 @@ static void *event_thread(void *arg)
         run_timers(b);
         if (ev->stop)
             break;
-        u64 wait = UINT64_MAX, left;
-        ev->guest.sleep_until = ev->host.sleep_until = UINT64_MAX;
-        if (ev->guest.n && !b->clock_stopped) {
-            ev->guest.sleep_until = heap_deadline(&ev->guest);
-            wait = left_until(ev->guest.sleep_until, bus_now(b));
-        }
-        if (ev->host.n) {
-            ev->host.sleep_until = heap_deadline(&ev->host);
-            left = left_until(ev->host.sleep_until, bus_host_now(b));
-            wait = left < wait ? left : wait;
-        }
+        u64 wait = sleep_time(b);
         struct timespec ts = {.tv_sec = wait / NS_PER_SEC, .tv_nsec = wait % NS_PER_SEC};
         struct timespec *timeout = wait == UINT64_MAX ? NULL : &ts;
         u32 n = poll_set(ev);

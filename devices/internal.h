@@ -43,6 +43,8 @@ struct bus {
     u64 clock_base;    /* the same, moved on by the time that the machine was paused; atomic */
     u64 clock_stopped; /* 0: it runs; else what bus_now() says while it does not; atomic */
     struct event_loop *ev;
+    bool (*cpu_asleep)(void *opaque); /* bus_share_timers(), or NULL */
+    void *cpu_opaque;
 
     struct pic *pic;
     struct apic *apic;                  /* NULL: none */

@@ -202,8 +202,6 @@ struct vm *machine_create(const struct machine_config *cfg, int *status)
         return NULL;
     }
     vm->cfg = *cfg;
-    pthread_mutex_init(&vm->waker, NULL);
-    pthread_cond_init(&vm->wake, NULL);
     vm->signal_fd = open_signals();
     int err = create_memory(vm);
     err = err ? err : create_inputs(vm);
@@ -250,7 +248,5 @@ void machine_destroy(struct vm *vm)
         inputs_done(vm->inputs);
     free(vm->inputs);
     free(vm->follower);
-    pthread_cond_destroy(&vm->wake);
-    pthread_mutex_destroy(&vm->waker);
     free(vm);
 }

@@ -6,20 +6,26 @@
  * of struct vcpu (intr_line, nmi_pending) and the request bits, each followed by a kick that makes it look.
  * v->events belongs to the vCPU thread.
  *
- * Sleeping without losing a wake-up: the sleeper takes the mutex, announces itself, and only then looks at
- * the wires; the waker sets a wire first and takes the mutex only if someone announced himself. Both use
- * sequentially consistent accesses, so either the sleeper sees the wire or the waker sees the sleeper.
+ * Sleeping without losing a wake-up: the sleeper announces itself, notes how often it was woken, and only
+ * then looks at the wires; the waker sets a wire first, and if someone announced himself, counts and wakes.
+ * Both use sequentially consistent accesses, so either the sleeper sees the wire or the waker sees the
+ * sleeper, whose futex call returns at once if it was woken since.
  */
 #include "machine/lockstep.h"
 #include "machine/vm.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/opts.h"
+#include "base/syscall.h"
 #include "monitor/monitor.h"
 #include "shadowpt/shadowpt.h"
 
@@ -30,9 +36,8 @@ void run_wake(struct vm *vm)
     else
         __atomic_store_n(&vm->cpu->kick, 1, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&vm->sleeping, __ATOMIC_SEQ_CST)) {
-        pthread_mutex_lock(&vm->waker);
-        pthread_cond_signal(&vm->wake);
-        pthread_mutex_unlock(&vm->waker);
+        __atomic_add_fetch(&vm->woken, 1, __ATOMIC_SEQ_CST);
+        host_syscall(SYS_futex, (u64)(uintptr_t)&vm->woken, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
     }
 }
 
@@ -71,17 +76,35 @@ static bool nothing_to_do(struct vm *vm)
            !(__atomic_load_n(&v->nmi_pending, __ATOMIC_SEQ_CST) && !v->nmi_blocked);
 }
 
+/* Sleeps until woken, at most `ns`; not at all if woken since `seen`. */
+static void sleep_ns(struct vm *vm, u32 seen, u64 ns)
+{
+    struct timespec ts = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
+    if (ns)
+        syscall(SYS_futex, &vm->woken, FUTEX_WAIT_PRIVATE, seen, ns == UINT64_MAX ? NULL : &ts, NULL, 0);
+}
+
+/* For the bus: does the vCPU run the guest's timers itself? */
+static bool asleep(void *opaque)
+{
+    struct vm *vm = opaque;
+    return __atomic_load_n(&vm->sleeping, __ATOMIC_SEQ_CST) && lifecycle_running(vm);
+}
+
 /* The CPU executed hlt: sleeps until an interrupt, an NMI or a request, then delivers what can be delivered.
  */
 static void run_wait(struct vm *vm)
 {
     struct vcpu *v = vm->cpu;
-    pthread_mutex_lock(&vm->waker);
     __atomic_store_n(&vm->sleeping, 1, __ATOMIC_SEQ_CST);
-    while (nothing_to_do(vm))
-        pthread_cond_wait(&vm->wake, &vm->waker);
+    for (;;) {
+        u32 seen = __atomic_load_n(&vm->woken, __ATOMIC_SEQ_CST);
+        u64 left = v->opts & OPT(wakeup) ? bus_run_guest_timers(vm->bus) : UINT64_MAX;
+        if (!nothing_to_do(vm))
+            break;
+        sleep_ns(vm, seen, left);
+    }
     __atomic_store_n(&vm->sleeping, 0, __ATOMIC_SEQ_CST);
-    pthread_mutex_unlock(&vm->waker);
     cpu_poll_interrupts(v); /* clears EV_HALT if it delivered one */
 }
 
@@ -95,12 +118,14 @@ static bool halted_for_good(const struct vcpu *v)
 /* Stopped: nothing but a request wakes it. */
 static void wait_stopped(struct vm *vm)
 {
-    pthread_mutex_lock(&vm->waker);
     __atomic_store_n(&vm->sleeping, 1, __ATOMIC_SEQ_CST);
-    while (!__atomic_load_n(&vm->requests, __ATOMIC_SEQ_CST))
-        pthread_cond_wait(&vm->wake, &vm->waker);
+    for (;;) {
+        u32 seen = __atomic_load_n(&vm->woken, __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&vm->requests, __ATOMIC_SEQ_CST))
+            break;
+        sleep_ns(vm, seen, UINT64_MAX);
+    }
     __atomic_store_n(&vm->sleeping, 0, __ATOMIC_SEQ_CST);
-    pthread_mutex_unlock(&vm->waker);
 }
 
 #define SHUTDOWN_STATUS 0x0f /* CMOS: what the firmware shall do after a reset */
@@ -369,6 +394,10 @@ int machine_run(struct vm *vm)
     }
     if (vm->signal_fd >= 0)
         bus_watch_fd(vm->bus, vm->signal_fd, on_signal, vm);
+    if (v->opts & OPT(wakeup))
+        bus_share_timers(vm->bus, asleep, vm);
+    vm->thread = host_thread();
+    prctl(PR_SET_TIMERSLACK, 1000ul); /* a halted guest waits for its timers: not for 50 us more */
     int err = bus_start(vm->bus);
     if (err) {
         error_report("cannot start the device thread: %s", strerror(-err));

@@ -46,10 +46,9 @@ struct vm {
     enum { STEP_NONE, STEP_STOP, STEP_OVER } step;
     bool step_interrupts;
     struct machine_observer *observers;
-    /* Where a halted vCPU sleeps. waker protects nothing but the sleep itself: see run_wait(). */
-    pthread_mutex_t waker;
-    pthread_cond_t wake;
-    u32 sleeping;
+    /* Where a halted vCPU sleeps: see run_wait(). Both atomic; `woken` counts. */
+    u32 sleeping, woken;
+    u64 thread; /* host_thread() of the vCPU's, once it runs */
     /* exact runs (machine/lockstep.h); NULL unless asked for */
     struct inputs *inputs; /* recorded, or to be replayed */
     struct lockstep *lockstep;

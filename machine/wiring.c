@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "base/syscall.h"
 #include "devices/apic.h"
 #include "devices/fdc.h"
 #include "devices/ide.h"
@@ -153,7 +154,8 @@ static void set_intr(void *opaque, int level)
 {
     struct vm *vm = opaque;
     u32 was = __atomic_exchange_n(&vm->cpu->intr_line, (u32) !!level, __ATOMIC_SEQ_CST);
-    if (level && !was)
+    /* The vCPU's own thread looks at the line before it goes on with guest code. */
+    if (level && !was && host_thread() != vm->thread)
         run_wake(vm);
 }
 

@@ -140,8 +140,6 @@ static void start(struct run *r, u8 shape)
         abort();
     vm->cpu = cpu;
     cpu->vm = vm;
-    pthread_mutex_init(&vm->waker, NULL);
-    pthread_cond_init(&vm->wake, NULL);
     vm->mem = memory_create(RAM, &err);
     if (!vm->mem)
         abort();
@@ -178,8 +176,6 @@ static void stop(struct run *r)
     memory_destroy(vm->mem);
     firmware_destroy(vm);
     tables_destroy(vm);
-    pthread_cond_destroy(&vm->wake);
-    pthread_mutex_destroy(&vm->waker);
 }
 
 /* ---- operations ---- */
