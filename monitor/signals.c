@@ -155,11 +155,9 @@ static void on_kick(int sig, siginfo_t *si, void *ctx)
     (void)sig;
     if (!current || !current->tc)
         return;
-    if (si->si_code == SI_TIMER) {
-        if (!tick_wanted(current))
-            return;
+    /* The same signal, of which only one is pending at a time: a kick may hide behind a tick. */
+    if (si->si_code == SI_TIMER && tick_wanted(current))
         __atomic_store_n(&current->kick, 1, __ATOMIC_SEQ_CST);
-    }
     current->stats.host_signals++;
     seek_boundary(current, ((ucontext_t *)ctx)->uc_mcontext.gregs);
 }
