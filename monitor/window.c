@@ -26,6 +26,13 @@
 #define TABLE_WRITER_TIMES 4u  /* faults in a row at that rate */
 #define WIN_MISFITS        1000u /* supervisor operands that the window could not serve, before it is given up */
 
+/* Supervisor code with paging finds nothing in its window that is not mapped global, and before CR4.PGE is
+ * set nothing is (shadowpt/kwindow.c): kernels run so while they start. */
+static bool useful(const struct vcpu *v)
+{
+    return v->cpl == 3 || !(v->cr0 & CR0_PG) || (v->cr4 & CR4_PGE);
+}
+
 void bt_window_tick(struct vcpu *v)
 {
     struct bt *b = bt_of(v);
@@ -33,6 +40,8 @@ void bt_window_tick(struct vcpu *v)
 
     b->looked = true;
     if (!b->windows || v->slow_access || b->cfg.windows_always || (v->cpl != 3 && b->kernel_window_off))
+        return;
+    if (!useful(v))
         return;
     if (shadow_window_on(v)) {
         if (clock->lost > WIN_LOST && v->cpl == 3) {
@@ -118,6 +127,12 @@ static void window_give_up(struct vcpu *v, bool misfit)
 {
     struct bt *b = bt_of(v);
 
+    if (misfit && !useful(v) &&
+        !b->cfg.windows_always) { /* of a processor without PGE, or turned on before there was paging */
+        shadow_window_disable(v);
+        v->stats.windows_off++;
+        return;
+    }
     /* A kernel that does not map itself global (page-table isolation) would end up here everywhere. */
     if (misfit && v->cpl != 3 && ++b->kernel_misfits > WIN_MISFITS) {
         shadow_window_disable(v);
