@@ -28,6 +28,7 @@
       "copy shadow entries of the kernel's half from another address space that has the same tables")        \
     X(reuse, "code at another address is copied from its translation there, not translated again")           \
     X(window, "window-form memory operands for address spaces that run long")                                \
+    X(winaround, "map what is known of the pages around into the window, too")                               \
     X(wintables, "keep pages that were page tables a moment ago out of windows")                             \
     X(faultsites, "no host signals at divisions and window operands that keep faulting in the guest")        \
     X(wakeup, "a halted CPU wakes up by itself for the guest's timers")                                      \

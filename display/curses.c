@@ -25,11 +25,11 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <term.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/hostsig.h"
 #include "base/log.h"
 #include "devices/terminal.h"
 #include "devices/vga.h"
@@ -46,10 +46,11 @@ struct curses {
     struct vga_viewer viewer;
     struct vga_cells *cells;
     pthread_t thread;
-    int wake_fd, signal_fd;
-    u32 damaged, quit;        /* atomic */
-    bool started, utf8, rich; /* rich: sixteen colours for both */
-    bool command;             /* Ctrl-A was typed */
+    int wake_fd;
+    struct host_signals *signals; /* SIGWINCH */
+    u32 damaged, quit;            /* atomic */
+    bool started, utf8, rich;     /* rich: sixteen colours for both */
+    bool command;                 /* Ctrl-A was typed */
     bool help;
     SCREEN *screen;
 };
@@ -286,9 +287,9 @@ static bool read_key(struct curses *c)
 
 static void resized(struct curses *c)
 {
-    struct signalfd_siginfo info;
+    u8 sig;
     struct winsize w;
-    while (read(c->signal_fd, &info, sizeof(info)) == sizeof(info))
+    while (read(host_signals_fd(c->signals), &sig, 1) == 1)
         ;
     if (!ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) && w.ws_row && w.ws_col) {
         resizeterm(w.ws_row, w.ws_col);
@@ -303,7 +304,7 @@ static void *curses_thread(void *arg)
     prctl(PR_SET_NAME, "novt-curses");
     while (!__atomic_load_n(&c->quit, __ATOMIC_SEQ_CST)) {
         struct pollfd p[3] = {{.fd = c->wake_fd, .events = POLLIN},
-                              {.fd = c->signal_fd, .events = POLLIN},
+                              {.fd = host_signals_fd(c->signals), .events = POLLIN},
                               {.fd = gone ? -1 : STDIN_FILENO, .events = POLLIN}};
         u64 count;
         if (poll(p, 3, -1) < 0)
@@ -377,16 +378,15 @@ int curses_create(struct bus *b, struct vga *v, struct input *in, const char *na
     c->b = b;
     c->vga = v;
     c->in = in;
-    c->wake_fd = c->signal_fd = -1;
+    c->wake_fd = -1;
     c->viewer = (struct vga_viewer){.changed = changed, .opaque = c, .period_ms = PERIOD_MS};
     c->cells = calloc(1, sizeof(*c->cells));
     sigset_t winch;
     sigemptyset(&winch);
     sigaddset(&winch, SIGWINCH);
-    pthread_sigmask(SIG_BLOCK, &winch, NULL); /* here, and so in all threads: the descriptor gets it */
     int err = c->cells ? open_terminal(c, name) : -ENOMEM;
     if (!err && ((c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0 ||
-                 (c->signal_fd = signalfd(-1, &winch, SFD_CLOEXEC | SFD_NONBLOCK)) < 0))
+                 !(c->signals = host_signals_open(&winch))))
         err = -errno;
     err = err ? err : start_thread(c);
     if (err) {
@@ -429,8 +429,7 @@ void curses_destroy(struct curses *c)
     }
     if (c->wake_fd >= 0)
         close(c->wake_fd);
-    if (c->signal_fd >= 0)
-        close(c->signal_fd);
+    host_signals_close(c->signals);
     free(c->cells);
     free(c);
 }

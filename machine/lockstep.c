@@ -76,7 +76,6 @@ struct lockstep *lockstep_create(struct vm *vm)
     ls->vm = vm;
     ls->log = malloc(LOG_MAX * sizeof(*ls->log));
     ls->other.cfg = vm->cfg;
-    ls->other.signal_fd = -1;
     ls->other.tables = vm->tables;
     ls->other.mem = memory_create(vm->cfg.ram_bytes, &err);
     if (!ls->log || !ls->other.mem) {

@@ -16,9 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "base/hostsig.h"
 #include "base/log.h"
 #include "display/display.h"
 #include "monitor/monitor.h"
@@ -35,17 +35,16 @@ static void dump_on_bug(void *opaque)
 
 /* Blocks the terminating signals in this thread, and so in all threads created later, and opens a descriptor
  * for them. */
-static int open_signals(void)
+static struct host_signals *open_signals(void)
 {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN); /* a closed stdout is an error of write(), not the end of the machine */
     signal(SIGXFSZ, SIG_IGN); /* so is a limit of file sizes (ulimit -f): the guest sees an I/O error */
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return host_signals_open(&set);
 }
 
 static int create_memory(struct vm *vm)
@@ -202,7 +201,7 @@ struct vm *machine_create(const struct machine_config *cfg, int *status)
         return NULL;
     }
     vm->cfg = *cfg;
-    vm->signal_fd = open_signals();
+    vm->signals = open_signals();
     int err = create_memory(vm);
     err = err ? err : create_inputs(vm);
     err = err ? err : create_cpu(vm);
@@ -238,8 +237,7 @@ void machine_destroy(struct vm *vm)
         cpu_destroy(vm->cpu);
     if (vm->mem)
         memory_destroy(vm->mem);
-    if (vm->signal_fd >= 0)
-        close(vm->signal_fd);
+    host_signals_close(vm->signals);
     firmware_destroy(vm);
     tables_destroy(vm);
     perf_map_destroy(vm->perf_map);

@@ -19,10 +19,10 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/hostsig.h"
 #include "base/log.h"
 #include "base/opts.h"
 #include "base/syscall.h"
@@ -371,12 +371,12 @@ static int run_loop(struct vm *vm)
 static void on_signal(void *opaque)
 {
     struct vm *vm = opaque;
-    struct signalfd_siginfo info;
-    while (read(vm->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+    u8 sig;
+    while (read(host_signals_fd(vm->signals), &sig, 1) == 1) {
         u64 now = bus_now(vm->bus);
         if (vm->signal_ns && now - vm->signal_ns > 2000000000ull) {
             chardev_restore_terminal();
-            _exit(128 + (int)info.ssi_signo);
+            _exit(128 + sig);
         }
         if (!vm->signal_ns)
             vm->signal_ns = now | 1;
@@ -392,8 +392,8 @@ int machine_run(struct vm *vm)
         report_stats(vm);
         return replayed;
     }
-    if (vm->signal_fd >= 0)
-        bus_watch_fd(vm->bus, vm->signal_fd, on_signal, vm);
+    if (vm->signals)
+        bus_watch_fd(vm->bus, host_signals_fd(vm->signals), on_signal, vm);
     if (v->opts & OPT(wakeup))
         bus_share_timers(vm->bus, asleep, vm);
     vm->thread = host_thread();

@@ -35,14 +35,14 @@ struct vm {
     struct symbols *symbols;
     struct perf_map *perf_map; /* NULL: not asked for */
     bool have_monitor, have_shadow, started;
-    int signal_fd;
-    u64 signal_ns;           /* when the first terminating signal came, or 0 */
-    u32 requests;            /* REQ_*, atomic */
-    int quit_status;         /* written once, before REQ_QUIT is set */
-    const char *quit_reason; /* the same */
-    u32 quitting;            /* atomic: somebody writes quit_status */
-    u32 state;               /* enum run_state, atomic; written by the vCPU thread */
-    u64 stopped_tsc;         /* the host's TSC when the guest's time stopped */
+    struct host_signals *signals; /* SIGINT, SIGTERM, SIGHUP; NULL: none are taken */
+    u64 signal_ns;                /* when the first terminating signal came, or 0 */
+    u32 requests;                 /* REQ_*, atomic */
+    int quit_status;              /* written once, before REQ_QUIT is set */
+    const char *quit_reason;      /* the same */
+    u32 quitting;                 /* atomic: somebody writes quit_status */
+    u32 state;                    /* enum run_state, atomic; written by the vCPU thread */
+    u64 stopped_tsc;              /* the host's TSC when the guest's time stopped */
     enum { STEP_NONE, STEP_STOP, STEP_OVER } step;
     bool step_interrupts;
     struct machine_observer *observers;

@@ -224,6 +224,31 @@ enum shadow_result shadow_fill(struct vcpu *v, u32 lin, enum shadow_access acc, 
     return res;
 }
 
+void sh_fill_around(struct shadow *s, struct sh_view *vw, u32 lp, u32 first, u32 end)
+{
+    struct sh_space *sp = s->cur;
+    struct sh_walk w;
+    const u8 *table;
+    u32 size = sp->key & KEY_PAE ? 8 : 4;
+
+    if (s->over || s->node_left < end - first + RMAP_RESERVE ||
+        sh_walk(s, sp, lp << PAGE_SHIFT, &w) != WALK_OK || w.large || !w.cacheable || !w.pte_p)
+        return;
+    table = w.pte_p - (u64)(lp - first) * size;
+    for (u32 p = first; p < end; p++, table += size) {
+        u32 low = __atomic_load_n((const u32 *)table, __ATOMIC_RELAXED);
+        if ((low & (PTE_P | PTE_A)) != (PTE_P | PTE_A))
+            continue;
+        if (sh_entry(vw, K_R, p) && (!(low & PTE_D) || sh_entry(vw, K_W, p)))
+            continue;
+        if (sh_walk(s, sp, p << PAGE_SHIFT, &w) == WALK_OK && w.accessed && w.gpa < 4 * GiB &&
+            s->map.kind[w.gpa >> PAGE_SHIFT] == MEM_RAM && sh_allowed(sp, &w, SH_READ, vw->user)) {
+            install(s, sp, vw, p << PAGE_SHIFT, &w, SH_READ);
+            s->v->stats.shadow_fills_around++;
+        }
+    }
+}
+
 int shadow_probe(struct vcpu *v, u32 lin, u64 *gpa)
 {
     struct shadow *s = sh_of(v);

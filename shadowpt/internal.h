@@ -182,6 +182,12 @@ u32 sh_error(const struct sh_space *sp, int walk, enum shadow_access acc, int us
 /* Sets A (and D) in memory. False if an entry changed meanwhile: walk again. */
 bool sh_set_ad(struct shadow *s, struct sh_walk *w, bool dirty);
 
+/* ---- fill.c ---- */
+
+/* Fills the entries of pages [first, end), which one leaf table maps, around lp, which has been filled: those
+ * that the guest has accessed already, so that nothing needs to change in its tables. */
+void sh_fill_around(struct shadow *s, struct sh_view *vw, u32 lp, u32 first, u32 end);
+
 /* ---- table.c ---- */
 
 static inline bool sh_line(const struct sh_view *vw, int kind, u32 lp)

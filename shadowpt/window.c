@@ -18,8 +18,9 @@
 
 #include "shadowpt/internal.h"
 
-#define WIN_AREAS 48000u /* of vm.max_map_count = 65530 */
-#define WIN_RUN   64u    /* pages mapped by one call at most */
+#define WIN_AREAS  48000u /* of vm.max_map_count = 65530 */
+#define WIN_RUN    64u    /* pages mapped by one call at most */
+#define WIN_AROUND 16u    /* pages around a fault that are mapped if they can be, whatever it takes */
 
 static long sys6(long n, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
 {
@@ -208,6 +209,45 @@ static bool map_run(struct shadow *s, struct sh_view *vw, u32 lp, u32 n, u64 add
     return true;
 }
 
+/* The run that page lp is in, within [*first, *end): physically contiguous pages whose entries have the same
+ * rights and which are not mapped yet. lp itself may be, for reading only. False: lp has no entry in RAM. */
+static bool find_run(const struct shadow *s, const struct sh_view *vw, u32 lp, u32 *first, u32 *end)
+{
+    u64 addend = sh_entry(vw, K_R, lp), ram = memory_ram_size(s->m);
+    bool write = sh_entry(vw, K_W, lp) != 0;
+    u32 a = lp, b = lp;
+
+    if (!addend || addend + ((u64)lp << PAGE_SHIFT) - (u64)s->map.base >= ram)
+        return false; /* ROM, or a frame buffer, which is another file */
+    u64 ram_end = (u64)s->map.base + ram - addend;
+    while (a > *first && !mapped(vw, a - 1) && sh_entry(vw, K_R, a - 1) == addend &&
+           (sh_entry(vw, K_W, a - 1) != 0) == write)
+        a--;
+    for (b++; b < *end && ((u64)b << PAGE_SHIFT) < ram_end && !mapped(vw, b) &&
+              sh_entry(vw, K_R, b) == addend && (sh_entry(vw, K_W, b) != 0) == write;)
+        b++;
+    *first = a;
+    *end = b;
+    return true;
+}
+
+static bool map_run_at(struct shadow *s, struct sh_view *vw, u32 lp, u32 *first, u32 *end)
+{
+    return find_run(s, vw, lp, first, end) &&
+           map_run(s, vw, *first, *end - *first, sh_entry(vw, K_R, lp), sh_entry(vw, K_W, lp) != 0);
+}
+
+/* Maps what the tables know of the WIN_AROUND pages around lp, which is mapped already. */
+static void map_around(struct shadow *s, struct sh_view *vw, u32 lp)
+{
+    u32 first = lp & ~(WIN_AROUND - 1), end = first + WIN_AROUND;
+
+    for (u32 p = first; p < end;) {
+        u32 from = p, to = end;
+        p = !mapped(vw, p) && map_run_at(s, vw, p, &from, &to) ? to : p + 1;
+    }
+}
+
 /* Memory areas of the process: lines of /proc/self/maps. */
 static u32 count_areas(void)
 {
@@ -229,13 +269,8 @@ enum shadow_mapped shadow_window_map(struct vcpu *v, u32 lin, bool want_write, b
 {
     struct shadow *s = sh_of(v);
     struct sh_view *vw = current(s);
-    u32 lp = lin >> PAGE_SHIFT, first = lp, end = lp + 1;
-    u64 addend = sh_entry(vw, K_R, lp);
-    bool write = sh_entry(vw, K_W, lp) != 0;
+    u32 lp = lin >> PAGE_SHIFT, first = lp & ~(WIN_RUN - 1), end = first + WIN_RUN;
 
-    if (v->cpl == 3 &&
-        (!addend || addend + ((u64)lp << PAGE_SHIFT) - (u64)s->map.base >= memory_ram_size(s->m)))
-        return SH_MISFIT; /* ROM */
     if (unlikely(s->win_areas > WIN_AREAS))
         s->win_areas = count_areas(); /* it only ever grew; neighbours merge */
     if (unlikely(s->win_areas > WIN_AREAS - WIN_AREAS / 8)) {
@@ -249,15 +284,13 @@ enum shadow_mapped shadow_window_map(struct vcpu *v, u32 lin, bool want_write, b
     }
     if (v->cpl != 3)
         return sh_kwin_map(s, lin, want_write, anyway);
-    /* Neighbours that the tables know already, with the same contiguous physical run and the same rights. */
-    while (first > (lp & ~(WIN_RUN - 1)) && !mapped(vw, first - 1) &&
-           sh_entry(vw, K_R, first - 1) == addend && (sh_entry(vw, K_W, first - 1) != 0) == write)
-        first--;
-    u64 ram_end = (u64)s->map.base + memory_ram_size(s->m) - addend; /* a frame buffer is another file */
-    while (end < (lp | (WIN_RUN - 1)) + 1 && ((u64)end << PAGE_SHIFT) < ram_end && !mapped(vw, end) &&
-           sh_entry(vw, K_R, end) == addend && (sh_entry(vw, K_W, end) != 0) == write)
-        end++;
-    return map_run(s, vw, first, end - first, addend, write) ? SH_MAPPED : SH_MISFIT;
+    if (v->opts & OPT(winaround))
+        sh_fill_around(s, vw, lp, lp & ~(WIN_AROUND - 1), (lp | (WIN_AROUND - 1)) + 1);
+    if (!map_run_at(s, vw, lp, &first, &end))
+        return SH_MISFIT;
+    if (v->opts & OPT(winaround))
+        map_around(s, vw, lp);
+    return SH_MAPPED;
 }
 
 bool shadow_window_prefill(struct vcpu *v, u32 lin, bool write)

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * User windows: what one fault maps of the pages around it, with which rights, and that nothing that the
+ * guest has not touched gets in or is marked as touched.
+ */
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "env.h"
+
+#define PD   0x10000u
+#define PT   0x11000u
+#define DATA 0x400000u
+
+static int zero_fd = -1;
+
+/* Host rights to a window page, as the kernel sees them: 0 none, 1 read, 3 write. */
+static int rights(struct env *e, u32 lin)
+{
+    u8 *p = (u8 *)shadow_window_base(e->v) + lin, keep;
+    int pipes[2], r = 0;
+
+    assert_int_equal(pipe(pipes), 0);
+    if (write(pipes[1], p, 1) == 1) {
+        assert_int_equal(read(pipes[0], &keep, 1), 1);
+        r = 1;
+        if (read(zero_fd, p, 1) == 1) {
+            *p = keep;
+            r = 3;
+        }
+    }
+    close(pipes[0]);
+    close(pipes[1]);
+    return r;
+}
+
+/* Pages 0..63: odd ones go to other frames, in reverse; rights and bits are the caller's. */
+static struct env start(u32 opts)
+{
+    struct env e = env_new(16 * MiB, 4);
+    e.v->opts = opts;
+    poke32(&e, PD, PT | 0x27);
+    paging_on(&e, PD, CR4_PSE, 0, true);
+    set_cpl(&e, 3);
+    assert_true(shadow_window_enable(e.v));
+    return e;
+}
+
+static u32 frame(u32 page)
+{
+    return DATA + (page & 1 ? 0x200 - page : page) * 0x1000;
+}
+
+static void pte(struct env *e, u32 page, u32 bits)
+{
+    poke32(e, PT + page * 4, frame(page) | bits);
+    *(u32 *)(memory_base(e->m) + frame(page)) = 0xd0000 + page;
+}
+
+enum { RO = PTE_P | PTE_U, RW = RO | PTE_W };
+
+static void touch(struct env *e, u32 page, bool write)
+{
+    assert_int_equal(fill(e, page << 12, write ? SH_WRITE : SH_READ, 1), SH_FILLED);
+    assert_int_equal(shadow_window_map(e->v, page << 12, write, false), SH_MAPPED);
+    assert_int_equal(rights(e, page << 12) & (write ? 3 : 1), write ? 3 : 1);
+}
+
+static u32 window_value(struct env *e, u32 page)
+{
+    return *(u32 *)(shadow_window_base(e->v) + ((u64)page << 12));
+}
+
+static void around(void **st)
+{
+    struct env e = start(OPT_ALL);
+
+    (void)st;
+    for (u32 i = 16; i < 32; i++)
+        pte(&e, i, RW);
+    pte(&e, 17, RW | PTE_A);
+    pte(&e, 18, RW | PTE_A | PTE_D);
+    pte(&e, 19, RO | PTE_A | PTE_D);                  /* dirty, but no longer writable */
+    pte(&e, 20, PTE_P | PTE_W | PTE_A);               /* the supervisor's */
+    pte(&e, 21, PTE_W | PTE_U | PTE_A);               /* not present */
+    pte(&e, 22, PTE_P | PTE_U | PTE_W);               /* never touched */
+    poke32(&e, PT + 23 * 4, 0xf0000000 | RW | PTE_A); /* no RAM there */
+    poke32(&e, PT + 24 * 4, PT | RW | PTE_A | PTE_D); /* the table itself: no writing */
+    pte(&e, 15, RW | PTE_A);                          /* in other blocks */
+    pte(&e, 32, RW | PTE_A);
+    u32 before[64];
+    for (u32 i = 0; i < 64; i++)
+        before[i] = peek32(&e, PT + i * 4);
+
+    touch(&e, 16, false);
+    static const struct {
+        u32 page;
+        int rights;
+    } want[] = {{15, 0}, {16, 1}, {17, 1}, {18, 3}, {19, 1}, {20, 0}, {21, 0},
+                {22, 0}, {23, 0}, {24, 1}, {25, 0}, {31, 0}, {32, 0}};
+    for (u32 i = 0; i < ARRAY_SIZE(want); i++)
+        if (rights(&e, want[i].page << 12) != want[i].rights)
+            fail_msg("page %u: rights %d", want[i].page, rights(&e, want[i].page << 12));
+    for (u32 i = 0; i < 64; i++)
+        if (i != 16)
+            assert_int_equal(peek32(&e, PT + i * 4), before[i]);
+    assert_int_equal(peek32(&e, PT + 16 * 4), before[16] | PTE_A);
+    for (u32 i = 16; i < 20; i++)
+        assert_int_equal(window_value(&e, i), 0xd0000 + i);
+    assert_int_equal(shadow_audit(e.v), 0);
+
+    /* a page that was mapped for reading becomes writable, and its neighbours stay */
+    touch(&e, 17, true);
+    assert_int_equal(rights(&e, 16 << 12), 1);
+    assert_int_equal(rights(&e, 18 << 12), 3);
+    assert_int_equal(peek32(&e, PT + 16 * 4) & PTE_D, 0);
+    /* what the guest takes away is gone at once */
+    poke32(&e, PT + 18 * 4, 0);
+    assert_int_equal(rights(&e, 18 << 12), 0);
+    pte(&e, 19, PTE_P | PTE_A);
+    assert_int_equal(rights(&e, 19 << 12), 0);
+    assert_int_equal(rights(&e, 17 << 12), 3);
+    env_free(&e);
+}
+
+static void alone(void **st)
+{
+    struct env e = start(OPT_ALL & ~OPT(winaround));
+
+    (void)st;
+    for (u32 i = 0; i < 64; i++)
+        pte(&e, i, RW | PTE_A | PTE_D);
+    touch(&e, 16, false);
+    assert_int_equal(rights(&e, 16 << 12), 3); /* dirty already */
+    assert_int_equal(rights(&e, 15 << 12), 0);
+    assert_int_equal(rights(&e, 17 << 12), 0);
+    env_free(&e);
+}
+
+/* Runs: contiguous frames go in together, beyond the block, if their entries are known. */
+static void runs(void **st)
+{
+    struct env e = start(OPT_ALL);
+
+    (void)st;
+    for (u32 i = 0; i < 64; i++)
+        poke32(&e, PT + i * 4, (DATA + i * 0x1000) | RW | PTE_A | PTE_D);
+    for (u32 i = 0; i < 64; i += 1)
+        if (i < 16 || i >= 32)
+            assert_int_equal(fill(&e, i << 12, SH_WRITE, 1), SH_FILLED);
+    u64 maps = e.v->stats.window_maps;
+    touch(&e, 20, true);
+    assert_int_equal(e.v->stats.window_maps, maps + 1);
+    for (u32 i = 0; i < 64; i++)
+        assert_int_equal(rights(&e, i << 12), 3);
+    env_free(&e);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(around), cmocka_unit_test(alone),
+                                       cmocka_unit_test(runs)};
+
+    zero_fd = open("/dev/zero", O_RDONLY);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
