@@ -72,6 +72,14 @@ static void check_full(struct xl *x, int seg)
     if (x->full & (1u << seg))
         return;
     x->full |= (u8)(1u << seg);
+    if (fl_free(x)) {
+        e_rex(e, 0, 0, 0, R15); /* cmp byte [fast], read and write */
+        e8(e, 0x80);
+        e_mem(e, 7, R15, -1, 1, at);
+        e8(e, SEGF_R | SEGF_W);
+        stub_add(x, STUB_SLOW_OUT, e_jcc(e, 5), 0, 0, 0);
+        return;
+    }
     e_mov_rr64(e, R9, RCX);
     e_rex(e, 0, RCX, 0, R15); /* movzx ecx, byte [fast] */
     e8(e, 0x0f);
@@ -173,6 +181,21 @@ void mem_operand(struct xl *x, const struct insn *i, u32 size, bool write, i32 s
                              .base = i->base == NOREG ? -1 : hreg(i->base),
                              .index = i->index == NOREG ? -1 : hreg(i->index),
                              .scale = i->scale,
+                             .disp = (i32)((u32)i->disp + (u32)(i->base == R_ESP ? sp_adj + x->sp_pend : 0))};
+        return;
+    }
+    if (window(x) && i->adsize == 4 && !real_like(x) && (i->seg == S_FS || i->seg == S_GS) &&
+        (i->base == NOREG || i->index == NOREG)) {
+        /* the segment's base takes the place that the operand leaves free */
+        check_full(x, i->seg);
+        e_rm(&x->e, 0, 0x8b, R9, R15, -1, 1, VO_SEG + i->seg * VO_SEG_SIZE + VO_SEG_BASE);
+        x->hm =
+            (struct hostmem){.win = true,
+                             .base = i->base == NOREG ? R9 : hreg(i->base),
+                             .index = i->base != NOREG    ? R9
+                                      : i->index != NOREG ? hreg(i->index)
+                                                          : -1,
+                             .scale = i->base != NOREG ? 1 : i->scale,
                              .disp = (i32)((u32)i->disp + (u32)(i->base == R_ESP ? sp_adj + x->sp_pend : 0))};
         return;
     }
