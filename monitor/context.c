@@ -46,32 +46,44 @@ static inline bool same(const struct ctx *c, const struct ctx *k)
            c->cs_limit == k->cs_limit;
 }
 
-/* Makes r14, the salt and the return stack match the current view, mode and code segment. */
-void bt_select_context(struct vcpu *v)
+/* Is c the context of the current view (at base), mode and code segment? While memory is looked at word by
+ * word (slow_access), base is that of the empty view, which no context has. */
+static inline bool is_current(const struct ctx *c, const struct vcpu *v, u64 base)
+{
+    return c->base == base && !((c->mode ^ v->mode) & ~(MODE_WIN | MODE_STEP)) &&
+           *c->window_on == c->in_window && *c->epoch_of == c->epoch && c->cs_base == v->seg[S_CS].base &&
+           c->cs_limit == v->seg[S_CS].limit;
+}
+
+static inline void set_gs(struct vcpu *v, u64 window)
+{
+    if (window && v->bt[BT_GS] != window) {
+        __asm__ volatile("wrgsbase %0" : : "r"(window)); /* unprivileged where HWCAP2_FSGSBASE says so */
+        v->bt[BT_GS] = window;
+    }
+}
+
+static inline void enter_context(struct vcpu *v, const struct ctx *n)
+{
+    set_gs(v, n->window);
+    v->bt[BT_CTX] = (u64)(uintptr_t)n;
+    v->bt[BT_SALT] = n->salt;
+    v->bt[BT_IBTC] = n->ibtc;
+    v->bt[BT_RSP] = n->rsp;
+}
+
+/* Looks for the context that follows c, or makes it. */
+static __attribute__((noinline)) void find_context(struct vcpu *v, struct ctx *c, u64 base)
 {
     struct bt *b = bt_of(v);
-    u64 base = bt_view_base(v), window = shadow_window_base(v);
+    u64 window = shadow_window_base(v);
     struct ctx k = {.base = base,
                     .mode = mode_with(v, window),
                     .cs_base = v->seg[S_CS].base,
                     .cs_limit = v->seg[S_CS].limit,
                     .epoch = *view_epoch(b, base)};
-    struct ctx *c = bt_ctx(v), *n;
+    struct ctx *n = &b->ctx[(u32)((base >> 33) * 31 + (k.mode ^ k.mode >> 7) + k.cs_base) % CTX_CACHE];
 
-    v->bt[BT_BASE] = base;
-    if ((k.mode & MODE_WIN) && v->bt[BT_GS] != window) {
-        __asm__ volatile("wrgsbase %0" : : "r"(window)); /* unprivileged where HWCAP2_FSGSBASE says so */
-        v->bt[BT_GS] = window;
-    }
-    if (likely(c && same(c, &k)))
-        return;
-    if (c) {
-        c->rsp = v->bt[BT_RSP];
-        n = c->next; /* mostly there and back again: a system call */
-        if (likely(n && n->salt && same(n, &k)))
-            goto found;
-    }
-    n = &b->ctx[(u32)((base >> 33) * 31 + (k.mode ^ k.mode >> 7) + k.cs_base) % CTX_CACHE];
     if (!n->salt || !same(n, &k)) {
         *n = k;
         n->salt = (b->next_salt += 1ull << 32);
@@ -80,16 +92,35 @@ void bt_select_context(struct vcpu *v)
         n->window = k.mode & MODE_WIN ? window : 0;
         n->epoch_of = view_epoch(b, base);
         n->window_on = shadow_window_flag(v);
-        n->in_window = *n->window_on;
         n->sys.from_mode = NO_MODE;
     }
+    n->in_window = *n->window_on; /* where the mode is not for windows, either will do */
     if (c)
         c->next = n;
-found:
-    v->bt[BT_CTX] = (u64)(uintptr_t)n;
-    v->bt[BT_SALT] = n->salt;
-    v->bt[BT_IBTC] = n->ibtc;
-    v->bt[BT_RSP] = n->rsp;
+    enter_context(v, n);
+}
+
+/* Makes r14, the salt and the return stack match the current view, mode and code segment. */
+void bt_select_context(struct vcpu *v)
+{
+    struct ctx *c = bt_ctx(v), *n;
+    u64 base = bt_view_base(v);
+
+    v->bt[BT_BASE] = base;
+    if (unlikely(!c)) {
+        find_context(v, NULL, base);
+        return;
+    }
+    if (likely(is_current(c, v, base))) {
+        set_gs(v, c->window);
+        return;
+    }
+    c->rsp = v->bt[BT_RSP];
+    n = c->next; /* mostly there and back again: a system call */
+    if (likely(n && n->salt && is_current(n, v, base)))
+        enter_context(v, n);
+    else
+        find_context(v, c, base);
 }
 
 void bt_exec_removed(void *opaque, u64 base, u32 page)
