@@ -147,7 +147,7 @@ static bool tick_wanted(struct vcpu *v)
 
     b->looked = false;
     return !looked && b->windows && c && (c->mode & (flat | MODE_VM | MODE_WIN)) == flat &&
-           !((c->mode & MODE_CPL) != 3 && b->kernel_window_off);
+           ((c->mode & MODE_CPL) == 3 || bt_kernel_window_of_use(v));
 }
 
 static void on_kick(int sig, siginfo_t *si, void *ctx)

@@ -39,7 +39,8 @@ void bt_window_tick(struct vcpu *v)
     struct shadow_window_clock *clock = shadow_window_clock(v);
 
     b->looked = true;
-    if (!b->windows || v->slow_access || b->cfg.windows_always || (v->cpl != 3 && b->kernel_window_off))
+    if (!b->windows || v->slow_access || b->cfg.windows_always ||
+        (v->cpl != 3 && !bt_kernel_window_of_use(v)))
         return;
     if (!useful(v))
         return;
