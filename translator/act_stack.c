@@ -60,6 +60,12 @@ bool sp_mergeable(const struct xl *x, u32 k)
     case ACT_CALL:
     case ACT_RET:
         return i->opsize == 4 && (x->env->mode & MODE_FLATCS);
+    case ACT_CALL_IND:
+        if (i->opsize != 4 || !(x->env->mode & MODE_FLATCS))
+            return false;
+        return i->has_mem ? i->adsize == 4 && (i->seg == S_DS || i->seg == S_SS) : i->rm != R_ESP;
+    case ACT_LEAVE:
+        return i->opsize == 4;
     case ACT_PUSH_M:
         return i->opsize == 4 && i->has_mem && i->adsize == 4 && (i->seg == S_DS || i->seg == S_SS);
     case ACT_MOV_RI:
@@ -231,6 +237,14 @@ static bool stack_op(struct xl *x, const struct insn *i, struct cls c)
         sp_add(x, -(i32)n);
         return true;
     case ACT_POP_R:
+        if (n == 4 && (i->opcode & 7) != R_ESP) {
+            if (!seg_inline(x, S_SS, false))
+                return false;
+            mem_stack(x, 0, n, false);
+            load_op(x, i->opcode & 7, n);
+            sp_add(x, (i32)n);
+            return true;
+        }
         if (!pop_value(x, n))
             return false;
         sp_add(x, (i32)n);
@@ -255,6 +269,14 @@ static bool stack_op(struct xl *x, const struct insn *i, struct cls c)
     case ACT_LEAVE:
         if (n != 4 || !(x->env->mode & MODE_SS32) || !seg_inline(x, S_SS, false))
             return false;
+        if (x->sp_merge) {
+            x->hm = (struct hostmem){.win = true, .base = RBP, .index = -1, .scale = 1};
+            load_op(x, R8, 4);
+            e_mov_rr32(e, R12, RBP);
+            e_mov_rr32(e, RBP, R8);
+            x->sp_pend = 4; /* whatever was pending is gone */
+            return true;
+        }
         e_mov_rr32(e, R8, RBP);
         seg_apply(x, S_SS, 4, false);
         mem_linear_r8(x, 4, false);

@@ -319,6 +319,7 @@ void exit_indirect(struct xl *x, bool call)
 
     call = call && (x->env->opts & OPT(ras)) && (x->env->opts & OPT(ibtc));
 
+    sp_flush(x);
     count_flush(x);
     x->done = !call;
     if (!(x->env->opts & OPT(ibtc))) {
