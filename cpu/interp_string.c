@@ -7,9 +7,9 @@
  * interrupt and come back. While single-stepping or with data breakpoints set, one iteration is one step (SDM
  * vol. 3, 17.3.1.1).
  *
- * Fast path (OPT(string), DF = 0): the stretch of movs or stos that stays within one source and one
- * destination page is done by the host's rep movs/stos, which treats overlap exactly as the guest's does. A
- * page that needs attention on writes has no write-table entry, so it never gets here.
+ * Fast path (OPT(string)): the stretch that stays within one source and one destination page is done by the
+ * host's own repeated instruction, which treats overlap, and stops at a difference, exactly as the guest's
+ * does. A page that needs attention on writes has no write-table entry, so it never gets here.
  *
  * cmps and scas keep the flags of the last comparison in a local until they stop: a fault on the way leaves
  * EFLAGS as they were before the instruction (SDM vol. 2, REP).
@@ -26,23 +26,47 @@ static inline u32 rep_budget(const struct vcpu *v)
 }
 static inline bool rep_fast(const struct vcpu *v)
 {
-    return (v->opts & OPT(string)) && !(v->mode & MODE_STEP) && !v->rep_limit && !(v->aflags & FL_DF);
+    return (v->opts & OPT(string)) && !(v->mode & MODE_STEP) && !v->rep_limit;
 }
 
-/* Bytes from offset off to where the page or the 16-bit address space ends, at most max. */
-static inline u32 run_length(u32 lin, u32 off, u32 mask, u32 max)
+/* A stretch of a repeated instruction's elements at one of its pointers. */
+struct run {
+    u64 host; /* address of the first */
+    u32 lin;
+};
+
+/* How many of at most max elements of `size` bytes, from offset off on (downwards with DF), stay within the
+ * page and the address space, and where they are. 0: not plainly accessible. */
+static inline u32 run_at(struct vcpu *v, int seg, u32 off, u32 mask, u32 size, int acc, u32 max,
+                         struct run *r)
 {
-    u32 n = PAGE_SIZE - (lin & PAGE_MASK);
-    if (mask == 0xffff && 0x10000 - off < n)
-        n = 0x10000 - off;
-    return n < max ? n : max;
+    u32 n, room, first;
+
+    if (mem_linear(v, seg, off, size, acc, &r->lin) != CPU_OK)
+        return 0;
+    u64 entry = (acc == SEGF_W ? v->wtab : v->rtab)[r->lin >> PAGE_SHIFT];
+    room = PAGE_SIZE - (r->lin & PAGE_MASK);
+    if (mask == 0xffff && 0x10000 - off < room)
+        room = 0x10000 - off;
+    if (!entry || room < size)
+        return 0;
+    r->host = entry + r->lin;
+    if (v->aflags & FL_DF) {
+        room = r->lin & PAGE_MASK;
+        n = (off < room ? off : room) / size + 1;
+        n = n < max ? n : max;
+        first = off - (n - 1) * size;
+    } else {
+        n = room / size;
+        n = n < max ? n : max;
+        first = off;
+    }
+    u32 lin;
+    return n > 1 && mem_linear(v, seg, first, n * size, acc, &lin) == CPU_OK ? n : 0;
 }
 
-/* Linear address of [off, off+bytes), or false if any of it is not plainly allowed. */
-static inline bool run_linear(struct vcpu *v, int seg, u32 off, u32 bytes, int acc, u32 *lin)
-{
-    return mem_linear(v, seg, off, bytes, acc, lin) == CPU_OK;
-}
+/* A host string instruction in the guest's direction; flags are the instruction's afterwards. */
+#define IN_DIRECTION(op) "testl %k[df], %k[df]\n\tjz 1f\n\tstd\n1:\t" op "\n\tcld"
 
 #define DEFINE_STRING(N, T, ST, S)                                                                           \
     static inline u32 step##N(const struct vcpu *v)                                                          \
@@ -65,22 +89,18 @@ static inline bool run_linear(struct vcpu *v, int seg, u32 off, u32 bytes, int a
     /* Does up to count elements at once; returns how many (0: use the slow path for the next one). */       \
     static u32 movs##N##_run(struct vcpu *v, const struct insn *i, u32 mask, u32 count)                      \
     {                                                                                                        \
-        u32 so = v->gpr[R_ESI] & mask, d = v->gpr[R_EDI] & mask, sl, dl;                                     \
-        if (!run_linear(v, i->seg, so, sizeof(T), SEGF_R, &sl) ||                                            \
-            !run_linear(v, S_ES, d, sizeof(T), SEGF_W, &dl))                                                 \
+        u32 so = v->gpr[R_ESI] & mask, d = v->gpr[R_EDI] & mask, n;                                          \
+        struct run sr, dr;                                                                                   \
+        if (!(n = run_at(v, i->seg, so, mask, sizeof(T), SEGF_R, count, &sr)) ||                             \
+            !(n = run_at(v, S_ES, d, mask, sizeof(T), SEGF_W, n, &dr)))                                      \
             return 0;                                                                                        \
-        u64 se = v->rtab[sl >> PAGE_SHIFT], de = v->wtab[dl >> PAGE_SHIFT];                                  \
-        u32 bytes = run_length(dl, d, mask, run_length(sl, so, mask, PAGE_SIZE));                            \
-        u32 n = bytes / sizeof(T) < count ? bytes / (u32)sizeof(T) : count;                                  \
-        if (!se || !de || n < 2)                                                                             \
-            return 0;                                                                                        \
-        if (!run_linear(v, i->seg, so, n * sizeof(T), SEGF_R, &sl) ||                                        \
-            !run_linear(v, S_ES, d, n * sizeof(T), SEGF_W, &dl))                                             \
-            return 0;                                                                                        \
-        u64 src = se + sl, dst = de + dl, left = n;                                                          \
-        __asm__ volatile("rep movs" S : "+S"(src), "+D"(dst), "+c"(left)::"memory");                         \
-        set_masked(&v->gpr[R_ESI], so + n * (u32)sizeof(T), mask);                                           \
-        set_masked(&v->gpr[R_EDI], d + n * (u32)sizeof(T), mask);                                            \
+        u64 left = n;                                                                                        \
+        __asm__ volatile(IN_DIRECTION("rep movs" S)                                                          \
+                         : "+S"(sr.host), "+D"(dr.host), "+c"(left)                                          \
+                         : [df] "r"(v->aflags & FL_DF)                                                       \
+                         : "memory", "cc");                                                                  \
+        set_masked(&v->gpr[R_ESI], so + n * step##N(v), mask);                                               \
+        set_masked(&v->gpr[R_EDI], d + n * step##N(v), mask);                                                \
         return n;                                                                                            \
     }                                                                                                        \
     static inline int stos##N##_one(struct vcpu *v, const struct insn *i, u32 mask)                          \
@@ -91,17 +111,16 @@ static inline bool run_linear(struct vcpu *v, int seg, u32 off, u32 bytes, int a
     }                                                                                                        \
     static u32 stos##N##_run(struct vcpu *v, const struct insn *i, u32 mask, u32 count)                      \
     {                                                                                                        \
-        u32 d = v->gpr[R_EDI] & mask, dl;                                                                    \
-        if (!run_linear(v, S_ES, d, sizeof(T), SEGF_W, &dl))                                                 \
+        u32 d = v->gpr[R_EDI] & mask, n;                                                                     \
+        struct run dr;                                                                                       \
+        if (!(n = run_at(v, S_ES, d, mask, sizeof(T), SEGF_W, count, &dr)))                                  \
             return 0;                                                                                        \
-        u64 de = v->wtab[dl >> PAGE_SHIFT];                                                                  \
-        u32 bytes = run_length(dl, d, mask, PAGE_SIZE);                                                      \
-        u32 n = bytes / sizeof(T) < count ? bytes / (u32)sizeof(T) : count;                                  \
-        if (!de || n < 2 || !run_linear(v, S_ES, d, n * sizeof(T), SEGF_W, &dl))                             \
-            return 0;                                                                                        \
-        u64 dst = de + dl, left = n;                                                                         \
-        __asm__ volatile("rep stos" S : "+D"(dst), "+c"(left) : "a"(v->gpr[R_EAX]) : "memory");              \
-        set_masked(&v->gpr[R_EDI], d + n * (u32)sizeof(T), mask);                                            \
+        u64 left = n;                                                                                        \
+        __asm__ volatile(IN_DIRECTION("rep stos" S)                                                          \
+                         : "+D"(dr.host), "+c"(left)                                                         \
+                         : "a"(v->gpr[R_EAX]), [df] "r"(v->aflags & FL_DF)                                   \
+                         : "memory", "cc");                                                                  \
+        set_masked(&v->gpr[R_EDI], d + n * step##N(v), mask);                                                \
         return n;                                                                                            \
     }                                                                                                        \
     static inline int lods##N##_one(struct vcpu *v, const struct insn *i, u32 mask)                          \
@@ -112,9 +131,16 @@ static inline bool run_linear(struct vcpu *v, int seg, u32 off, u32 bytes, int a
         advance##N(v, R_ESI, mask);                                                                          \
         return CPU_OK;                                                                                       \
     }                                                                                                        \
-    static inline u32 lods##N##_run(struct vcpu *v, const struct insn *i, u32 mask, u32 count)               \
+    static u32 lods##N##_run(struct vcpu *v, const struct insn *i, u32 mask, u32 count)                      \
     {                                                                                                        \
-        return 0;                                                                                            \
+        u32 so = v->gpr[R_ESI] & mask, n;                                                                    \
+        struct run sr;                                                                                       \
+        if (!(n = run_at(v, i->seg, so, mask, sizeof(T), SEGF_R, count, &sr)))                               \
+            return 0;                                                                                        \
+        __builtin_memcpy(&GPR##N(v, R_EAX),                                                                  \
+                         (const void *)(sr.host + (u64)(i64)((i32)(n - 1) * (i32)step##N(v))), sizeof(T));   \
+        set_masked(&v->gpr[R_ESI], so + n * step##N(v), mask);                                               \
+        return n;                                                                                            \
     }                                                                                                        \
     static inline u32 compare##N(T a, T b, u32 fl)                                                           \
     {                                                                                                        \
@@ -139,6 +165,53 @@ static inline bool run_linear(struct vcpu *v, int seg, u32 off, u32 bytes, int a
         *fl = compare##N((T)v->gpr[R_EAX], b, *fl);                                                          \
         advance##N(v, R_EDI, mask);                                                                          \
         return CPU_OK;                                                                                       \
+    }                                                                                                        \
+    /* The same for comparisons, which end where ZF is not go_on. */                                         \
+    static u32 cmps##N##_run(struct vcpu *v, const struct insn *i, u32 mask, u32 count, u32 go_on, u32 *fl)  \
+    {                                                                                                        \
+        u32 so = v->gpr[R_ESI] & mask, d = v->gpr[R_EDI] & mask, n, f = 0;                                   \
+        struct run sr, dr;                                                                                   \
+        if (!(n = run_at(v, S_ES, d, mask, sizeof(T), SEGF_R, count, &dr)) ||                                \
+            !(n = run_at(v, i->seg, so, mask, sizeof(T), SEGF_R, n, &sr)))                                   \
+            return 0;                                                                                        \
+        u64 left = n;                                                                                        \
+        if (go_on)                                                                                           \
+            __asm__ volatile(IN_DIRECTION("repe cmps" S) ASM_FLAGS_OUT                                       \
+                             : "+S"(sr.host), "+D"(dr.host), "+c"(left), "+&a"(f)                            \
+                             : [df] "r"(v->aflags & FL_DF)                                                   \
+                             : "memory", "cc");                                                              \
+        else                                                                                                 \
+            __asm__ volatile(IN_DIRECTION("repne cmps" S) ASM_FLAGS_OUT                                      \
+                             : "+S"(sr.host), "+D"(dr.host), "+c"(left), "+&a"(f)                            \
+                             : [df] "r"(v->aflags & FL_DF)                                                   \
+                             : "memory", "cc");                                                              \
+        n -= (u32)left;                                                                                      \
+        *fl = flags_unpack(f, *fl);                                                                          \
+        set_masked(&v->gpr[R_ESI], so + n * step##N(v), mask);                                               \
+        set_masked(&v->gpr[R_EDI], d + n * step##N(v), mask);                                                \
+        return n;                                                                                            \
+    }                                                                                                        \
+    static u32 scas##N##_run(struct vcpu *v, const struct insn *i, u32 mask, u32 count, u32 go_on, u32 *fl)  \
+    {                                                                                                        \
+        u32 d = v->gpr[R_EDI] & mask, n, f = v->gpr[R_EAX];                                                  \
+        struct run dr;                                                                                       \
+        if (!(n = run_at(v, S_ES, d, mask, sizeof(T), SEGF_R, count, &dr)))                                  \
+            return 0;                                                                                        \
+        u64 left = n;                                                                                        \
+        if (go_on)                                                                                           \
+            __asm__ volatile(IN_DIRECTION("repe scas" S) ASM_FLAGS_OUT                                       \
+                             : "+D"(dr.host), "+c"(left), "+&a"(f)                                           \
+                             : [df] "r"(v->aflags & FL_DF)                                                   \
+                             : "memory", "cc");                                                              \
+        else                                                                                                 \
+            __asm__ volatile(IN_DIRECTION("repne scas" S) ASM_FLAGS_OUT                                      \
+                             : "+D"(dr.host), "+c"(left), "+&a"(f)                                           \
+                             : [df] "r"(v->aflags & FL_DF)                                                   \
+                             : "memory", "cc");                                                              \
+        n -= (u32)left;                                                                                      \
+        *fl = flags_unpack(f, *fl);                                                                          \
+        set_masked(&v->gpr[R_EDI], d + n * step##N(v), mask);                                                \
+        return n;                                                                                            \
     }                                                                                                        \
     DEFINE_REP(movs, N)                                                                                      \
     DEFINE_REP(stos, N)                                                                                      \
@@ -181,12 +254,18 @@ static inline bool run_linear(struct vcpu *v, int seg, u32 off, u32 bytes, int a
     {                                                                                                        \
         u32 mask = addr_mask(i), count = v->gpr[R_ECX] & mask, budget = rep_budget(v);                       \
         u32 fl = v->aflags, go_on = i->pfx & PFX_REP ? FL_ZF : 0;                                            \
+        bool fast = rep_fast(v);                                                                             \
         while (count && budget) {                                                                            \
-            TRY(name##N##_one(v, i, mask, &fl));                                                             \
-            count--;                                                                                         \
-            budget--;                                                                                        \
+            u32 n = fast ? name##N##_run(v, i, mask, count, go_on, &fl) : 0;                                 \
+            if (!n) {                                                                                        \
+                TRY(name##N##_one(v, i, mask, &fl));                                                         \
+                n = 1;                                                                                       \
+            }                                                                                                \
+            u32 cost = n / 16 + 1;                                                                           \
+            budget = cost < budget ? budget - cost : 0;                                                      \
+            count -= n;                                                                                      \
             set_masked(&v->gpr[R_ECX], count, mask);                                                         \
-            v->stats.rep_iterations++;                                                                       \
+            v->stats.rep_iterations += n;                                                                    \
             if ((fl & FL_ZF) != go_on) {                                                                     \
                 v->aflags = fl;                                                                              \
                 return CPU_OK;                                                                               \

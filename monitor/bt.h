@@ -135,6 +135,7 @@ u32 bt_mode(const struct vcpu *v);
 
 /* Host code entry points (thunks.S). */
 int bt_enter(struct vcpu *v);
+extern const u8 *const bt_rep_places[4]; /* repeated string instructions in thunks */
 extern const u8 bt_leave_async[], bt_leave_fault[], bt_thunks_start[], bt_thunks_end[];
 extern const u8 th_read_miss[], th_write_miss[], th_slow[], th_exec[], th_lookup[], th_link[], th_intr[],
     th_ibranch[], th_underflow[], th_seg_load[], th_seg_real[], th_verw[], th_popf[], th_popf_if[], th_in[],

@@ -6,11 +6,12 @@
  *
  *  kick (SIGUSR1)   someone set v->kick. In translated code, stop at a guest instruction boundary: if the
  * interrupted pc is one, save the guest's state and leave; otherwise single-step the host (TF) until it is.
- * In the thunks, step too: they lead either into translated code or to C code, which looks at v->kick before
- * it resumes. fault            SIGFPE, SIGSEGV, SIGBUS, SIGILL at a pc in translated code: a guest
- * instruction that faults on the host as well (divide, misaligned SSE operand, unmasked FP exception). The pc
- * map names the instruction; its state is intact because sequences change nothing before their last faulting
- * step; the interpreter then finds out what the guest sees.
+ * A repeated string instruction may be left in its middle. In the thunks, step too: they lead either into
+ * translated code or to C code, which looks at v->kick before it resumes. fault            SIGFPE, SIGSEGV,
+ * SIGBUS, SIGILL at a pc in translated code: a guest instruction that faults on the host as well (divide,
+ * misaligned SSE operand, unmasked FP exception). The pc map names the instruction; its state is intact
+ * because sequences change nothing before their last faulting step; the interpreter then finds out what the
+ * guest sees.
  *
  *                   A call at the end of the return stack starts it anew.
  *
@@ -41,6 +42,28 @@ static __thread struct vcpu *current; /* the vCPU whose thread this is */
 static bool in_thunks(const u8 *pc)
 {
     return pc >= bt_thunks_start && pc < bt_thunks_end;
+}
+
+/* A thunk's repeated string instruction, one page of it: v->kick is looked at behind it. */
+static bool in_rep_thunk(const u8 *pc)
+{
+    for (u32 i = 0; i < ARRAY_SIZE(bt_rep_places); i++)
+        if (pc == bt_rep_places[i])
+            return true;
+    return false;
+}
+
+/* A repeated string instruction in window form (translator/act_string.c): the registers are the guest's at
+ * every iteration. *compares: it writes the flags. */
+static bool at_rep(const u8 *pc, bool *compares)
+{
+    u8 op;
+
+    if (*pc != 0xf2 && *pc != 0xf3)
+        return false;
+    op = pc[1] == 0x66 ? pc[2] : pc[1];
+    *compares = (op & 0xfe) == 0xa6 || (op & 0xfe) == 0xae;
+    return op >= 0xa4 && op <= 0xaf && op != 0xa8 && op != 0xa9;
 }
 
 /* Guest registers and flags from the interrupted host context. */
@@ -74,23 +97,30 @@ static u32 find_insn(const struct fragment *f, u32 off)
     return k;
 }
 
-/* At a boundary: leave translated code there. */
+/* At a boundary, or in the middle of a repeated string instruction: leave translated code there. */
 static bool stop_here(struct vcpu *v, greg_t *g, const u8 *pc)
 {
     struct bt *b = bt_of(v);
     const struct fragment *f = tcache_find_host(b->tc, pc);
     u32 off, k;
+    bool compares;
 
     if (!f)
         return false;
     off = (u32)(pc - fragment_host(b->tc, f));
     k = find_insn(f, off);
+    if (at_rep(pc, &compares)) {
+        spill(v, g, !compares && (f->pcmap[k].flags & PCM_OP_SAVED));
+        v->bt[BT_LEFT]++; /* it goes on later, and is counted again */
+        goto leave;
+    }
     while (k + 1 < f->n_insns &&
            f->pcmap[k + 1].host == off) /* empty sequences (nop): the last one is next to run */
         k++;
     if (f->pcmap[k].host != off || (f->pcmap[k].flags & PCM_INHIBIT))
         return false;
     spill(v, g, f->pcmap[k].flags & PCM_SAVED);
+leave:
     v->gpr[R_ESP] += (u32)f->pcmap[k].sp;
     set_eip(v, f, k);
     g[REG_RIP] = (greg_t)(uintptr_t)bt_leave_async;
@@ -114,7 +144,7 @@ static void seek_boundary(struct vcpu *v, greg_t *g)
     b->stepping = false;
     if (!__atomic_load_n(&v->kick, __ATOMIC_RELAXED))
         return;
-    if (in_code(v, pc) ? !stop_here(v, g, pc) : in_thunks(pc)) {
+    if (in_code(v, pc) ? !stop_here(v, g, pc) : in_thunks(pc) && !in_rep_thunk(pc)) {
         g[REG_EFL] |= HOST_TF;
         b->stepping = true;
         v->stats.exit_kick_steps++;

@@ -471,21 +471,23 @@ th_verw:
         ret
 
         /*
-         * rep movs and rep stos of at most 64 elements, upwards, within a page each: what entry paths do. Called like
-         * the thunks above; not done means nothing done. The bound is also one for the handler of a kick, which
-         * steps through it.
+         * rep movs and rep stos in table form, upwards. Called like the thunks above, but what is not done may be a part:
+         * the registers say which, and the interpreter goes on. The host's instruction runs from where both pages begin
+         * to where one of them ends. A kick that meets it there is not stepped through, but looked at behind it. Few
+         * elements, as entry paths have them, are faster one by one.
          */
-        .macro  REP_PAGE reg, table, size, out  /* \out = host address of the element that \reg points to */
-        movl    %\reg, %r11d
-        andl    $0xfff, %r11d
-        leal    (%r11, %rcx, \size), %r11d
-        cmpl    $4096, %r11d
-        ja      th_seg_miss
+        .macro  REP_ENTRY reg, table, out       /* \out = host address - linear address */
         movl    %\reg, %r11d
         shrl    $12, %r11d
         movq    -\table(%r14, %r11, 8), \out
         testq   \out, \out
         jz      th_seg_miss
+        .endm
+
+        .macro  REP_ROOM reg, out               /* \out = bytes to the end of the page that \reg points to */
+        movl    %\reg, \out
+        orl     $-4096, \out
+        negl    \out
         .endm
 
         .macro  REP_ONE size, suffix, value, movs, at
@@ -495,12 +497,10 @@ th_verw:
         mov\suffix %\value, \at(%r9, %r10, \size)
         .endm
 
-        .macro  REP_THUNK name, size, suffix, value, movs
+        .macro  REP_THUNK name, size, shift, suffix, value, movs, few
         .globl  \name
         .p2align 4
 \name:
-        cmpl    $64, %ecx
-        ja      th_seg_miss
         movq    %rsp, %r10              /* the return stack may be full, and a fault here is nobody's */
         movq    BT_OFF(BT_HOSTRSP)(%r15), %rsp
         pushfq
@@ -510,9 +510,25 @@ th_verw:
         jnz     th_seg_miss
         testl   %ecx, %ecx
         jz      2f
-        REP_PAGE edi, WT_OFF, \size, %r9
+1:      REP_ENTRY edi, WT_OFF, %r9
+        REP_ROOM edi, %r11d
         .if \movs
-        REP_PAGE esi, RT_OFF, \size, %r8
+        movq    %r11, %r10
+        REP_ENTRY esi, RT_OFF, %r8
+        REP_ROOM esi, %r11d
+        cmpl    %r10d, %r11d
+        cmoval  %r10d, %r11d
+        .endif
+        .if \shift
+        shrl    $\shift, %r11d          /* elements, down to none if one crosses a page */
+        jz      th_seg_miss
+        .endif
+        cmpl    %ecx, %r11d
+        jb      6f
+        cmpl    $\few, %ecx
+        ja      6f
+        /* all of it, one by one */
+        .if \movs
         addq    %rsi, %r8
         .endif
         addq    %rdi, %r9
@@ -541,12 +557,43 @@ th_verw:
 2:      xorl    %r8d, %r8d
         movl    %r8d, %ecx
         ret
+6:      movl    %ecx, %r10d
+        cmpl    %r11d, %ecx
+        cmoval  %r11d, %ecx
+        subl    %ecx, %r10d             /* those behind this stretch */
+        addq    %r9, %rdi
+        .if \movs
+        addq    %r8, %rsi
+        .endif
+\name\()_rep:
+        .if \movs
+        rep movs\suffix
+        .else
+        rep stos\suffix
+        .endif
+        subq    %r9, %rdi
+        movl    %edi, %edi              /* beyond 4 GiB */
+        .if \movs
+        subq    %r8, %rsi
+        movl    %esi, %esi
+        .endif
+        movl    %r10d, %ecx
+        cmpl    $0, VO_KICK(%r15)
+        jne     th_seg_miss
+        testl   %ecx, %ecx
+        jnz     1b
+        ret
         .endm
 
-        REP_THUNK th_rep_movs8, 1, b, r11b, 1
-        REP_THUNK th_rep_movs32, 4, l, r11d, 1
-        REP_THUNK th_rep_stos8, 1, b, al, 0
-        REP_THUNK th_rep_stos32, 4, l, eax, 0
+        REP_THUNK th_rep_movs8, 1, 0, b, r11b, 1, 12
+        REP_THUNK th_rep_movs32, 4, 2, l, r11d, 1, 32
+        REP_THUNK th_rep_stos8, 1, 0, b, al, 0, 12
+        REP_THUNK th_rep_stos32, 4, 2, l, eax, 0, 32
 
 bt_thunks_end:
+        .section .data.rel.ro, "aw", @progbits
+        .globl  bt_rep_places
+        .p2align 3
+bt_rep_places:
+        .quad   th_rep_movs8_rep, th_rep_movs32_rep, th_rep_stos8_rep, th_rep_stos32_rep
         .section .note.GNU-stack, "", @progbits

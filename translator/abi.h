@@ -62,7 +62,7 @@
 #define BT_RSP     41 /* rsp of the return stack while C code runs */
 #define BT_ONES    42 /* all bits set */
 #define BT_CTX     43 /* the current context (monitor/bt.h), 0: to be selected */
-#define BT_GS      44 /* GS base, as last set */
+#define BT_GS      44 /* GS base, as last set: in window form the window */
 #define BT_LEFT    40 /* exact counting: instructions that may still start before TH_INTR is called */
 
 /* Thunks: jmp [r15 + BT_OFF(BT_THUNK0 + n)]. r8-r11 carry arguments, see monitor/thunks.S. */
@@ -74,8 +74,8 @@
 #define TH_LINK       5 /* r8d target eip, r9d link number: find or translate, chain */
 #define TH_INTR       6 /* r9d eip: an interrupt is pending and IF is set */
 #define TH_IBRANCH    7 /* r8d target eip: like TH_LOOKUP, but looks in the branch cache first */
-/* Called, not jumped to: they return with ZF set if they did it, else with nothing changed; r8-r11 and flags
- * are lost. */
+/* Called, not jumped to: they return with ZF set if they did it, else with nothing changed (but see
+ * TH_REP_*); r8-r11 and flags are lost. */
 #define TH_SEG_LOAD                                                                                          \
     8 /* r8w selector, r9d offset of the data segment register in struct vcpu: protected mode */
 #define TH_SEG_REAL 9  /* the same in real and virtual-8086 mode */
@@ -83,7 +83,8 @@
 #define TH_POPF     11 /* r8d image, r9d flags that must not change: arithmetic flags to r13, DF clear */
 #define TH_POPF_IF  12 /* the same, and sets IF */
 #define TH_IN       13 /* r8w port: r9d = the byte */
-/* A short rep movs or stos, segments flat, addresses 32 bits. */
+/* rep movs or stos in table form, segments flat, addresses 32 bits: any part of it, none included, may have
+ * been done when ZF is clear. */
 #define TH_REP_MOVS8  14
 #define TH_REP_MOVS32 15
 #define TH_REP_STOS8  16

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Everything else that has an action of its own: the encodings that long mode dropped, simple string
- * instructions, and the sensitive instructions that are cheap enough to inline (cli, sti, pushf, reads of
- * segment registers: they only touch the virtual state in struct vcpu). The rest of the sensitive ones are
- * callouts. emit_insn() routes by action.
+ * Everything else that has an action of its own: the encodings that long mode dropped, and the sensitive
+ * instructions that are cheap enough to inline (cli, sti, pushf, reads of segment registers: they only touch
+ * the virtual state in struct vcpu). The rest of the sensitive ones are callouts. emit_insn() routes by
+ * action.
  */
 #include "cpu/fpu.h"
 #include "translator/xl.h"
@@ -12,70 +12,6 @@ static void op66(struct xl *x, u32 n)
 {
     if (n == 2)
         e8(&x->e, 0x66);
-}
-
-static bool flat_seg(const struct xl *x, int seg)
-{
-    return (seg == S_DS && (x->env->mode & MODE_FLATDS)) || (seg == S_ES && (x->env->mode & MODE_FLATES)) ||
-           (seg == S_SS && (x->env->mode & MODE_FLATSS)) || (seg == S_CS && (x->env->mode & MODE_FLATCS));
-}
-
-/* The host's own string instruction on host addresses: it honours DF, which is live in EFLAGS. Afterwards the
- * guest pointer is the host one minus the page's offset, which the lookup left in r9 (segments are flat:
- * linear = offset). */
-static bool string_op(struct xl *x, const struct insn *i)
-{
-    struct emit *e = &x->e;
-    u32 n = i->opcode & 1 ? i->opsize : 1;
-    bool movs = i->opcode <= 0xa5, lods = i->opcode >= 0xac;
-
-    if (i->adsize != 4 || (!movs && !lods && !flat_seg(x, S_ES)) || (lods && !flat_seg(x, i->seg)) ||
-        (movs && (!flat_seg(x, i->seg) || !flat_seg(x, S_ES))))
-        return false;
-    if (movs || lods) {
-        e_mov_rr32(e, R8, RSI);
-        mem_lookup(x, n, false);
-    }
-    if (movs)
-        e_rm(e, 1, 0x89, R9, R15, -1, 1, BT_OFF(BT_TMP));
-    if (!lods) {
-        e_mov_rr32(e, R8, RDI);
-        mem_lookup(x, n, true);
-        e_lea64(e, RDI, RDI, R9, 1, 0);
-    }
-    if (movs)
-        e_rm(e, 1, 0x8b, R10, R15, -1, 1, BT_OFF(BT_TMP));
-    else if (lods)
-        e_mov_rr64(e, R10, R9);
-    if (movs || lods)
-        e_lea64(e, RSI, RSI, R10, 1, 0);
-    op66(x, n);
-    e8(e, i->opcode);
-    if (!lods) {
-        e_rr(e, 1, 0x2b, RDI, R9); /* sub rdi, r9: flags are free here */
-        e_mov_rr32(e, RDI, RDI);
-    }
-    if (movs || lods) {
-        e_rr(e, 1, 0x2b, RSI, R10);
-        e_mov_rr32(e, RSI, RSI);
-    }
-    return true;
-}
-
-/* rep movs, rep stos: a thunk does short ones, the interpreter the others (32 bytes a turn, and with page
- * crossings and all). */
-static bool rep_string_op(struct xl *x, const struct insn *i)
-{
-    struct emit *e = &x->e;
-    bool movs = i->opcode <= 0xa5, wide = i->opcode & 1;
-    int th = movs ? TH_REP_MOVS8 + wide : TH_REP_STOS8 + wide;
-
-    if (i->adsize != 4 || (wide && i->opsize != 4) || !flat_seg(x, S_ES) || (movs && !flat_seg(x, i->seg)))
-        return false;
-    fl_clobber(x);
-    e_rm(e, 0, 0xff, 2, R15, -1, 1, BT_OFF(BT_THUNK0 + th)); /* call */
-    stub_add(x, STUB_SLOW, e_jcc(e, 5), 0, 0, 0);
-    return true;
 }
 
 /* mov r/m, [A0..A3] moffs */
@@ -293,9 +229,8 @@ static bool misc_op(struct xl *x, const struct insn *i, struct cls c)
     case ACT_BITS:
         return bits_op(x, i, c);
     case ACT_STRING:
-        return string_op(x, i);
     case ACT_REP_STRING:
-        return rep_string_op(x, i);
+        return act_string(x, i);
     case ACT_PUSHF:
         return pushf_op(x, i);
     case ACT_MOV_FROM_SREG:

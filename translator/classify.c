@@ -154,14 +154,17 @@ static struct cls one_byte(const struct insn *i, u32 mode, u32 opts)
         return (struct cls){ACT_MOFFS, MA_W, OK_NONE, OK_NONE};
     case 0xa4:
     case 0xa5:
+    case 0xa6:
+    case 0xa7:
     case 0xaa:
     case 0xab:
-        if ((i->pfx & (PFX_REP | PFX_REPNE)) == PFX_REP && (opts & OPT(string)))
-            return ACT(REP_STRING);
-        /* FALLTHRU */
     case 0xac:
     case 0xad:
-        return (i->pfx & (PFX_REP | PFX_REPNE)) || !(opts & OPT(string)) ? ACT(EXEC) : ACT(STRING);
+    case 0xae:
+    case 0xaf:
+        if (!(opts & OPT(string)))
+            return ACT(EXEC);
+        return i->pfx & (PFX_REP | PFX_REPNE) ? ACT(REP_STRING) : ACT(STRING);
     case 0xc0:
     case 0xd0:
     case 0xd2:

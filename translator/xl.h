@@ -58,8 +58,8 @@ enum action {
     ACT_FROM_CR,
     ACT_TO_CR,
     ACT_IN,
-    ACT_STRING,     /* one movs/stos/lods without a repeat prefix */
-    ACT_REP_STRING, /* rep movs, rep stos */
+    ACT_STRING,     /* one movs/cmps/stos/lods/scas */
+    ACT_REP_STRING, /* the same, repeated */
     ACT_SYS,        /* int n, iret, sysenter, sysexit */
     ACT_EXEC_END,   /* callout after which control never falls through */
 };
@@ -258,6 +258,8 @@ void act_stack(struct xl *x, const struct insn *i, struct cls c);
 void act_branch(struct xl *x, const struct insn *i, struct cls c);
 void act_seg(struct xl *x, const struct insn *i, struct cls c);
 void act_sys(struct xl *x, const struct insn *i, struct cls c);
+/* String instructions; false: left to the interpreter. */
+bool act_string(struct xl *x, const struct insn *i);
 /* div or idiv where one has failed before: false if it is neither, or can only be copied. */
 bool act_div_checked(struct xl *x, const struct insn *i);
 
