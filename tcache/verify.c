@@ -122,7 +122,7 @@ static bool step(struct verifier *v, const struct hi *h, struct state *s)
             return vf_bad(v, h, "not a mov");
         return vf_mov(v, h, s);
     }
-    if (op == 0xa4 || op == 0xa5 || op == 0xaa || op == 0xab || op == 0xac || op == 0xad)
+    if (op >= 0xa4 && op <= 0xaf && op != 0xa8 && op != 0xa9)
         return vf_string(v, h, s);
     if (op == 0x9c) { /* pushfq; pop r: to look at DF */
         const struct hi *p = h + 1;

@@ -32,6 +32,8 @@ bool vf_lea(struct verifier *v, const struct hi *h, struct state *s)
         if (b && x && h->scale == 1 && h->disp == 0 && vf_entry_for(x, b, 1, RD))
             r = (struct val){
                 .kind = x->kind == K_WENT ? K_HOST_W : K_HOST_R, .ref = x->ref, .within = b->within};
+        else if (b && x && h->scale == 1 && h->disp == 0 && vf_is_u32(b) && x->kind == K_WINDOW)
+            r.kind = K_IN_WIN;
         else if (b && x && h->scale == 1 && h->disp == 0)
             r = vf_sum(b, x);
         else if (b && !x && b->kind == K_COUNT)
@@ -211,6 +213,9 @@ bool vf_known(struct verifier *v, const struct hi *h, struct state *s)
             return false;
         goto tag;
     }
+    if (h->op == 0xf7 && r == 2 && h->w && h->n == 1 && a->type == X86_OP_REG && a->reg < 16 && !h->gs &&
+        !h->a67 && !h->o66) /* not: the same */
+        return vf_set(v, s, h, a->reg, 8, (struct val){.kind = K_ANY});
     if ((h->op == 0x2b || h->op == 0x29) && h->w &&
         rr) { /* sub: back from a host address; checked when it is cut to 32 bits */
         s->flag = F_NONE;
@@ -257,23 +262,42 @@ bool vf_adox(struct verifier *v, const struct hi *h, struct state *s)
     return vf_set(v, s, h, r, h->w ? 8 : 4, is);
 }
 
+/*
+ * A repeated instruction goes on by itself, so it may only do so in the window: it reaches what lies behind
+ * it one element after the other, and the first page there, as the last one before the window, is never
+ * mapped.
+ */
 bool vf_string(struct verifier *v, const struct hi *h, struct state *s)
 {
     u32 n = h->op & 1 ? h->o66 ? 2 : 4 : 1;
-    bool rd = h->op < 0xa6 || h->op >= 0xac, wr = h->op < 0xac;
-    const struct val *src = &s->r[RSI], *dst = &s->r[RDI];
+    u8 op = h->op & 0xfe;
+    bool src = op == 0xa4 || op == 0xa6 || op == 0xac, dst = op != 0xac, wr = op == 0xa4 || op == 0xaa;
+    bool rep = h->f2 || h->f3;
+    const struct val *r[2] = {src ? &s->r[RSI] : NULL, dst ? &s->r[RDI] : NULL};
 
-    if (h->w || h->f2 || h->f3 || h->gs || h->a67)
+    if (h->w || h->gs || h->a67)
         return vf_bad(v, h, "prefix on a string instruction");
-    if (rd && !((src->kind == K_HOST_R || src->kind == K_HOST_W) && (n == 1 || src->within >= n)))
-        return vf_bad(v, h, "rsi is not a checked host address");
-    if (wr && !(dst->kind == K_HOST_W && (n == 1 || dst->within >= n)))
-        return vf_bad(v, h, "rdi is not a checked host address");
-    if (rd)
+    if (rep && !vf_is_u32(&s->r[RCX]))
+        return vf_bad(v, h, "rcx is not a count");
+    for (u32 k = 0; k < 2; k++) {
+        if (!r[k] || r[k]->kind == K_IN_WIN)
+            continue;
+        if (rep)
+            return vf_bad(v, h, "a repeated string instruction outside the window");
+        if (!(r[k]->kind == K_HOST_W || (r[k]->kind == K_HOST_R && !(k && wr))) ||
+            !(n == 1 || r[k]->within >= n))
+            return vf_bad(v, h,
+                          k ? "rdi is not a checked host address" : "rsi is not a checked host address");
+    }
+    if (src)
         s->r[RSI] = vf_fresh(v, s, h, 0, K_ANY);
-    if (wr)
+    if (dst)
         s->r[RDI] = vf_fresh(v, s, h, 1, K_ANY);
-    if (!wr) /* lods */
+    if (rep)
+        s->r[RCX] = vf_fresh(v, s, h, 3, K_U32);
+    if (op == 0xac)
         vf_clobber(v, s, h, RAX, n, 2);
+    if (op == 0xa6 || op == 0xae)
+        s->flag = F_NONE;
     return true;
 }

@@ -28,6 +28,8 @@ enum kind {
     K_SUM,    /* sum of the parts in `parts`: tag of the entry for value aux, value ref, salt */
     K_COUNT,  /* counter slot aux plus something */
     K_CODE,   /* address of the fragment's byte aux */
+    K_WINDOW, /* base of the window */
+    K_IN_WIN, /* that plus 32 bits */
 };
 #define PART_TAG  1
 #define PART_EIP  2

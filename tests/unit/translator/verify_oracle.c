@@ -102,6 +102,21 @@ static u64 address(const greg_t *g, const ZydisDecodedInstruction *i, const Zydi
     return o->mem.segment == ZYDIS_REGISTER_GS ? ea + (u64)(uintptr_t)base : ea;
 }
 
+static const char faults[] = "a fault";
+
+/* A string instruction's access; one that is repeated is judged at every iteration. What lies behind the
+ * window and before it is not mapped in fact. */
+static const char *judge_string(u64 a, u32 n, bool write, bool rep)
+{
+    bool win = run.f->env.mode & MODE_WIN;
+
+    if (win && inside(a, n, base, 4 * GiB))
+        return NULL;
+    if (win && inside(a, n, base - PAGE_SIZE, 4 * GiB + 2 * PAGE_SIZE))
+        return faults;
+    return rep ? "a repeated string instruction outside the window" : judge_access(a, n, write, false);
+}
+
 static const char *judge(const greg_t *g, u64 pc)
 {
     ZydisDecodedInstruction i;
@@ -156,8 +171,17 @@ static const char *judge(const greg_t *g, u64 pc)
         }
         if (!stack && inside(a, n, ret_stack, STACK_BYTES))
             return "an access to the return stack";
-        if (i.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE))
-            return "a repeated string instruction";
+        if (i.meta.category == ZYDIS_CATEGORY_STRINGOP) {
+            bool rep = i.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE);
+            const char *bad = o->mem.segment == ZYDIS_REGISTER_GS || i.address_width != 64
+                                  ? "a string instruction with a prefix"
+                              : rep && !g[REG_RCX]
+                                  ? NULL
+                                  : judge_string(a, n, o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE, rep);
+            if (bad)
+                return bad;
+            continue;
+        }
         if (o->actions & ZYDIS_OPERAND_ACTION_MASK_READ) {
             const char *bad = judge_access(a, n, false, o->mem.segment == ZYDIS_REGISTER_GS);
             if (bad)
@@ -308,6 +332,8 @@ static void on_trap(int sig, siginfo_t *si, void *ctx)
             run.touched |= run.at + i.length > run.lo;
     }
     if (++run.steps > 300 || (run.violation = judge(g, pc))) {
+        if (run.violation == faults)
+            run.violation = NULL;
         finish(uc);
         return;
     }
@@ -337,6 +363,8 @@ struct execution oracle_run(const struct frag *f, const u8 *code, u32 entry, u32
         g[guest[k]] = rnd() % 3   ? (greg_t)(rnd() & ~3u)
                       : rnd() % 2 ? (greg_t)rnd()
                                   : (greg_t)interesting[rnd() % ARRAY_SIZE(interesting)];
+    if (rnd() % 2) /* a repeated string instruction comes to its end */
+        g[REG_RCX] = rnd() % 8;
     g[REG_R14] = (greg_t)(uintptr_t)base;
     g[REG_R15] = (greg_t)(uintptr_t)vc;
     g[REG_RSP] = (greg_t)(uintptr_t)(ret_stack + STACK_BYTES / 2);
@@ -393,6 +421,7 @@ int oracle_setup(void)
         vc->seg[s] = (struct seg){.sel = (u16)rnd(), .base = 0x1000, .limit = 0xffff};
     for (u32 n = 0; n < TH_COUNT_; n++)
         vc->bt[BT_THUNK0 + n] = STOP_THUNK(n);
+    vc->bt[BT_WINDOW] = (u64)(uintptr_t)base;
     vc->bt[BT_IBTC] = (u64)(uintptr_t)ibtc;
     vc->bt[BT_ONES] = ~0ull;
     vc->ones = ~0u;
