@@ -270,6 +270,7 @@ static void test_rep_interruptible(void **state)
 {
     struct fx *f = start();
     CODE(f, BASE, 0xf3, 0xac, 0x40); /* rep lodsb */
+    f->v->opts &= ~OPT(string);      /* which does so much at once */
     f->v->gpr[R_ECX] = 9000;
     f->v->gpr[R_ESI] = BASE + 0x2000;
     f->on_poll = record_poll;
