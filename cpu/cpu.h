@@ -320,6 +320,7 @@ struct cpu_model {
     u8 family, model, stepping;
     u32 features;  /* CPUF_* */
     u32 featuresx; /* CPUFX_* */
+    u32 caches[2]; /* descriptors: ecx, edx of cpuid's leaf 2 */
 };
 
 /*

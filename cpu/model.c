@@ -19,18 +19,31 @@
 #define X_486  (CPUFX_486 | CPUFX_CPUID)
 #define X_P6   (X_486 | CPUFX_P6)
 #define INTEL  "GenuineIntel"
+/*
+ * Cache descriptors (SDM vol. 2, table 3-12): ecx, edx of leaf 2. QEMU's qemu32 has 32 KiB L1 caches, 2 MiB
+ * L2, 16 MiB L3. It matters: a C library writes blocks that are larger than its idea of the cache around it,
+ * and what programs run on today has more than a Pentium II's 512 KiB.
+ */
+#define CACHES_QEMU                                                                                          \
+    {                                                                                                        \
+        0x0000004d, 0x042c307d                                                                               \
+    }
+#define CACHES_P6                                                                                            \
+    {                                                                                                        \
+        0, 0x0c040843                                                                                        \
+    } /* 16 KiB L1, 512 KiB L2 */
 
 static const struct cpu_model models[] = {
     {"qemu32", "like QEMU's qemu32: Pentium III/4 class with SSE2, PAE and NX (default)", INTEL,
-     "novt Virtual CPU", 6, 6, 3, F_QEMU, X_P6 | CPUFX_NX | CPUFX_DEADLINE},
-    {"486", "Intel 486DX4 with CPUID: no TSC, no MSRs", INTEL, NULL, 4, 8, 0, F_486, X_486},
-    {"pentium", "Intel Pentium", INTEL, NULL, 5, 4, 3, F_P5, X_486},
-    {"pentium2", "Intel Pentium II: MMX, PAE, SEP", INTEL, NULL, 6, 5, 2, F_PII, X_P6},
-    {"pentium3", "Intel Pentium III: SSE", INTEL, NULL, 6, 8, 3, F_PIII, X_P6},
+     "novt Virtual CPU", 6, 6, 3, F_QEMU, X_P6 | CPUFX_NX | CPUFX_DEADLINE, CACHES_QEMU},
+    {"486", "Intel 486DX4 with CPUID: no TSC, no MSRs", INTEL, NULL, 4, 8, 0, F_486, X_486, {0, 0}},
+    {"pentium", "Intel Pentium", INTEL, NULL, 5, 4, 3, F_P5, X_486, {0, 0}},
+    {"pentium2", "Intel Pentium II: MMX, PAE, SEP", INTEL, NULL, 6, 5, 2, F_PII, X_P6, CACHES_P6},
+    {"pentium3", "Intel Pentium III: SSE", INTEL, NULL, 6, 8, 3, F_PIII, X_P6, CACHES_P6},
     {"pentium4", "Intel Pentium 4 (Prescott): SSE2, NX", INTEL, "Intel(R) Pentium(R) 4 CPU", 15, 4, 1, F_P4,
-     X_P6 | CPUFX_NX},
+     X_P6 | CPUFX_NX, CACHES_P6},
     {"max", "everything that novt implements", INTEL, "novt Virtual CPU (max)", 6, 14, 8, F_P4,
-     X_P6 | CPUFX_NX | CPUFX_DEADLINE},
+     X_P6 | CPUFX_NX | CPUFX_DEADLINE, CACHES_QEMU},
 };
 
 static const struct {
@@ -170,9 +183,10 @@ void cpu_cpuid(struct vcpu *v, u32 leaf, u32 sub, u32 out[4])
         if (!(v->msr_apic_base & 1u << 11))
             out[3] &= ~CPUF_APIC;
         break;
-    case 2: /* TLBs; 16 KiB L1 instruction and data caches, 512 KiB L2 */
+    case 2: /* TLBs and caches */
         out[0] = 0x03020101;
-        out[3] = 0x0c040843;
+        out[2] = m->caches[0];
+        out[3] = m->caches[1];
         break;
     case 0x80000000:
         out[0] = ext_max;
