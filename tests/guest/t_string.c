@@ -136,6 +136,9 @@ static void midway(void)
     check_eq("repne scasb into a hole", go(string_scasb, 0, WINDOW_AT(5) - 300, 1000, 0x78), FAULTED(V_PF));
     check("registers then, too", stopped(0, WINDOW_AT(5), 700, string_scasb, WINDOW_AT(5)));
     check_eq("its error code", last.error, 4);
+    check_eq("repne scasb below", go(string_scasb, 0, WINDOW_AT(5) - 300, 1000, 0x80), FAULTED(V_PF));
+    /* SDM vol. 2, REP: as they were before the instruction; TCG leaves those of the last comparison */
+    check_tcg_gap("flags at a fault of scas", !(last.eflags & 0x8d5));
     check_eq("rep lodsw into a hole", go(string_lodsw, WINDOW_AT(5) - 20, 0, 100, 0), FAULTED(V_PF));
     check("registers after lodsw", stopped(WINDOW_AT(5), 0, 90, string_lodsw, WINDOW_AT(5)));
     check_eq("repe cmpsl into a hole", go(string_cmpsl, WINDOW_AT(5) - 40, WINDOW_AT(5) - 40, 100, 0),
@@ -186,12 +189,168 @@ static void restart(void)
     paging_off();
 }
 
+/* Blocks that run from ordinary pages into others: memory of a device, page tables, code, the end of the
+ * address space. */
+typedef u32 fn(void);
+
+static void put_return(u8 *p, u32 v)
+{
+    p[0] = 0xb8;
+    p[1] = (u8)v, p[2] = (u8)(v >> 8), p[3] = (u8)(v >> 16), p[4] = (u8)(v >> 24);
+    p[5] = 0xc3;
+    asm volatile("" : : : "memory");
+}
+
+static void movsl(u32 s, u32 d, u32 c)
+{
+    asm volatile("rep movsl" : "+S"(s), "+D"(d), "+c"(c) : : "memory");
+}
+
+/* Video memory as a row of bytes at A0000h (chain four). */
+static void video_on(void)
+{
+    static const u8 seq[] = {2, 0x0f, 4, 0x0e}, gr[] = {0, 0, 1, 0, 3, 0, 4, 0, 5, 0x40, 6, 5, 8, 0xff};
+    outb(0x3c2, 0x63);
+    for (u32 i = 0; i < sizeof(seq); i += 2)
+        outb(0x3c4, seq[i]), outb(0x3c5, seq[i + 1]);
+    for (u32 i = 0; i < sizeof(gr); i += 2)
+        outb(0x3ce, gr[i]), outb(0x3cf, gr[i + 1]);
+}
+
+static void onto_device(void)
+{
+    u32 s = ARENA(0), d = WINDOW_AT(30), c = 2048;
+    bool equal;
+    video_on();
+    fill(0, 2, 77);
+    set_pte(31, 0xa0000 | P_W | P_P);
+    write_cr3((u32)page_dir);
+    movsl(s, d, c);
+    asm volatile("repe cmpsl\n\tsete %0" : "=q"(equal), "+S"(s), "+D"(d), "+c"(c) : : "memory", "cc");
+    check("into video memory and back", equal && !c && s == ARENA(2) && d == WINDOW_AT(32));
+    memset((void *)ARENA(4), 0, 8192);
+    movsl(WINDOW_AT(30), ARENA(4), 2048);
+    check("out of video memory", !memcmp((void *)ARENA(4), (void *)ARENA(0), 8192));
+    d = WINDOW_AT(30), c = 8192;
+    asm volatile("rep stosb" : "+D"(d), "+c"(c) : "a"(0) : "memory");
+    check("rep stosb into video memory", !*(u32 *)0xa0000 && !*(u32 *)(0xa0000 + 4092) && d == WINDOW_AT(32));
+    set_pte(31, ARENA(31) | P_W | P_P);
+    write_cr3((u32)page_dir);
+}
+
+static void onto_page_table(void)
+{
+    bool good = true;
+    *(u32 *)ARENA(10) = 10;
+    *(u32 *)ARENA(11) = 11;
+    fill(0, 1, 5);
+    set_pte(40, (u32)window_table | P_W | P_P);
+    write_cr3((u32)page_dir);
+    for (u32 round = 0; round < 20; round++) {
+        good = good && *(volatile u32 *)WINDOW_AT(10) == 10 + round % 2;
+        memcpy((void *)ARENA(1), window_table, 4096);
+        ((u32 *)ARENA(1))[10] = ARENA(11 - round % 2) | P_W | P_P;
+        movsl(ARENA(0), WINDOW_AT(39), 2048);
+        invlpg(WINDOW_AT(10));
+    }
+    check("a block over the page table in use", good && !memcmp((void *)ARENA(39), (void *)ARENA(0), 4096));
+    set_pte(40, ARENA(40) | P_W | P_P);
+    set_pte(10, ARENA(10) | P_W | P_P);
+    write_cr3((u32)page_dir);
+}
+
+extern u8 string_over[], string_over_end[];
+asm(".data\nstring_over:\n\tpushl %esi\n\tpushl %edi\n\tmovl $8192, %ecx\n\trep movsb\n\tmovl $0x11111111, "
+    "%eax\n\t"
+    "popl %edi\n\tpopl %esi\n\tret\nstring_over_end:\n.text");
+
+static void onto_code(void)
+{
+    bool good = true;
+    u32 v, s, d, c;
+    for (u32 round = 0; round < 20; round++) {
+        put_return((u8 *)ARENA(21) + 500, 1000 + round);
+        good = good && ((fn *)(ARENA(21) + 500))() == 1000 + round;
+        put_return((u8 *)ARENA(1) + 500, round);
+        if (round % 2) {
+            movsl(ARENA(0), ARENA(20), 3 * 1024);
+        } else {
+            s = ARENA(3) - 4, d = ARENA(23) - 4, c = 3 * 1024;
+            asm volatile("std\n\trep movsl\n\tcld" : "+S"(s), "+D"(d), "+c"(c) : : "memory");
+        }
+        good = good && ((fn *)(ARENA(21) + 500))() == round;
+    }
+    check("a block over code that was run", good);
+    /* Over itself: what follows is the copy's. */
+    u8 *code = (u8 *)ARENA(25) + 4090;
+    good = true;
+    for (u32 round = 0; round < 4; round++) {
+        memcpy(code, string_over, (u32)(string_over_end - string_over));
+        memcpy((void *)ARENA(0), (void *)ARENA(25), 8192);
+        u8 *p = (u8 *)ARENA(0) + 4090;
+        while (*p != 0xb8)
+            p++;
+        p[1] = (u8)round;
+        s = ARENA(0), d = ARENA(25);
+        asm volatile("call *%1" : "=a"(v), "+r"(code), "+S"(s), "+D"(d) : : "ecx", "memory");
+        good = good && v == 0x11111100 + round;
+    }
+    check("a block over the instruction itself", good);
+}
+
+static void around_the_end(void)
+{
+    u32 s, d, c;
+    u8 was[16]; /* of page 0, which is there to be read and written */
+    bool good = true;
+    page_dir[1023] = (u32)window_table | P_W | P_P;
+    ((volatile u32 *)window_table)[1023] = ARENA(20) | P_W | P_P;
+    write_cr3((u32)page_dir);
+    fill(20, 1, 66);
+    for (u32 i = 0; i < 16; i++)
+        was[i] = ((volatile u8 *)0)[i];
+    s = 0xfffffff0, d = ARENA(8), c = 32;
+    asm volatile("rep movsb" : "+S"(s), "+D"(d), "+c"(c) : : "memory");
+    check("rep movsb around 4 GiB", s == 16 && !c &&
+                                        !memcmp((void *)ARENA(8), (void *)(ARENA(21) - 16), 16) &&
+                                        !memcmp((void *)(ARENA(8) + 16), was, 16));
+    s = 15, d = ARENA(8) + 31, c = 32;
+    asm volatile("std\n\trep movsb\n\tcld" : "+S"(s), "+D"(d), "+c"(c) : : "memory");
+    check("and backwards", s == 0xffffffef && !c && !memcmp((void *)ARENA(8), (void *)(ARENA(21) - 16), 16) &&
+                               !memcmp((void *)(ARENA(8) + 16), was, 16));
+    d = 0xffffe800, c = 0x600 + 4;
+    set_pte(1022, ARENA(19) | P_W | P_P);
+    asm volatile("rep stosl" : "+D"(d), "+c"(c) : "a"(0x5a5a5a5a) : "memory");
+    for (u32 i = 0; i < 4; i++) {
+        good = good && ((volatile u32 *)0)[i] == 0x5a5a5a5a;
+        ((volatile u32 *)0)[i] = ((u32 *)was)[i];
+    }
+    check("rep stosl around 4 GiB", good && d == 16 && *(u32 *)(ARENA(21) - 4) == 0x5a5a5a5a &&
+                                        *(u32 *)(ARENA(19) + 0x800) == 0x5a5a5a5a);
+    d = 0xfffffff8, c = 100;
+    asm volatile("repne scasb" : "+D"(d), "+c"(c) : "a"(was[5]) : "memory", "cc");
+    good = d <= 6 && d > 0 && c == 100 - 8 - d;
+    check("repne scasb around 4 GiB", good);
+    page_dir[1023] = 0;
+    write_cr3((u32)page_dir);
+}
+
+static void special(void)
+{
+    paging_on();
+    onto_device();
+    onto_page_table();
+    onto_code();
+    around_the_end();
+    paging_off();
+}
+
 /* A long rep must take interrupts between iterations, with registers that can go on. */
 static volatile u32 irq_inside;
-extern u8 string_long[];
+extern u8 string_long[], string_down[];
 static void on_tick(struct frame *f)
 {
-    if (f->eip == (u32)string_long && f->ecx)
+    if ((f->eip == (u32)string_long || f->eip == (u32)string_down) && f->ecx)
         irq_inside++;
     pic_eoi(0);
 }
@@ -211,9 +370,23 @@ static void interrupted(void)
         asm volatile("jmp string_long\nstring_long:\n\trep movsb" : "+S"(s), "+D"(d), "+c"(c) : : "memory");
         good = good && !c && *(u32 *)ARENA(32) == round && s == ARENA(0) + 100000;
     }
-    timer_off();
     check("long copies under interrupts", good);
     puts(irq_inside ? "# some within a copy\n" : "# none within a copy\n");
+    /* Backwards they are slow everywhere: until interrupts have come in their middle. */
+    good = true;
+    irq_inside = 0;
+    for (u32 round = 0; round < 100000 && irq_inside < 20; round++) {
+        u32 s = ARENA(32) - 1, d = ARENA(64) - 1, c = ARENA(32) - ARENA(0);
+        *(u32 *)ARENA(0) = round;
+        asm volatile("std\n\tjmp string_down\nstring_down:\n\trep movsb\n\tcld"
+                     : "+S"(s), "+D"(d), "+c"(c)
+                     :
+                     : "memory");
+        good = good && !c && *(u32 *)ARENA(32) == round && s == ARENA(0) - 1 && d == ARENA(32) - 1;
+    }
+    timer_off();
+    check("long copies backwards", good);
+    check("interrupts within them", irq_inside);
 }
 
 void test_string(void)
@@ -221,5 +394,6 @@ void test_string(void)
     plain();
     midway();
     restart();
+    special();
     interrupted();
 }
