@@ -26,7 +26,7 @@ static const struct {
     {BT_OFF(BT_TMP), BT_OFF(BT_TMP) + 8, 0, RD | WR},
     {BT_OFF(BT_ONES), BT_OFF(BT_ONES) + 8, 8, RD},
     {BT_OFF(BT_COUNT), BT_OFF(BT_COUNT) + 8, 8, RD | WR},
-    {BT_OFF(BT_WINDOW), BT_OFF(BT_WINDOW) + 8, 8, RD},
+    {BT_OFF(BT_GS), BT_OFF(BT_GS) + 8, 8, RD},
     {BT_OFF(BT_LEFT), BT_OFF(BT_LEFT) + 8, 8, RD | WR},
 };
 
@@ -82,7 +82,7 @@ bool vf_memory(struct verifier *v, const struct hi *h, struct state *s, u32 size
                                          : (struct val){.kind = K_U32, .max = ~0u};
         if (load && h->disp == BT_OFF(BT_IBTC))
             load->kind = K_IBTC;
-        if (load && h->disp == BT_OFF(BT_WINDOW) && (v->in->mode & MODE_WIN))
+        if (load && h->disp == BT_OFF(BT_GS) && (v->in->mode & MODE_WIN))
             load->kind = K_WINDOW;
         if (load && h->disp == BT_OFF(BT_SALT))
             *load = (struct val){.kind = K_SUM, .parts = PART_SALT};

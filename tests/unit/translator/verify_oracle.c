@@ -421,7 +421,7 @@ int oracle_setup(void)
         vc->seg[s] = (struct seg){.sel = (u16)rnd(), .base = 0x1000, .limit = 0xffff};
     for (u32 n = 0; n < TH_COUNT_; n++)
         vc->bt[BT_THUNK0 + n] = STOP_THUNK(n);
-    vc->bt[BT_WINDOW] = (u64)(uintptr_t)base;
+    vc->bt[BT_GS] = (u64)(uintptr_t)base;
     vc->bt[BT_IBTC] = (u64)(uintptr_t)ibtc;
     vc->bt[BT_ONES] = ~0ull;
     vc->ones = ~0u;
