@@ -157,7 +157,7 @@ int apic_ack(struct apic *a)
 
 static void error(struct apic *a, u32 bit)
 {
-    LOG(guest_errors, "APIC: error %02x", bit);
+    LIGHT_LOG(a->b, guest_errors, "APIC: error %02x", bit);
     bool first = !(a->errors & bit);
     a->errors |= bit;
     u32 lvt = a->lvt[LVT_ERROR];

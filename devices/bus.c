@@ -46,15 +46,10 @@ struct bus *bus_create(const struct bus_host *host)
         free(b);
         return NULL;
     }
-    pthread_mutexattr_t attr;
-    pthread_mutexattr_init(&attr);
-    pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
-    pthread_mutex_init(&b->lock, &attr);
-    pthread_mutexattr_destroy(&attr);
     b->host = *host;
     pthread_mutex_init(&b->work_lock, NULL);
     b->work_tail = &b->work;
-    b->clock_base = b->host_base = host_monotonic_ns();
+    bus_clock_init(b);
     return b;
 }
 
@@ -76,19 +71,8 @@ void bus_destroy(struct bus *b)
     free(b->ranges);
     free(b->values);
     free(b->devs);
-    pthread_mutex_destroy(&b->lock);
     pthread_mutex_destroy(&b->work_lock);
     free(b);
-}
-
-void bus_lock(struct bus *b)
-{
-    pthread_mutex_lock(&b->lock);
-}
-
-void bus_unlock(struct bus *b)
-{
-    pthread_mutex_unlock(&b->lock);
 }
 
 const struct bus_host *bus_host(struct bus *b)
@@ -201,6 +185,8 @@ static u32 port_read(struct bus *b, u16 port, int size)
     struct port_range *r = port_lookup(b, port);
     if (likely(r && range_takes(r, port, size))) {
         const struct port_range range = *r; /* a read may move PCI ports */
+        if (!range.ops->light)
+            bus_heavy(b);
         if (range.ops->peek)
             offer_value(b, &range, port, size);
         return range.ops->read ? range.ops->read(range.opaque, port, size) & size_mask(size)
@@ -211,7 +197,7 @@ static u32 port_read(struct bus *b, u16 port, int size)
         u32 lo = port_read(b, port, half);
         return lo | port_read(b, port + half, half) << (half * 8);
     }
-    LOG(ioport, "in  %04x: unclaimed", port);
+    LIGHT_LOG(b, ioport, "in  %04x: unclaimed", port);
     return 0xff;
 }
 
@@ -219,6 +205,8 @@ static void port_write(struct bus *b, u16 port, int size, u32 val)
 {
     struct port_range *r = port_lookup(b, port);
     if (likely(r && range_takes(r, port, size))) {
+        if (!r->ops->light)
+            bus_heavy(b);
         if (r->ops->peek)
             bus_port_changed(b, (u16)r->base, (u16)r->count);
         if (r->ops->write)
@@ -231,7 +219,7 @@ static void port_write(struct bus *b, u16 port, int size, u32 val)
         port_write(b, port + half, half, val >> (half * 8));
         return;
     }
-    LOG(ioport, "out %04x: unclaimed, value %02x", port, val & 0xff);
+    LIGHT_LOG(b, ioport, "out %04x: unclaimed, value %02x", port, val & 0xff);
 }
 
 u32 bus_in(struct bus *b, u16 port, int size)

@@ -31,6 +31,9 @@ struct bus_host {
     void (*deferred)(void *opaque);
     /* The guest switched the power off (ACPI soft-off). NULL: request_quit(0). */
     void (*request_shutdown)(void *opaque);
+    /* What follows may use the FPU: called first in accesses that are not light. Any thread. NULL: so may
+     * all. */
+    void (*heavy)(void *opaque);
 };
 
 /* ---- bus ---- */
@@ -42,6 +45,8 @@ struct port_ops {
      * read it without asking, until the next write to the range, a read of it for which peek says -1, or
      * bus_port_changed(). NULL: never. */
     int (*peek)(void *opaque, u16 port);
+    /* read and write are light code (light.c): the guest's FPU state may stay where it is. */
+    bool light;
 };
 
 struct bus *bus_create(const struct bus_host *host);

@@ -29,6 +29,7 @@ struct controller {
 };
 
 struct dma {
+    struct bus *b;
     struct controller c[2];
     u8 page[16];
 };
@@ -51,7 +52,7 @@ static void page_write(void *opaque, u16 port, int size, u32 val)
 {
     struct dma *p = opaque;
     if (port == 0x80)
-        LOG(dev, "POST code %02x", val);
+        LIGHT_LOG(p->b, dev, "POST code %02x", val);
     p->page[port & 15] = val;
 }
 
@@ -177,8 +178,9 @@ u32 dma_move(struct bus *b, int channel, u8 *buf, u32 len, bool to_memory, bool 
 
 /* ---- life ---- */
 
-static const struct port_ops page_ops = {.read = page_read, .write = page_write, .peek = page_peek};
-static const struct port_ops dma_ops = {.read = dma_read, .write = dma_write};
+static const struct port_ops page_ops = {
+    .read = page_read, .write = page_write, .peek = page_peek, .light = true};
+static const struct port_ops dma_ops = {.read = dma_read, .write = dma_write, .light = true};
 
 #define FIELDS(n)                                                                                            \
     DEV_FIELD(struct dma, c[n].base_addr, 0), DEV_FIELD(struct dma, c[n].base_count, 0),                     \
@@ -208,6 +210,7 @@ static struct dma *dma_of(struct bus *b)
 int dma_create(struct bus *b)
 {
     struct dma *p = dev_alloc(sizeof(*p));
+    p->b = b;
     int err = bus_add_ports(b, 0x00, 16, 1, &dma_ops, p);
     if (!err)
         err = bus_add_ports(b, 0xc0, 32, 1, &dma_ops, p);

@@ -33,9 +33,11 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 #include "base/log.h"
+#include "base/syscall.h"
 #include "devices/internal.h"
 
 #define SHARE_NS (100 * NS_PER_US) /* a halted vCPU needs less to wake up by itself */
@@ -85,7 +87,7 @@ static void event_wake(struct event_loop *ev)
     if (!ev->sleeping || ev->wake_sent)
         return;
     u64 one = 1;
-    ev->wake_sent = write(ev->wake_fd, &one, sizeof(one)) == sizeof(one);
+    ev->wake_sent = host_syscall(SYS_write, (u64)ev->wake_fd, (u64)(uintptr_t)&one, sizeof(one), 0, 0, 0) > 0;
 }
 
 u64 host_monotonic_ns(void)
@@ -95,42 +97,9 @@ u64 host_monotonic_ns(void)
     return (u64)ts.tv_sec * NS_PER_SEC + ts.tv_nsec;
 }
 
-u64 bus_now(struct bus *b)
+void event_look_again(struct bus *b)
 {
-    if (unlikely(b->clock != NULL))
-        return b->clock(b->clock_opaque);
-    u64 stopped = __atomic_load_n(&b->clock_stopped, __ATOMIC_RELAXED);
-    if (unlikely(stopped))
-        return stopped;
-    return host_monotonic_ns() - __atomic_load_n(&b->clock_base, __ATOMIC_RELAXED);
-}
-
-u64 bus_host_now(struct bus *b)
-{
-    if (unlikely(b->clock != NULL))
-        return b->clock(b->clock_opaque);
-    return host_monotonic_ns() - b->host_base;
-}
-
-void bus_stop_clock(struct bus *b)
-{
-    bus_lock(b);
-    if (!b->clock_stopped) {
-        u64 now = bus_now(b);
-        __atomic_store_n(&b->clock_stopped, now ? now : 1, __ATOMIC_RELAXED);
-    }
-    bus_unlock(b);
-}
-
-void bus_start_clock(struct bus *b)
-{
-    bus_lock(b);
-    if (b->clock_stopped) {
-        __atomic_store_n(&b->clock_base, host_monotonic_ns() - b->clock_stopped, __ATOMIC_RELAXED);
-        __atomic_store_n(&b->clock_stopped, 0, __ATOMIC_RELAXED);
-        event_wake(b->ev); /* which had no deadline of the guest's */
-    }
-    bus_unlock(b);
+    event_wake(b->ev);
 }
 
 void bus_set_clock(struct bus *b, u64 (*fn)(void *opaque), void *opaque)

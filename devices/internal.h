@@ -17,6 +17,15 @@ struct port_range {
     u8 sizes;
 };
 
+/* The host's clock as a straight line: light.c. */
+struct bus_clock {
+    u32 seq;                  /* odd: being changed */
+    bool steady;              /* the counter is good for it */
+    u64 tsc, ns, mult, limit; /* ns at tsc; ns a cycle << 32; cycles for which it is good */
+    u64 offset;               /* to CLOCK_MONOTONIC, ns */
+    u64 anchor_tsc, anchor_ns, half_tsc, half_ns;
+};
+
 struct bus_device {
     const struct device_desc *desc;
     void *dev;
@@ -26,7 +35,9 @@ struct event_loop;
 struct pic;
 
 struct bus {
-    pthread_mutex_t lock; /* recursive: the machine's callbacks may come back */
+    u32 lock, lock_depth; /* light.c; recursive: the machine's callbacks may come back */
+    u64 lock_owner;
+    struct bus_clock line;
     struct bus_host host;
 
     u16 *page[256]; /* port >> 8 -> index + 1 into ranges for each port; NULL: nothing there */
@@ -64,7 +75,21 @@ struct bus {
 struct event_loop *event_create(void);
 void event_destroy(struct bus *b);
 bool event_running(struct bus *b);
-u64 host_monotonic_ns(void);
+u64 host_monotonic_ns(void);          /* CLOCK_MONOTONIC; heavy */
+void event_look_again(struct bus *b); /* wakes the event thread, lock held */
+
+/* light.c */
+void bus_clock_init(struct bus *b);
+/* Whoever may use the FPU in an access that is light (struct port_ops): from here on the guest's state is out
+ * of the way. */
+void bus_heavy(struct bus *b);
+#define LIGHT_LOG(b, ch, ...)                                                                                \
+    do {                                                                                                     \
+        if (LOG_ON(ch)) {                                                                                    \
+            bus_heavy(b);                                                                                    \
+            log_printf(LOG_##ch, __VA_ARGS__);                                                               \
+        }                                                                                                    \
+    } while (0)
 
 /* bus.c: the master 8259A's INTR changes. */
 void bus_pic_intr(struct bus *b, u8 level);

@@ -164,7 +164,7 @@ int pic_ack(struct pic *p)
     if (input == NONE) {
         if (!p->withdrawn)
             return -1;
-        LOG(int, "8259: spurious interrupt");
+        LIGHT_LOG(p->b, int, "8259: spurious interrupt");
         bool slave = p->withdrawn == FROM_SLAVE && m->cascaded;
         p->withdrawn = 0;
         if (!slave)
@@ -344,8 +344,9 @@ static int pic_peek(void *opaque, u16 port)
     return (port & 1) && !c->poll ? c->imr : -1;
 }
 
-static const struct port_ops pic_ops = {.read = pic_read, .write = pic_write, .peek = pic_peek};
-static const struct port_ops elcr_ops = {.read = elcr_read, .write = elcr_write};
+static const struct port_ops pic_ops = {
+    .read = pic_read, .write = pic_write, .peek = pic_peek, .light = true};
+static const struct port_ops elcr_ops = {.read = elcr_read, .write = elcr_write, .light = true};
 
 /* ---- life ---- */
 

@@ -66,7 +66,8 @@ struct pit {
     struct bus_timer *timer;
     u8 line;          /* IRQ 0 */
     u32 owed;         /* edges the guest has not got yet */
-    u64 edges_from;   /* edges up to this tick are accounted for */
+    u64 edges_from;   /* edges up to this tick are accounted for, */
+    u64 edge_at;      /* and there is none before this one */
     u64 last_fire_ns; /* when the timer last ran, for the rate limit */
     u64 poll_ns;      /* when port 61h was last read with output 2 low; */
     u32 polls;        /* how many such reads came one right after the other */
@@ -310,6 +311,7 @@ static u64 passed_edges(struct pit *p, u64 t)
 static void arm(struct pit *p)
 {
     u64 at = next_edge(&p->ch[0], p->edges_from);
+    p->edge_at = at ? at : UINT64_MAX;
     if (!at) {
         bus_timer_set(p->timer, 0);
         return;
@@ -320,10 +322,14 @@ static void arm(struct pit *p)
     bus_timer_set(p->timer, ns);
 }
 
-static void catch_up(struct pit *p)
+static void catch_up(struct pit *p, u64 t)
 {
     struct pit_channel *c = &p->ch[0];
-    u64 n = passed_edges(p, now_tick(p));
+    if (likely(t < p->edge_at))
+        return;
+    u64 n = passed_edges(p, t);
+    u64 next = next_edge(c, t);
+    p->edge_at = next ? next : UINT64_MAX;
     if (n) {
         u64 period_ns = ticks_ns(c->count), cap = 1;
         bool masked = p->b->pic && !bus_irq_open(p->b, 0);
@@ -341,7 +347,7 @@ static void pit_fire(void *opaque, u64 now)
 {
     struct pit *p = opaque;
     p->last_fire_ns = now;
-    catch_up(p);
+    catch_up(p, now_tick(p));
     arm(p);
 }
 
@@ -373,7 +379,7 @@ static void latch_status(struct pit_channel *c, u64 t)
 static void write_control(struct pit *p, u8 val)
 {
     u64 t = now_tick(p);
-    catch_up(p);         /* before settle() can hide an edge of channel 0 */
+    catch_up(p, t);      /* before settle() can hide an edge of channel 0 */
     if (val >> 6 == 3) { /* read-back */
         for (int i = 0; i < 3; i++) {
             if (!(val & (2 << i)))
@@ -409,7 +415,7 @@ static void write_channel(struct pit *p, int n, u8 val)
     struct pit_channel *c = &p->ch[n];
     u64 t = now_tick(p);
     if (n == 0)
-        catch_up(p);
+        catch_up(p, t);
     if (c->rw == RW_BOTH && !c->write_half) {
         c->write_low = val;
         c->write_half = 1;
@@ -444,7 +450,7 @@ static u8 read_channel(struct pit *p, int n)
     if (!c->latched) {
         u64 t = now_tick(p);
         if (n == 0)
-            catch_up(p);
+            catch_up(p, t);
         settle(c, t);
         v = counter(c, t);
     }
@@ -482,7 +488,7 @@ static void port61_write(void *opaque, u16 port, int size, u32 val)
  * is low. */
 static bool held_up(struct pit *p, u64 now, bool high)
 {
-    u64 gap = now - p->poll_ns;
+    u64 gap = now > p->poll_ns ? now - p->poll_ns : 0;
     bool hide = high && p->polls >= BUSY_POLLS && gap > HELD_UP_NS;
     p->polls = high ? 0 : gap < BUSY_NS ? p->polls + (p->polls < BUSY_POLLS) : 0;
     p->poll_ns = now;
@@ -501,8 +507,8 @@ static u32 port61_read(void *opaque, u16 port, int size)
     return p->port61 | (now / REFRESH_NS & 1) << 4 | high << 5;
 }
 
-static const struct port_ops pit_ops = {.read = pit_read, .write = pit_write};
-static const struct port_ops port61_ops = {.read = port61_read, .write = port61_write};
+static const struct port_ops pit_ops = {.read = pit_read, .write = pit_write, .light = true};
+static const struct port_ops port61_ops = {.read = port61_read, .write = port61_write, .light = true};
 
 /* ---- life ---- */
 
@@ -527,6 +533,7 @@ static const struct device_field pit_fields[] = {CH_FIELDS(0, 1),
                                                  DEV_FIELD(struct pit, line, 0),
                                                  DEV_FIELD(struct pit, owed, 0),
                                                  DEV_FIELD(struct pit, edges_from, 0),
+                                                 DEV_FIELD(struct pit, edge_at, UINT64_MAX),
                                                  DEV_FIELD(struct pit, last_fire_ns, 0),
                                                  DEV_END};
 

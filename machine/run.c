@@ -29,7 +29,7 @@
 #include "monitor/monitor.h"
 #include "shadowpt/shadowpt.h"
 
-void run_wake(struct vm *vm)
+__attribute__((target("general-regs-only"))) void run_wake(struct vm *vm)
 {
     if (vm->have_monitor)
         monitor_kick(vm->cpu);

@@ -4,8 +4,8 @@
  *
  * The CPU's side of each wire is called with the guest's FPU state in the host's registers, so the functions
  * that light code calls park it before they enter heavy code, and are compiled without SSE themselves
- * (LIGHT). The bus's side (set_intr, request_*) is called with the bus lock held, from the vCPU thread or the
- * event thread.
+ * (LIGHT); port accesses leave that to the bus, which knows the devices that are light. The bus's side
+ * (set_intr, request_*) is called with the bus lock held, from the vCPU thread or the event thread.
  */
 #include "machine/lockstep.h"
 #include "machine/vm.h"
@@ -45,11 +45,12 @@ LIGHT static void take_requests(struct vcpu *v, struct vm *vm)
 LIGHT static u32 cpu_io_in(struct vcpu *v, u16 port, int size)
 {
     struct vm *vm = v->vm;
-    cpu_fpu_park(v);
     v->stats.io_in++;
     u32 val = bus_in(vm->bus, port, size);
-    if (unlikely(vm->inputs))
+    if (unlikely(vm->inputs)) {
+        cpu_fpu_park(v);
         record_input(vm, INPUT_IN, port, size, val);
+    }
     take_requests(v, vm);
     return val;
 }
@@ -57,21 +58,23 @@ LIGHT static u32 cpu_io_in(struct vcpu *v, u16 port, int size)
 LIGHT static void cpu_io_out(struct vcpu *v, u16 port, int size, u32 val)
 {
     struct vm *vm = v->vm;
-    cpu_fpu_park(v);
     v->stats.io_out++;
     bus_out(vm->bus, port, size, val);
-    if (unlikely(vm->inputs))
+    if (unlikely(vm->inputs)) {
+        cpu_fpu_park(v);
         record_input(vm, INPUT_OUT, port, size, val | (u64)v->fpu_ignne << 32);
+    }
     take_requests(v, vm);
 }
 
 LIGHT static int cpu_intr_ack(struct vcpu *v)
 {
     struct vm *vm = v->vm;
-    cpu_fpu_park(v);
     int vector = bus_intr_ack(vm->bus);
-    if (unlikely(vm->inputs) && vector >= 0)
+    if (unlikely(vm->inputs) && vector >= 0) {
+        cpu_fpu_park(v);
         record_input(vm, INPUT_INTR, 0, 0, (u64)vector);
+    }
     return vector;
 }
 
@@ -93,7 +96,6 @@ LIGHT static u64 recorded_tsc(struct vcpu *v)
 LIGHT static void cpu_ferr(struct vcpu *v, int level)
 {
     struct vm *vm = v->vm;
-    cpu_fpu_park(v);
     bus_lock(vm->bus);
     bus_set_irq(vm->bus, 13, level);
     bus_unlock(vm->bus);
@@ -150,7 +152,16 @@ void wiring_memory(struct vm *vm)
 
 /* ---- bus -> CPU ---- */
 
-static void set_intr(void *opaque, int level)
+/* Heavy code comes in an access that did not say so in advance. Before the machine runs there is only one
+ * thread. */
+LIGHT static void heavy(void *opaque)
+{
+    struct vm *vm = opaque;
+    if (!vm->thread || vm->thread == host_thread())
+        cpu_fpu_park(vm->cpu);
+}
+
+LIGHT static void set_intr(void *opaque, int level)
 {
     struct vm *vm = opaque;
     u32 was = __atomic_exchange_n(&vm->cpu->intr_line, (u32) !!level, __ATOMIC_SEQ_CST);
@@ -159,7 +170,7 @@ static void set_intr(void *opaque, int level)
         run_wake(vm);
 }
 
-static void raise_nmi(void *opaque)
+LIGHT static void raise_nmi(void *opaque)
 {
     struct vm *vm = opaque;
     __atomic_store_n(&vm->cpu->nmi_pending, 1, __ATOMIC_SEQ_CST);
@@ -339,7 +350,8 @@ int wiring_devices(struct vm *vm)
                             .opaque = vm,
                             .mem_read = dma_read,
                             .mem_write = dma_write,
-                            .deferred = deferred};
+                            .deferred = deferred,
+                            .heavy = heavy};
     vm->bus = bus_create(&host);
     if (!vm->bus) {
         error_report("no host memory for the devices");

@@ -279,6 +279,103 @@ static void test_locking(void **st)
     fix_free(f);
 }
 
+static int heavy_calls;
+
+static void on_heavy(void *opaque)
+{
+    heavy_calls++;
+}
+
+/* The machine is told before a device that is not light is called, and only then. */
+static void test_heavy(void **st)
+{
+    static const struct port_ops light = {.read = s_read, .write = s_write, .light = true};
+    const struct bus_host host = {.heavy = on_heavy};
+    struct bus *b = bus_create(&host);
+    struct scratch s = {.base = 0x300}, l = {.base = 0x400};
+    assert_int_equal(bus_add_ports(b, 0x300, 8, 1, &s_ops, &s), 0);
+    assert_int_equal(bus_add_ports(b, 0x400, 8, 1, &light, &l), 0);
+    assert_int_equal(pic_create(b), 0);
+    assert_int_equal(pit_create(b), 0);
+    bus_now(b);
+    usleep(3000);
+    bus_now(b); /* has a line for some time now */
+    heavy_calls = 0;
+    bus_out(b, 0x400, 1, 5);
+    assert_int_equal(bus_in(b, 0x400, 1), 5);
+    bus_in(b, 0x600, 1); /* nobody's */
+    bus_out(b, 0x21, 1, 0xfe);
+    bus_out(b, 0x20, 1, 0x20);
+    bus_intr_ack(b);
+    assert_int_equal(heavy_calls, 0);
+    bus_in(b, 0x300, 1);
+    assert_int_equal(heavy_calls, 1);
+    bus_out(b, 0x300, 1, 0);
+    assert_int_equal(heavy_calls, 2);
+    bus_in(b, 0x300, 4); /* split */
+    assert_true(heavy_calls > 2);
+    bus_destroy(b);
+}
+
+/* bus_host_now() is CLOCK_MONOTONIC to within what the host takes from us in between, and never goes back. */
+static void test_clock_line(void **st)
+{
+    const struct bus_host host = {0};
+    struct bus *b = bus_create(&host);
+    struct timespec ts;
+    i64 least = INT64_MAX, most = INT64_MIN;
+    u64 last = 0, start = 0, t = 0;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    u64 zero = (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec - bus_host_now(b);
+    while (t < start + 300000000) {
+        u64 before = bus_host_now(b);
+        clock_gettime(CLOCK_MONOTONIC, &ts);
+        u64 after = bus_host_now(b);
+        assert_true(before >= last && after >= before);
+        last = after;
+        t = (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec - zero;
+        start = start ? start : t;
+        if (after - before < 2000) { /* nothing came between */
+            i64 off = (i64)(t - before);
+            least = off < least ? off : least;
+            most = off > most ? off : most;
+        }
+    }
+    assert_true(most - least < 500000);
+    bus_destroy(b);
+}
+
+static int is_asleep;
+
+static bool asleep(void *opaque)
+{
+    return is_asleep;
+}
+
+/* While the CPU sleeps it is the CPU that runs the guest's timers; what it leaves, the event thread does. */
+static void test_share(void **st)
+{
+    struct fix *f = fix_new();
+    timer_calls = 0;
+    struct bus_timer *t = bus_timer_new(f->b, timer_ready, NULL);
+    assert_true(bus_run_guest_timers(f->b) == UINT64_MAX);
+    bus_timer_set(t, f->now + 1000);
+    assert_true(bus_run_guest_timers(f->b) == 1000);
+    f->now += 1000;
+    assert_true(bus_run_guest_timers(f->b) == UINT64_MAX);
+    assert_int_equal(timer_calls, 1);
+    bus_share_timers(f->b, asleep, NULL);
+    is_asleep = 1;
+    bus_set_clock(f->b, NULL, NULL);
+    assert_int_equal(bus_start(f->b), 0);
+    bus_lock(f->b);
+    bus_timer_set(t, bus_now(f->b) + MS(1));
+    bus_unlock(f->b);
+    assert_true(wait_for(&timer_calls, 2)); /* nobody else did */
+    bus_stop(f->b);
+    fix_free(f);
+}
+
 /* Any access to any port, with every device present. */
 static void test_hostile(void **st)
 {
@@ -403,10 +500,11 @@ static void test_speed(void **st)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_unclaimed),   cmocka_unit_test(test_split),
-                                       cmocka_unit_test(test_whole_table), cmocka_unit_test(test_reset),
-                                       cmocka_unit_test(test_timers),      cmocka_unit_test(test_thread),
-                                       cmocka_unit_test(test_locking),     cmocka_unit_test(test_hostile),
-                                       cmocka_unit_test(test_speed),       cmocka_unit_test(test_values)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_unclaimed), cmocka_unit_test(test_split),   cmocka_unit_test(test_whole_table),
+        cmocka_unit_test(test_reset),     cmocka_unit_test(test_timers),  cmocka_unit_test(test_thread),
+        cmocka_unit_test(test_locking),   cmocka_unit_test(test_heavy),   cmocka_unit_test(test_clock_line),
+        cmocka_unit_test(test_share),     cmocka_unit_test(test_hostile), cmocka_unit_test(test_speed),
+        cmocka_unit_test(test_values)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
