@@ -43,6 +43,12 @@ struct ctx {
         u32 from_mode, sflags, msr_cs, to_mode;
         struct seg cs, ss;
     } sys;
+    /* The same for a change of CR0.TS; everything but the mode stays. */
+    struct {
+        struct ctx *to;
+        u64 to_salt;
+        u32 from_mode, to_mode;
+    } ts;
 };
 #define NO_MODE  (~0u)       /* in sys.from_mode: nothing is known */
 #define SYS_EXIT 0x80000000u /* in sys.from_mode: of sysexit */
@@ -139,8 +145,8 @@ extern const u8 *const bt_rep_places[4]; /* repeated string instructions in thun
 extern const u8 bt_leave_async[], bt_leave_fault[], bt_thunks_start[], bt_thunks_end[];
 extern const u8 th_read_miss[], th_write_miss[], th_slow[], th_exec[], th_lookup[], th_link[], th_intr[],
     th_ibranch[], th_underflow[], th_seg_load[], th_seg_real[], th_verw[], th_popf[], th_popf_if[], th_in[],
-    th_sys[], th_sysenter[], th_sysexit[], th_ret_miss[], th_ind_of[], th_link_of[], th_rep_movs8[],
-    th_rep_movs32[], th_rep_stos8[], th_rep_stos32[];
+    th_sys[], th_sysenter[], th_sysexit[], th_clts[], th_cr0[], th_ret_miss[], th_ind_of[], th_link_of[],
+    th_rep_movs8[], th_rep_movs32[], th_rep_stos8[], th_rep_stos32[];
 
 /* Instructions whose memory operands are no good for windows. */
 #define TABLE_SITES 65536u

@@ -65,6 +65,10 @@ _Static_assert(offsetof(struct ctx, sys.to) == 88 && offsetof(struct ctx, sys.to
                    offsetof(struct ctx, sys.msr_cs) == 112 && offsetof(struct ctx, sys.to_mode) == 116 &&
                    offsetof(struct ctx, sys.cs) == 120 && offsetof(struct ctx, sys.ss) == 136,
                "thunks.S");
+_Static_assert(offsetof(struct ctx, ts.to) == 152 && offsetof(struct ctx, ts.to_salt) == 160 &&
+                   offsetof(struct ctx, ts.from_mode) == 168 && offsetof(struct ctx, ts.to_mode) == 172 &&
+                   offsetof(struct insn, len) == INSN_LEN && CR0_TS == 8 && CR0_EM == 4,
+               "thunks.S");
 _Static_assert(SPACE_XT_OFF == 8 << 20 && SPACE_RT_OFF == 24 << 20 && SPACE_WT_OFF == 16 << 20 &&
                    SA_NULL == 0x10000 && SA_P + SA_S == 0x90,
                "thunks.S");
@@ -329,9 +333,34 @@ int co_write_miss(struct vcpu *v, u32 lin, u32 eip)
     return miss(v, lin, eip, SH_WRITE);
 }
 
+/* CR0 has changed, and the mode with it: if TS was all, it is remembered for the next time (thunks.S). */
+static int after_ts(struct vcpu *v, struct ctx *c, u64 salt, u32 mode)
+{
+    u32 to_mode = v->mode, to_eip = v->eip;
+    u64 base = bt_view_base(v);
+    int r = bt_continue(v);
+    struct ctx *n = bt_ctx(v);
+
+    if (r == 0 && v->mode == to_mode && v->eip == to_eip && n->base == base && c->base == base &&
+        c->salt == salt && n->window == c->window && (mode ^ to_mode) == MODE_NOFPU && !(mode & MODE_STEP)) {
+        c->ts.to = n;
+        c->ts.to_salt = n->salt;
+        c->ts.from_mode = mode;
+        c->ts.to_mode = to_mode;
+    }
+    return r;
+}
+
+static inline bool writes_ts(const struct insn *i)
+{
+    return i->map == 1 && (i->opcode == 0x06 || (i->opcode == 0x22 && i->reg == 0));
+}
+
 int co_exec(struct vcpu *v, const struct insn *i, u32 eip)
 {
-    u32 next = eip + i->len;
+    u32 next = eip + i->len, mode = v->mode;
+    struct ctx *c = bt_ctx(v);
+    u64 salt = c->salt;
 
     v->stats.exit_exec++;
     v->eip = eip;
@@ -340,6 +369,8 @@ int co_exec(struct vcpu *v, const struct insn *i, u32 eip)
         return bt_continue(v);
     }
     v->stats.insns_callout++;
+    if (unlikely((v->events & EV_MODE) && writes_ts(i)))
+        return after_ts(v, c, salt, mode);
     if (unlikely(v->eip == eip && restartable(i)))
         v->bt[BT_LEFT]++;
     return resume_after(v, next);
@@ -545,6 +576,8 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
         [TH_LINK_OF] = th_link_of,
         [TH_SYSENTER] = th_sysenter,
         [TH_SYSEXIT] = th_sysexit,
+        [TH_CLTS] = th_clts,
+        [TH_CR0] = th_cr0,
     };
     struct mem_watcher w = {.written = bt_code_written, .flags = MEMW_CODE};
     struct bt *b = mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -153,6 +153,7 @@ th_write_miss:
 #define CTX_WINDOW_ON 64
 #define CTX_IN_WINDOW 72
 #define CTX_SYS       88
+#define CTX_TS        152
 #define SYS_EXIT      0x80000000
 
         .macro  FLAGS_BACK
@@ -161,6 +162,18 @@ th_write_miss:
         addb    $0x7f, %al
         sahf
         movq    %r11, %rax
+        .endm
+
+        /* To eip r8, in the context with the salt r11 and the branch cache r10. */
+        .macro  ENTER_AT
+        movzwl  %r8w, %r9d
+        addq    %r8, %r11
+        addq    (%r10, %r9, 8), %r11
+        jne     2f
+        FLAGS_BACK
+        jmp     *IBTC_HOST_OFF(%r10, %r9, 8)
+2:      FLAGS_BACK
+        jmp     th_lookup
         .endm
 
         .macro  SYS_THUNK name, cpl, eip, esp
@@ -235,14 +248,7 @@ th_write_miss:
         movl    (VO_SYSENTER + 8)(%r15), %r12d
         movl    (VO_SYSENTER + 16)(%r15), %r8d
         .endif
-        movzwl  %r8w, %r9d
-        addq    %r8, %r11
-        addq    (%r10, %r9, 8), %r11
-        jne     2f
-        FLAGS_BACK
-        jmp     *IBTC_HOST_OFF(%r10, %r9, 8)
-2:      FLAGS_BACK
-        jmp     th_lookup
+        ENTER_AT
         .endm
 
         SYS_THUNK th_sysenter, 0
@@ -254,6 +260,63 @@ sys_miss:
         movl    $0, %r10d
         FLAGS_BACK
         jmp     th_sys
+
+        /*
+         * clts, and mov to CR0: r8-r10 as for th_exec, where they go otherwise, r11d = the new value, the guest's flags
+         * in r13. The same for a change of TS alone, which leads to a context that differs in the mode only. With EM the
+         * mode would not change.
+         */
+        .globl  th_clts, th_cr0
+        .p2align 4
+th_clts:
+        movl    VO_CR0(%r15), %r11d
+        andl    $~8, %r11d
+th_cr0:
+        movq    %r8, BT_OFF(BT_TMP)(%r15)
+        movq    %r10, BT_OFF(BT_RETRY)(%r15)
+        movl    %r9d, VO_EIP(%r15)
+        movl    VO_CR0(%r15), %r8d
+        xorl    %r11d, %r8d
+        cmpl    $8, %r8d
+        jne     ts_miss
+        testl   $4, %r11d
+        jnz     ts_miss
+        movq    BT_OFF(BT_CTX)(%r15), %r10
+        movl    VO_MODE(%r15), %r8d
+        cmpl    (CTX_TS + 16)(%r10), %r8d
+        jne     ts_miss
+        movq    CTX_TS(%r10), %r8
+        movq    (CTX_TS + 8)(%r10), %r9
+        cmpq    CTX_SALT(%r8), %r9
+        jne     ts_miss
+        movq    CTX_EPOCH_OF(%r8), %r9
+        movl    (%r9), %r9d
+        cmpl    CTX_EPOCH(%r8), %r9d
+        jne     ts_miss
+        movq    CTX_WINDOW_ON(%r8), %r9
+        movzbl  (%r9), %r9d
+        cmpl    CTX_IN_WINDOW(%r8), %r9d
+        jne     ts_miss
+        movl    %r11d, VO_CR0(%r15)
+        movl    (CTX_TS + 20)(%r10), %r11d
+        movl    %r11d, VO_MODE(%r15)
+        movq    %rsp, CTX_RSP(%r10)
+        movq    CTX_RSP(%r8), %rsp
+        movq    %r8, BT_OFF(BT_CTX)(%r15)
+        movq    CTX_IBTC(%r8), %r10
+        movq    %r10, BT_OFF(BT_IBTC)(%r15)
+        movq    CTX_SALT(%r8), %r11
+        movq    %r11, BT_OFF(BT_SALT)(%r15)
+        movq    BT_OFF(BT_TMP)(%r15), %r8
+        movzbl  INSN_LEN(%r8), %r8d
+        addl    VO_EIP(%r15), %r8d
+        ENTER_AT
+ts_miss:
+        movq    BT_OFF(BT_TMP)(%r15), %r8
+        movq    BT_OFF(BT_RETRY)(%r15), %r10
+        movl    VO_EIP(%r15), %r9d
+        FLAGS_BACK
+        jmp     th_exec
 
         /* The bottom of a return stack: stays where it is. */
         .p2align 4

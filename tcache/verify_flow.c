@@ -239,8 +239,12 @@ bool vf_leave(struct verifier *v, const struct hi *h, const struct state *s, i64
     case TH_SYS:
     case TH_SYSENTER:
     case TH_SYSEXIT:
-        if (n == TH_SYSEXIT && (v->in->mode & MODE_CPL))
-            return vf_bad(v, h, "sysexit outside of CPL 0");
+    case TH_CLTS:
+    case TH_CR0:
+        if ((n == TH_SYSEXIT || n == TH_CLTS || n == TH_CR0) && (v->in->mode & MODE_CPL))
+            return vf_bad(v, h, "sysexit, clts or CR0 outside of CPL 0");
+        if (n == TH_CR0 && !vf_is_u32(&s->r[R11]))
+            return vf_bad(v, h, "r11 is no value for CR0");
         for (u32 i = 0; i < v->in->n_kept; i++)
             if (s->r[R8].kind == K_CONST && s->r[R8].aux == (u64)(uintptr_t)v->in->kept[i])
                 return eip_arg(v, h, s) && code_arg(v, h, s, R10, true);

@@ -46,6 +46,7 @@
 #define VO_CR4       2820
 #define VO_PORTS     2824
 #define VO_SYSENTER  2912 /* the three MSRs: cs, esp, eip */
+#define INSN_LEN     8    /* struct insn: its length */
 
 #define BT_OFF(n) (VO_BT + 8 * (n))
 
@@ -100,7 +101,11 @@
 /* The same, with the guest's flags in r13: does it at once if it was done before in the same way. */
 #define TH_SYSENTER 22
 #define TH_SYSEXIT  23
-#define TH_COUNT_   24
+/* As TH_EXEC, with the guest's flags in r13, r10 may be 0: clts, and mov to CR0 of r11d. At once if all that
+ * changes is CR0.TS, and what that leads to is known. */
+#define TH_CLTS   24
+#define TH_CR0    25
+#define TH_COUNT_ 26
 
 /*
  * The indirect-branch target cache: tags, -(eip + salt), 8 bytes each, and behind them the host addresses

@@ -287,6 +287,9 @@ void emit_insn(struct xl *x, const struct insn *i)
     case ACT_JCXZ:
         act_branch(x, i, c);
         break;
+    case ACT_CLTS:
+        exit_clts(x, i);
+        break;
     case ACT_SYS:
         exit_sys(x, i);
         break;

@@ -78,10 +78,14 @@ static bool to_cr_op(struct xl *x, const struct insn *i)
         e_rm(e, 0, 0x89, hreg(i->rm), R15, -1, 1, at);
         return true;
     }
-    fl_clobber(x);
+    bool ts = i->reg == 0 && !x->env->exact;
+    if (ts)
+        fl_force_saved(x);
+    else
+        fl_clobber(x);
     e_mov_rr32(e, R8, hreg(i->rm));
     e_rm(e, 0, 0x3b, R8, R15, -1, 1, at); /* cmp */
-    stub_add(x, STUB_EXEC, e_jcc(e, 5), 0, 0, 0);
+    stub_add(x, ts ? STUB_CR0 : STUB_EXEC, e_jcc(e, 5), 0, 0, 0);
     return true;
 }
 

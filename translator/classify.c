@@ -292,7 +292,9 @@ static struct cls two_byte(const struct insn *i, u32 mode, u32 opts)
         return i->reg == 5 && (mode & MODE_PE) && !(mode & MODE_VM) && (opts & OPT(segload)) ? ACTM(VERW, R)
                                                                                              : ACT(EXEC);
     case 0x06: /* clts: CR0.TS is clear already? */
-        return !(mode & (MODE_CPL | MODE_NOFPU)) && (opts & OPT(inline_sys)) ? ACT(NOP) : ACT(EXEC);
+        if ((mode & MODE_CPL) || !(opts & OPT(inline_sys)))
+            return ACT(EXEC);
+        return mode & MODE_NOFPU ? ACT(CLTS) : ACT(NOP);
     case 0x20:
         return !(mode & MODE_CPL) && (opts & OPT(inline_sys)) ? ACT(FROM_CR) : ACT(EXEC);
     case 0x22:

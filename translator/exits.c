@@ -396,6 +396,21 @@ void exit_exec(struct xl *x, const struct insn *i)
     e_fix32(e, at, e->pos);
 }
 
+void exit_clts(struct xl *x, const struct insn *i)
+{
+    struct emit *e = &x->e;
+
+    if (x->env->exact) {
+        exit_exec(x, i);
+        return;
+    }
+    if (!exit_insn(x, i, true))
+        return;
+    e_mov_ri32(e, R10, 0);
+    jmp_thunk(e, TH_CLTS);
+    x->done = true;
+}
+
 void exit_sys(struct xl *x, const struct insn *i)
 {
     struct emit *e = &x->e;
@@ -456,15 +471,22 @@ static void stub_emit(struct xl *x, u32 n)
         stub_args(x, s);
         jmp_thunk(e, TH_SLOW);
         break;
-    case STUB_EXEC: {
-        struct insn *kept = x->env->keep_insn(x->env->opaque, &x->u->insns[s->insn]);
+    case STUB_EXEC:
+    case STUB_CR0: {
+        const struct insn *i = &x->u->insns[s->insn];
+        struct insn *kept = x->env->keep_insn(x->env->opaque, i);
+        struct stub args = *s;
         if (!kept) {
             e->overflow = true;
             break;
         }
-        stub_args(x, s);
+        if (s->kind == STUB_CR0)
+            args.saved = false; /* they stay so */
+        stub_args(x, &args);
         e_mov_insn(x, R8, kept);
-        jmp_thunk(e, TH_EXEC);
+        if (s->kind == STUB_CR0)
+            e_mov_rr32(e, R11, hreg(i->rm));
+        jmp_thunk(e, s->kind == STUB_CR0 ? TH_CR0 : TH_EXEC);
         break;
     }
     case STUB_SLOW_OUT:

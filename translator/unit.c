@@ -19,6 +19,7 @@ static bool ends_unit(const struct xl *x, u32 k)
     case ACT_JMP:
     case ACT_JMP_IND:
     case ACT_RET:
+    case ACT_CLTS:
     case ACT_SYS:
     case ACT_EXEC_END:
         return true;

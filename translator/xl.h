@@ -60,6 +60,7 @@ enum action {
     ACT_IN,
     ACT_STRING,     /* one movs/cmps/stos/lods/scas */
     ACT_REP_STRING, /* the same, repeated */
+    ACT_CLTS,
     ACT_SYS,        /* int n, iret, sysenter, sysexit */
     ACT_EXEC_END,   /* callout after which control never falls through */
 };
@@ -86,6 +87,7 @@ enum stub_kind {
     STUB_MISALIGNED,
     STUB_SLOW,
     STUB_EXEC,     /* callout, as exit_exec() */
+    STUB_CR0,      /* mov to CR0 of another value than it has; the flags are saved */
     STUB_SLOW_OUT, /* interpreted, and what follows is looked up anew: this unit assumes what does not hold */
     STUB_XPAGE,
     STUB_LINK,
@@ -230,9 +232,10 @@ void exit_call(struct xl *x,
 bool call_goes_on(const struct xl *x, u32 k);       /* the unit continues behind call k */
 void exit_return(struct xl *x);                     /* r8d = guest eip that was popped */
 void exit_exec(struct xl *x, const struct insn *i); /* callout; falls through in flags state HOST */
-void exit_sys(struct xl *x, const struct insn *i);  /* callout that never comes back here */
-void jump_insn(struct xl *x, u32 at, u32 insn);     /* rel32 at `at` goes to an instruction of the unit */
-int unit_insn_at(const struct xl *x, u32 target);   /* index of the unit's instruction at eip, or -1 */
+void exit_clts(struct xl *x, const struct insn *i);
+void exit_sys(struct xl *x, const struct insn *i); /* callout that never comes back here */
+void jump_insn(struct xl *x, u32 at, u32 insn);    /* rel32 at `at` goes to an instruction of the unit */
+int unit_insn_at(const struct xl *x, u32 target);  /* index of the unit's instruction at eip, or -1 */
 void stub_add(struct xl *x, enum stub_kind kind, u32 from, u32 size, u32 back, u32 link);
 void stubs_emit(struct xl *x);
 void count_flush(struct xl *x);

@@ -351,8 +351,40 @@ static void pages(void)
     write_cr3(0);
 }
 
+/* CR0 changes at the same place again and again, now only by TS, now by more; flags live through it. */
+static void task_switched(void)
+{
+    u32 cr0 = read_cr0(), n = 0, flags_good = 0;
+    static const u32 bits[] = {8, 0, 8, 0, 8, 4, 12, 4, 8, 0, 8, 0x10000, 0x10008, 8, 0, 8, 2, 10, 8, 0};
+    const u32 changed = 4 | 8 | 2 | 0x10000;
+
+    for (u32 k = 0; k < 3 * sizeof(bits) / sizeof(bits[0]); k++) {
+        u32 want = (cr0 & ~changed) | bits[k % (sizeof(bits) / sizeof(bits[0]))], fl;
+        asm volatile("cmpl %1, %1\n\tstc\n\tmovl %1, %%cr0\n\tpushfl\n\tpopl %0"
+                     : "=r"(fl)
+                     : "r"(want)
+                     : "cc", "memory");
+        flags_good += (fl & (FL_CF | FL_ZF | FL_SF | FL_OF)) == (FL_CF | FL_ZF);
+        n += read_cr0() == want && TRY("fnop", ::) == (want & 12 ? V_NM : V_NONE);
+    }
+    check_eq("TS and more by mov to CR0", n, 60);
+    check_eq("flags live through it", flags_good, 60);
+    n = flags_good = 0;
+    for (u32 k = 0; k < 40; k++) {
+        u32 em = k % 5 == 4 ? 4 : 0, fl;
+        write_cr0((cr0 & ~changed) | 8 | em);
+        asm volatile("cmpl %%eax, %%eax\n\tstc\n\tclts\n\tpushfl\n\tpopl %0" : "=r"(fl) : : "cc", "memory");
+        flags_good += (fl & (FL_CF | FL_ZF | FL_SF | FL_OF)) == (FL_CF | FL_ZF);
+        n += (read_cr0() & 12) == em && TRY("fnop", ::) == (em ? V_NM : V_NONE);
+    }
+    check_eq("clts", n, 40);
+    check_eq("clts: flags", flags_good, 40);
+    write_cr0(cr0);
+}
+
 void test_corner(void)
 {
+    task_switched();
     availability();
     external_errors();
     sse_errors();
