@@ -61,8 +61,8 @@ enum action {
     ACT_STRING,     /* one movs/cmps/stos/lods/scas */
     ACT_REP_STRING, /* the same, repeated */
     ACT_CLTS,
-    ACT_SYS,        /* int n, iret, sysenter, sysexit */
-    ACT_EXEC_END,   /* callout after which control never falls through */
+    ACT_SYS,      /* int n, iret, sysenter, sysexit */
+    ACT_EXEC_END, /* callout after which control never falls through */
 };
 
 struct cls {
