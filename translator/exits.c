@@ -176,6 +176,21 @@ static u32 xpage_difference(struct xl *x, u32 target, int reg)
     return e->pos - 4;
 }
 
+/*
+ * Before a call of `bytes` bytes: a landing that would lie across two lines begins the next one. The host
+ * fetches it anew, as the target of a return, and would get but an instruction or two of it in the first
+ * cycle.
+ */
+static void align_landing(struct xl *x, u32 bytes)
+{
+    const u32 landing = 7 + 7 + 6; /* lea, adox, jo */
+    u32 at = (x->e.pos + bytes) & (FRAGMENT_ALIGN - 1);
+
+    if ((x->env->opts & OPT(ofcheck)) && (x->env->opts & OPT(align)) && (x->env->mode & MODE_WIN) &&
+        at + landing > FRAGMENT_ALIGN)
+        e_nops(&x->e, FRAGMENT_ALIGN - at);
+}
+
 /* The checked jump to another page; its two ways to fail share the link's stub. */
 static void emit_xpage(struct xl *x, u32 target, bool call)
 {
@@ -185,6 +200,8 @@ static void emit_xpage(struct xl *x, u32 target, bool call)
     if ((x->env->opts & OPT(ofcheck)) && may_chain(x, true)) {
         expect = xpage_difference(x, target, R11);
         miss = jump_nonzero(e, 0, R11);
+        if (call)
+            align_landing(x, 5);
         at = e->pos;
         n = link_new(x, target, call ? e_call(e) : e_jmp(e), expect);
         stub_add(x, STUB_LINK_OF, miss, call, at, n);
@@ -275,10 +292,12 @@ void exit_call(struct xl *x, u32 target)
     sp_flush(x);
     fl_host(x);
     count_flush(x);
-    if (same_page(x, target))
+    if (same_page(x, target)) {
+        align_landing(x, 5);
         link_new(x, target, e_call(&x->e), 0);
-    else
+    } else {
         emit_xpage(x, target, true);
+    }
     emit_landing(x);
 }
 
@@ -354,6 +373,8 @@ void exit_indirect(struct xl *x, bool call)
         e_fix8(e, hit, e->pos);
         e_mov_rr64(e, RCX, R11);
     }
+    if (call)
+        align_landing(x, 8);
     e_rm(e, 0, 0xff, call ? 2 : 4, R10, R9, 8, IBTC_HOST_OFF); /* call or jmp [r10 + r9 * 8 + ...] */
     if (call)
         landing = e->pos;
