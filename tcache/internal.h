@@ -14,6 +14,8 @@ struct link {
 struct tcache {
     u8 *rw, *rx;
     u64 size, used;
+    u64 ready;      /* bytes of code area that the host has memory for, in both mappings */
+    u64 side_ready; /* the same, of side */
     struct fragment *frags;
     u32 n_frags;
     struct link *links;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include "base/log.h"
 #include "tcache/internal.h"
@@ -16,6 +17,68 @@
 #define FRAG_LINKS 3u
 #define SIDE_SHARE 3u    /* side tables: a third of the code's bytes */
 #define SIDE_SPARE 16384 /* at most what one unit needs */
+
+#define HUGE  (2ull * MiB) /* a large page of the host */
+#define AHEAD (256ull * KiB)
+
+/* Has the host find memory for len bytes at once: a fault for each page costs several times as much. Where it
+ * cannot, or does not know how (Linux before 5.14), there will be faults. Light code: no libc. */
+static void populate(u8 *at, u64 len, int advice)
+{
+    long r = SYS_madvise;
+    __asm__ volatile("syscall"
+                     : "+a"(r)
+                     : "D"(at), "S"(len), "d"((long)advice)
+                     : "rcx", "r11", "memory");
+}
+
+static void code_ahead(struct tcache *tc)
+{
+    u64 len = tc->size - tc->ready < AHEAD ? tc->size - tc->ready : AHEAD;
+
+    populate(tc->rw + tc->ready, len, MADV_POPULATE_WRITE);
+    populate(tc->rx + tc->ready, len, MADV_POPULATE_READ);
+    tc->ready += len;
+}
+
+static void side_ahead(struct tcache *tc)
+{
+    u64 len = tc->side_bytes - tc->side_ready < AHEAD ? tc->side_bytes - tc->side_ready : AHEAD;
+
+    populate(tc->side + tc->side_ready, ALIGN_DOWN(len, (u64)PAGE_SIZE), MADV_POPULATE_WRITE);
+    tc->side_ready += len;
+}
+
+/* Two mappings of the same memory (mremap(2): an old size of 0 makes another one of shared pages), each where
+ * large pages can be: code is spread over megabytes. Anonymous and not a memfd, because perf looks for names
+ * of jitted code (--perf-map) only where no file is mapped. */
+static bool map_code(struct tcache *tc)
+{
+    u64 span = ALIGN_UP(tc->size, HUGE);
+    u8 *p = mmap(NULL, 2 * span + HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    u8 *first, *end;
+
+    if (p == MAP_FAILED)
+        return false;
+    first = (u8 *)ALIGN_UP((u64)(uintptr_t)p, HUGE);
+    end = p + 2 * span + HUGE;
+    tc->rw = mmap(first, tc->size, PROT_READ | PROT_WRITE,
+                  MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    if (tc->rw == MAP_FAILED || mremap(tc->rw, 0, tc->size, MREMAP_MAYMOVE | MREMAP_FIXED, first + span) ==
+                                    MAP_FAILED) {
+        munmap(p, 2 * span + HUGE);
+        tc->rw = NULL;
+        return false;
+    }
+    tc->rx = first + span;
+    /* what is left of the reservation stays a guard behind each of them, but for the ends */
+    if (first > p)
+        munmap(p, (u64)(first - p));
+    munmap(tc->rx + span, (u64)(end - (tc->rx + span)));
+    madvise(tc->rw, tc->size, MADV_HUGEPAGE); /* if the host allows it */
+    madvise(tc->rx, tc->size, MADV_HUGEPAGE);
+    return mprotect(tc->rx, tc->size, PROT_READ | PROT_EXEC) == 0;
+}
 
 static void *map(u64 size)
 {
@@ -37,12 +100,7 @@ struct tcache *tcache_create(u64 bytes, u64 phys_pages, int *err)
     tc->side_bytes = tc->size / SIDE_SHARE + SIDE_SPARE;
     for (tc->hash_mask = 1023; tc->hash_mask < tc->frags_max / 2; tc->hash_mask = tc->hash_mask * 2 + 1)
         ;
-    /* Two mappings of the same memory (mremap(2): an old size of 0 makes another one of shared pages).
-     * Anonymous and not a memfd, because perf looks for names of jitted code (--perf-map) only where no file
-     * is mapped. */
-    tc->rw = mmap(NULL, tc->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    tc->rx = tc->rw == MAP_FAILED ? MAP_FAILED : mremap(tc->rw, 0, tc->size, MREMAP_MAYMOVE);
-    if (tc->rx == MAP_FAILED || mprotect(tc->rx, tc->size, PROT_READ | PROT_EXEC) < 0) {
+    if (!map_code(tc)) {
         *err = -errno;
         goto fail;
     }
@@ -52,7 +110,7 @@ struct tcache *tcache_create(u64 bytes, u64 phys_pages, int *err)
     tc->hash = map((tc->hash_mask + 1ull) * sizeof(*tc->hash));
     tc->alike = map((tc->hash_mask + 1ull) * sizeof(*tc->alike));
     tc->page_head = map(phys_pages * sizeof(*tc->page_head));
-    if (tc->rw == MAP_FAILED || tc->rx == MAP_FAILED || !tc->frags || !tc->links || !tc->side || !tc->hash ||
+    if (!tc->frags || !tc->links || !tc->side || !tc->hash ||
         !tc->alike || !tc->page_head)
         goto fail;
     tc->used = FRAGMENT_ALIGN; /* offset 0 means "none" */
@@ -66,10 +124,8 @@ void tcache_destroy(struct tcache *tc)
 {
     if (!tc)
         return;
-    if (tc->rw && tc->rw != MAP_FAILED)
-        munmap(tc->rw, tc->size);
-    if (tc->rx && tc->rx != MAP_FAILED)
-        munmap(tc->rx, tc->size);
+    if (tc->rw)
+        munmap(tc->rw, ALIGN_UP(tc->size, HUGE) + tc->size);
     if (tc->frags)
         munmap(tc->frags, (u64)tc->frags_max * sizeof(*tc->frags));
     if (tc->links)
@@ -169,6 +225,8 @@ bool tcache_reserve(struct tcache *tc, u8 **code, u32 *cap, u32 *first_link)
     if (tc->used + UNIT_MAX_CODE > tc->size || tc->n_frags == tc->frags_max ||
         tc->n_links + UNIT_MAX_LINKS > tc->links_max || tc->side_used + SIDE_SPARE > tc->side_bytes)
         return false;
+    if (unlikely(tc->used + UNIT_MAX_CODE > tc->ready))
+        code_ahead(tc);
     *code = tc->rw + tc->used;
     *cap = UNIT_MAX_CODE;
     *first_link = tc->n_links;
@@ -181,6 +239,8 @@ void *tcache_alloc(struct tcache *tc, u32 size)
 
     if (at + size > tc->side_bytes)
         return NULL;
+    if (unlikely(at + size > tc->side_ready))
+        side_ahead(tc);
     tc->side_used = at + size;
     return tc->side + at;
 }
