@@ -9,23 +9,23 @@
  *
  * Only what is frequent and simple goes this way: 32-bit code, 32-bit addresses, at most one of 66, F0, F2,
  * F3 besides one segment override, one- and two-byte opcodes, no x87, MMX or SSE (whose thunks belong to the
- * encoding), nothing undefined, and never within INSN_MAX bytes of the end of what can be read. All else is
- * insn_decode()'s. The unit test compares the two over all opcodes.
+ * encoding), nothing undefined. All else is insn_decode()'s. The unit test compares the two over all opcodes.
  *
- * A memo belongs to one CPU model and one thread. It is bounded: when TEMPLATES are there, no more are
- * learned.
+ * Light code around a heavy call, of which its owner is told. A memo belongs to one CPU model and one thread.
+ * It is bounded: when TEMPLATES are there, no more are learned.
  */
 #include <stdlib.h>
 #include <string.h>
 #include "cpu/decode.h"
 
-#define TEMPLATES 1024u
+#define TEMPLATES 4096u /* more than there are kinds */
 
 enum pfx_kind { PK_NONE, PK_66, PK_LOCK, PK_REPNE, PK_REP, PK_COUNT };
 
 /* memo->opcode[] */
 #define OPC_KNOWN 1u
 #define OPC_MODRM 2u
+#define OPC_GROUP 4u /* the reg field of ModRM is part of the opcode */
 
 struct template
 {
@@ -35,24 +35,42 @@ struct template
 
 struct insn_memo {
     const struct cpu_model *model;
+    void (*heavy)(void *opaque);
+    void *opaque;
     u8 opcode[2][256];
     u16 index[2][256][PK_COUNT][16]; /* last: reg << 1 | register operand; 1 + template, 0: none */
     u32 n;
     struct template templates[TEMPLATES];
 };
 
-struct insn_memo *insn_memo_create(const struct cpu_model *model)
+struct insn_memo *insn_memo_create(const struct cpu_model *model, void (*heavy)(void *opaque), void *opaque)
 {
     struct insn_memo *m = calloc(1, sizeof(*m));
 
-    if (m)
-        m->model = model;
+    if (!m)
+        return NULL;
+    m->model = model;
+    m->heavy = heavy;
+    m->opaque = opaque;
     return m;
 }
 
 void insn_memo_destroy(struct insn_memo *m)
 {
     free(m);
+}
+
+/* Opcodes that the reg field of ModRM extends, or that exist for some values of it only (SDM vol. 2, table
+ * A-6). */
+static bool group(const struct insn *i)
+{
+    u8 op = i->opcode;
+
+    if (i->map == 0)
+        return (op >= 0x80 && op <= 0x83) || op == 0x8c || op == 0x8e || op == 0xc0 || op == 0xc1 ||
+               op == 0xc6 || op == 0xc7 || (op >= 0xd0 && op <= 0xd3) || op == 0xf6 || op == 0xf7 ||
+               op >= 0xfe;
+    return op == 0x0d || (op >= 0x18 && op <= 0x1f) || op == 0xb9 || op == 0xba || op == 0xff;
 }
 
 /* Where the kind of instruction that was decoded goes; NULL: it is none. */
@@ -79,7 +97,8 @@ static u16 *place(struct insn_memo *m, const struct insn *i)
     default:
         return NULL;
     }
-    return &m->index[i->map][i->opcode][kind][i->has_modrm ? i->reg << 1 | (i->mod == 3) : 0];
+    return &m->index[i->map][i->opcode][kind]
+                    [i->has_modrm ? (group(i) ? i->reg << 1 : 0) | (i->mod == 3) : 0];
 }
 
 /* Opcodes whose meaning depends on more than the key says: the rm field, or a second immediate. */
@@ -95,16 +114,21 @@ static bool special(const struct insn *i)
 static int learn(struct insn_memo *m, const u8 *bytes, u32 avail, bool cs32, struct insn *out)
 {
     struct insn_shape shape;
-    int r = insn_decode_shape(m->model, bytes, avail, cs32, out, &shape);
     u16 *at;
+    int r;
 
-    if (r || !cs32 || out->map > 1 || out->fpu || out->fn == insn_ud || (out->pfx & PFX_67) || special(out) ||
-        out->opc_off > (out->pfx != 0) + (out->seg_over != S_NONE) || m->n == TEMPLATES)
+    m->heavy(m->opaque);
+    r = insn_decode_shape(m->model, bytes, avail, cs32, out, &shape);
+
+    if (r || !cs32 || avail < INSN_MAX || out->map > 1 || out->fpu || out->fn == insn_ud ||
+        (out->pfx & PFX_67) || special(out) || out->opc_off > (out->pfx != 0) + (out->seg_over != S_NONE) ||
+        m->n == TEMPLATES)
         return r;
     at = place(m, out);
     if (!at || *at)
         return r;
-    m->opcode[out->map][out->opcode] = OPC_KNOWN | (out->has_modrm ? OPC_MODRM : 0);
+    m->opcode[out->map][out->opcode] =
+        OPC_KNOWN | (out->has_modrm ? OPC_MODRM | (group(out) ? OPC_GROUP : 0) : 0);
     m->templates[m->n] = (struct template){.insn = *out, .shape = shape};
     *at = (u16)++m->n;
     return r;
@@ -149,6 +173,7 @@ static u32 operand(struct insn *o, const u8 *b, u32 at)
 {
     u8 modrm = b[at++], mod = modrm >> 6, rm = modrm & 7;
 
+    o->reg = modrm >> 3 & 7;
     o->rm = rm;
     if (mod == 3)
         return at;
@@ -205,19 +230,18 @@ static void immediate(struct insn *o, const struct insn_shape *s, const u8 *b, u
         o->fl_read = insn_flags_read(o, s->rd, o->fl_write);
 }
 
-int insn_memo_decode(struct insn_memo *m, const u8 *bytes, u32 avail, bool cs32, struct insn *out)
+/* The instruction, if there is a template for it. INSN_MAX bytes can be read. */
+static bool by_template(struct insn_memo *m, const u8 *bytes, struct insn *out)
 {
     enum pfx_kind kind = PK_NONE;
     const struct template *t;
     u8 seg = S_NONE, map = 0, op, info;
     u32 n = 0, at, key = 0, k;
 
-    if (unlikely(!cs32 || avail < INSN_MAX))
-        return insn_decode(m->model, bytes, avail, cs32, out);
     while (unlikely((op = prefix[bytes[n]]))) {
         /* two at most, so that the longest form (14 bytes) is within INSN_MAX */
         if (unlikely(n == 2 || op == P_OTHER || (op < P_SEG ? kind != PK_NONE : seg != S_NONE)))
-            return insn_decode(m->model, bytes, avail, cs32, out);
+            return false;
         if (op < P_SEG)
             kind = op;
         else
@@ -232,10 +256,10 @@ int insn_memo_decode(struct insn_memo *m, const u8 *bytes, u32 avail, bool cs32,
     }
     info = m->opcode[map][op];
     if (info & OPC_MODRM)
-        key = (bytes[at] >> 3 & 7) << 1 | (bytes[at] >= 0xc0);
+        key = (info & OPC_GROUP ? (bytes[at] >> 3 & 7) << 1 : 0) | (bytes[at] >= 0xc0);
     k = m->index[map][op][kind][key];
     if (unlikely(!k))
-        return learn(m, bytes, avail, cs32, out);
+        return false;
     t = &m->templates[k - 1];
     *out = t->insn;
     out->seg_over = seg;
@@ -252,5 +276,20 @@ int insn_memo_decode(struct insn_memo *m, const u8 *bytes, u32 avail, bool cs32,
     }
     out->len = (u8)at;
     copy_raw(out->raw, bytes, at);
-    return 0;
+    return true;
+}
+
+int insn_memo_decode(struct insn_memo *m, const u8 *bytes, u32 avail, bool cs32, struct insn *out)
+{
+    if (likely(cs32 && avail >= INSN_MAX)) {
+        if (likely(by_template(m, bytes, out)))
+            return 0;
+    } else if (cs32) { /* near the page's end: what is behind it must not matter */
+        u8 b[INSN_MAX];
+        for (u32 n = 0; n < INSN_MAX; n++)
+            b[n] = n < avail ? bytes[n] : 0;
+        if (by_template(m, b, out) && out->len <= avail)
+            return 0;
+    }
+    return learn(m, bytes, avail, cs32, out);
 }

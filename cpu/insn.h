@@ -57,8 +57,8 @@ struct insn {
  * caller parks the FPU. */
 int insn_decode(const struct cpu_model *model, const u8 *bytes, u32 avail, bool cs32, struct insn *out);
 /* The same by way of what was decoded before (decode_memo.c): the same answers, faster. A memo is for one
- * model and one thread; NULL: no memory. Heavy. */
-struct insn_memo *insn_memo_create(const struct cpu_model *model);
+ * model and one thread; NULL: no memory. Light, but heavy() is called before it asks insn_decode(). */
+struct insn_memo *insn_memo_create(const struct cpu_model *model, void (*heavy)(void *opaque), void *opaque);
 void insn_memo_destroy(struct insn_memo *m);
 int insn_memo_decode(struct insn_memo *m, const u8 *bytes, u32 avail, bool cs32, struct insn *out);
 /* Intel-syntax text of an instruction at address eip. Heavy. */

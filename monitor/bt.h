@@ -87,8 +87,12 @@ struct bt {
         u64 gpa;
         u32 when, count;
     } table_writers[256]; /* window.c: instructions that faulted at pages that were page tables */
-    u32 pf_lin;           /* a #PF was delivered from window code: map this page when its view runs again */
-    u64 pf_base;          /* 0: none */
+    struct {
+        const struct fragment *frag;
+        u32 off, generation;
+    } x87;       /* fpu.c: where the last x87 instruction was, as last looked up */
+    u32 pf_lin;  /* a #PF was delivered from window code: map this page when its view runs again */
+    u64 pf_base; /* 0: none */
     bool pf_write;
     timer_t tick; /* a kick now and then where no other comes; if ticking */
     bool ticking;

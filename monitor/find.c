@@ -178,7 +178,8 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, const s
 
     if (b->table_pages[bt_table_page(k->gpa) >> 6] >> (bt_table_page(k->gpa) & 63) & 1)
         env.table_site = table_site;
-    cpu_fpu_park(v);
+    if (unlikely(!b->memo || b->verifier || b->cfg.code_made))
+        cpu_fpu_park(v);
     b->unit_gpa = k->gpa;
     b->unit_lin = lin;
     for (int attempt = 0; attempt < 4; attempt++) {

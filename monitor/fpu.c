@@ -65,7 +65,16 @@ void monitor_fpu_env(struct vcpu *v, u32 host_ip, u32 host_dp)
         return;
     code = tcache_code(b->tc);
     off = host_ip - (u32)(uintptr_t)code; /* the cache is smaller than 4 GiB */
-    if (off >= tcache_code_used(b->tc) || !(f = tcache_find_host(b->tc, code + off)))
+    if (off >= tcache_code_used(b->tc))
+        return;
+    f = b->x87.frag; /* mostly it is where it was last time */
+    if (off != b->x87.off || b->x87.generation != tcache_generation(b->tc)) {
+        f = tcache_find_host(b->tc, code + off);
+        b->x87.frag = f;
+        b->x87.off = off;
+        b->x87.generation = tcache_generation(b->tc);
+    }
+    if (!f)
         return;
     off -= f->host;
     for (k = f->n_insns - 1u; k && f->pcmap[k].host > off;)

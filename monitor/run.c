@@ -549,6 +549,11 @@ void monitor_update_stats(struct vcpu *v)
     v->stats.insns_bt = v->bt[BT_COUNT] + v->stats.insns_callout;
 }
 
+static void park(void *v)
+{
+    cpu_fpu_park(v);
+}
+
 int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config *cfg)
 {
     static const u8 *const thunks[TH_COUNT_] = {
@@ -590,7 +595,7 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
     b->cfg = *cfg;
     if (cfg->verify && !(b->verifier = verifier_create()))
         return -ENOMEM;
-    if ((v->opts & OPT(memo)) && !(b->memo = insn_memo_create(v->model)))
+    if ((v->opts & OPT(memo)) && !(b->memo = insn_memo_create(v->model, park, v)))
         return -ENOMEM;
     b->stop = v->bt[BT_LEFT] = 1ull << 62;
     b->host_opts = translate_host_opts(~0u);

@@ -26,10 +26,7 @@
 static void populate(u8 *at, u64 len, int advice)
 {
     long r = SYS_madvise;
-    __asm__ volatile("syscall"
-                     : "+a"(r)
-                     : "D"(at), "S"(len), "d"((long)advice)
-                     : "rcx", "r11", "memory");
+    __asm__ volatile("syscall" : "+a"(r) : "D"(at), "S"(len), "d"((long)advice) : "rcx", "r11", "memory");
 }
 
 static void code_ahead(struct tcache *tc)
@@ -64,8 +61,8 @@ static bool map_code(struct tcache *tc)
     end = p + 2 * span + HUGE;
     tc->rw = mmap(first, tc->size, PROT_READ | PROT_WRITE,
                   MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-    if (tc->rw == MAP_FAILED || mremap(tc->rw, 0, tc->size, MREMAP_MAYMOVE | MREMAP_FIXED, first + span) ==
-                                    MAP_FAILED) {
+    if (tc->rw == MAP_FAILED ||
+        mremap(tc->rw, 0, tc->size, MREMAP_MAYMOVE | MREMAP_FIXED, first + span) == MAP_FAILED) {
         munmap(p, 2 * span + HUGE);
         tc->rw = NULL;
         return false;
@@ -110,8 +107,7 @@ struct tcache *tcache_create(u64 bytes, u64 phys_pages, int *err)
     tc->hash = map((tc->hash_mask + 1ull) * sizeof(*tc->hash));
     tc->alike = map((tc->hash_mask + 1ull) * sizeof(*tc->alike));
     tc->page_head = map(phys_pages * sizeof(*tc->page_head));
-    if (!tc->frags || !tc->links || !tc->side || !tc->hash ||
-        !tc->alike || !tc->page_head)
+    if (!tc->frags || !tc->links || !tc->side || !tc->hash || !tc->alike || !tc->page_head)
         goto fail;
     tc->used = FRAGMENT_ALIGN; /* offset 0 means "none" */
     return tc;

@@ -4,8 +4,8 @@
  *
  * A unit is a straight run of guest instructions within one page (or a single instruction that crosses a page
  * boundary), with side exits at conditional branches. The translator sees bytes, an address and a mode, and
- * writes position-independent host code; it knows nothing of guest memory, the cache or the monitor. Heavy
- * code.
+ * writes position-independent host code; it knows nothing of guest memory, the cache or the monitor. Light
+ * code with a memo.
  */
 #ifndef NOVT_TRANSLATOR_TRANSLATOR_H
 #define NOVT_TRANSLATOR_TRANSLATOR_H
@@ -65,7 +65,7 @@ struct unit_move {
 
 struct unit_env {
     const struct cpu_model *model;
-    struct insn_memo *memo; /* of that model; NULL: without */
+    struct insn_memo *memo; /* of that model; NULL: without, and then translating is heavy code */
     u32 opts;
     u32 mode; /* MODE_* */
     u32 eip;  /* of the first instruction */

@@ -70,7 +70,9 @@ static enum xlate_status decode_unit(struct xl *x)
                 break;
             if (!env->cross)
                 return XLATE_NEED_CROSS;
-            r = insn_decode(env->model, env->cross, env->cross_avail, env->mode & MODE_CS32, i);
+            r = env->memo
+                    ? insn_memo_decode(env->memo, env->cross, env->cross_avail, env->mode & MODE_CS32, i)
+                    : insn_decode(env->model, env->cross, env->cross_avail, env->mode & MODE_CS32, i);
             crosses = true;
         }
         if (r || (!(env->mode & MODE_FLATCS) && (u64)env->eip + off + i->len - 1 > env->cs_limit)) {
