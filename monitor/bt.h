@@ -66,8 +66,7 @@ struct bt {
     pthread_t thread;
     bool kernel_window_off; /* for good */
     u32 kernel_misfits;
-    u32 unpaged_misses; /* filled without paging, since the last window without it (window.c) */
-    bool windows;       /* the host lets us set the GS base */
+    bool windows; /* the host lets us set the GS base */
     /* divisions that have failed: guest-physical addresses + 1, hashed */
     u64 check_sites[CHECK_SITES];
     struct fault_site fault_sites[FAULT_SITES];
@@ -207,8 +206,6 @@ static inline bool bt_kernel_window_of_use(struct vcpu *v)
 }
 /* A kick found the current view running: turn its window on or off (window.c). */
 void bt_window_tick(struct vcpu *v);
-/* A miss was filled while paging is off. Returns whether that turned the window on. */
-bool bt_window_unpaged(struct vcpu *v);
 /* The view that a page fault was delivered from is about to run again: map the page. */
 void bt_window_prefill(struct vcpu *v);
 /* Translated code faulted on the host. Returns whether to enter it again at BT_RESUME. */

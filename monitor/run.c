@@ -182,7 +182,7 @@ int bt_continue(struct vcpu *v)
             continue;
         }
         if (unlikely(b->cfg.windows_always) && b->windows && !v->slow_access && !shadow_window_on(v) &&
-            !(v->cpl != 3 && b->kernel_window_off))
+            !(v->cpl != 3 && !bt_kernel_window_of_use(v)))
             b->windows = shadow_window_enable(v);
         bt_select_context(v);
         tag = bt_branch_tag(b, v->eip, (u32)(bt_ctx(v) - b->ctx));
@@ -293,10 +293,6 @@ static int miss(struct vcpu *v, u32 lin, u32 eip, enum shadow_access acc)
         return interpret(v, eip);
     switch (shadow_fill(v, lin, acc, v->cpl == 3, NULL)) {
     case SH_FILLED:
-        if (unlikely(!(v->cr0 & CR0_PG)) && bt_window_unpaged(v)) {
-            v->bt[BT_RESUME] = 0; /* what follows is looked up anew */
-            return interpret(v, eip);
-        }
         v->bt[BT_RESUME] = v->bt[BT_RETRY];
         /* A and D bits are set, so the instruction must run before anything else happens; and it may stand in
          * the shadow of sti, where no interrupt may come. */

@@ -21,7 +21,6 @@
 #define WIN_BACKOFF        4u
 #define WIN_OFFS           5u /* the longest wait: WIN_TICKS * WIN_BACKOFF to the power of this */
 #define WIN_LOST           50u
-#define WIN_UNPAGED        16u /* misses */
 #define TABLE_WRITER_RATE  64u /* CR3 loads between two faults */
 #define TABLE_WRITER_TIMES 4u  /* faults in a row at that rate */
 #define WIN_MISFITS        1000u /* supervisor operands that the window could not serve, before it is given up */
@@ -59,19 +58,6 @@ void bt_window_tick(struct vcpu *v)
         if (++clock->ticks >= wait)
             b->windows = shadow_window_enable(v);
     }
-}
-
-/* Without paging there is one address space, which stays, and mappings that nobody takes away; but loaders
- * and decompressors run with interrupts off, so no kick may ever find them. Much memory is as good a sign. */
-bool bt_window_unpaged(struct vcpu *v)
-{
-    struct bt *b = bt_of(v);
-
-    if (++b->unpaged_misses < WIN_UNPAGED || !b->windows || v->slow_access || b->kernel_window_off ||
-        shadow_window_on(v))
-        return false;
-    b->unpaged_misses = 0;
-    return b->windows = shadow_window_enable(v);
 }
 
 /* A page fault of the guest was delivered from window code. Its handler will map the page and come back: have
