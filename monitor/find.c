@@ -323,7 +323,10 @@ enum bt_found bt_find(struct vcpu *v, struct fragment **out)
             if (*out || r != BT_FOUND)
                 return r;
         }
-        return translate(v, &k, NULL, out);
+        u64 t0 = __builtin_ia32_rdtsc();
+        enum bt_found r = translate(v, &k, NULL, out);
+        v->stats.tc_cycles += __builtin_ia32_rdtsc() - t0;
+        return r;
     }
     if ((*out)->page2) {
         u32 x2;
