@@ -95,9 +95,10 @@ struct bt {
     bool pf_write;
     timer_t tick; /* a kick now and then where no other comes; if ticking */
     bool ticking;
-    bool looked;   /* since it fired last, bt_window_tick() has been called */
-    bool stepping; /* the kick handler is single-stepping to a boundary */
-    u32 host_opts; /* OPT() bits that the host's processor can do */
+    bool looked;                  /* since it fired last, bt_window_tick() has been called */
+    const struct fragment *found; /* by bt_continue() the last time, NULL: the branch cache knew it */
+    bool stepping;                /* the kick handler is single-stepping to a boundary */
+    u32 host_opts;                /* OPT() bits that the host's processor can do */
     struct unit unit;
     struct insn_memo *memo;                  /* NULL: switched off */
     struct verifier *verifier;               /* NULL: off */

@@ -186,6 +186,7 @@ int bt_continue(struct vcpu *v)
             b->windows = shadow_window_enable(v);
         bt_select_context(v);
         tag = bt_branch_tag(b, v->eip, (u32)(bt_ctx(v) - b->ctx));
+        b->found = NULL;
         if (unlikely(*tag != branch_tag(v))) {
             switch (bt_find(v, &f)) {
             case BT_FOUND:
@@ -203,6 +204,7 @@ int bt_continue(struct vcpu *v)
             tag = bt_branch_tag(b, v->eip, (u32)(bt_ctx(v) - b->ctx));
             *bt_branch_host(tag) = (u64)(uintptr_t)fragment_host(b->tc, f);
             *tag = v->opts & OPT(ibtc) ? branch_tag(v) : 0;
+            b->found = f;
         }
         v->bt[BT_RESUME] = *bt_branch_host(tag);
         if (unlikely(b->kick_stopped))
@@ -452,7 +454,8 @@ int co_link(struct vcpu *v, u64 eip, u32 link)
     /* Chain only if the lookup led straight to the target: no fault, interrupt or flush came between. */
     if (r == 0 && v->eip == (u32)eip && tcache_generation(b->tc) == gen && v->mode == mode &&
         v->bt[BT_BASE] == base && tcache_link_owner(b->tc, link)->valid) {
-        const struct fragment *f = tcache_find_host(b->tc, (const u8 *)(uintptr_t)v->bt[BT_RESUME]);
+        const struct fragment *f =
+            b->found ? b->found : tcache_find_host(b->tc, (const u8 *)(uintptr_t)v->bt[BT_RESUME]);
         u32 lin = v->seg[S_CS].base + v->eip;
         if (f && f->key.eip == (u32)eip) {
             tcache_link(b->tc, link, (struct fragment *)f, v->xtab[lin >> PAGE_SHIFT]);
