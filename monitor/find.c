@@ -93,6 +93,18 @@ void bt_flush(struct vcpu *v)
         b->cfg.code_made(b->cfg.code_opaque, NULL, 0, 0);
 }
 
+/* The same for copies only. */
+static void flush_copies(struct vcpu *v)
+{
+    struct bt *b = bt_of(v);
+
+    cpu_fpu_park(v);
+    tcache_flush_copies(b->tc);
+    forget_branches(b);
+    v->events |= EV_SMC;
+    v->stats.tc_copy_flushes++;
+}
+
 static void fragment_dropped(void *opaque, const struct fragment *f)
 {
     struct bt *b = opaque;
@@ -276,8 +288,16 @@ static enum bt_found reuse(struct vcpu *v, const struct frag_key *k, struct frag
             return BT_FOUND;
     }
     *out = tcache_move(b->tc, from, k);
-    if (!*out)
-        return BT_FOUND;
+    if (unlikely(!*out)) {
+        if (b->cfg.code_made) { /* who keeps a list of all fragments knows of no half flushes */
+            bt_flush(v);
+            return BT_FOUND;
+        }
+        flush_copies(v);
+        *out = tcache_move(b->tc, from, k);
+        if (!*out)
+            return BT_FOUND;
+    }
     v->stats.tc_moved++;
     if (unlikely(b->cfg.code_made)) {
         cpu_fpu_park(v);

@@ -65,7 +65,7 @@ void monitor_fpu_env(struct vcpu *v, u32 host_ip, u32 host_dp)
         return;
     code = tcache_code(b->tc);
     off = host_ip - (u32)(uintptr_t)code; /* the cache is smaller than 4 GiB */
-    if (off >= tcache_code_used(b->tc))
+    if (off >= tcache_code_size(b->tc))
         return;
     f = b->x87.frag; /* mostly it is where it was last time */
     if (off != b->x87.off || b->x87.generation != tcache_generation(b->tc)) {

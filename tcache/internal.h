@@ -11,15 +11,23 @@ struct link {
     u32 next;                /* in the target's incoming list, 1 + number */
 };
 
+/* The cache is divided: code that was translated, and copies of it (move.c), which are dropped by themselves
+ * when they have filled their part. In each part code, fragments and links are given out in order. */
+enum { TRANSLATED, COPIES, ARENAS };
+struct arena {
+    u64 start, used, end; /* of the code area */
+    u64 ready;            /* up to where the host has memory for it already, in both mappings */
+    u32 frag0, n_frags, frags_end;
+    u32 link0, n_links, links_end;
+};
+
 struct tcache {
     u8 *rw, *rx;
-    u64 size, used;
-    u64 ready;      /* bytes of code area that the host has memory for, in both mappings */
-    u64 side_ready; /* the same, of side */
+    u64 size;
+    struct arena arena[ARENAS];
+    u64 side_ready; /* bytes of side that the host has memory for already */
     struct fragment *frags;
-    u32 n_frags;
     struct link *links;
-    u32 n_links;
     u8 *side;
     u64 side_used;
     u32 frags_max, links_max;
@@ -39,8 +47,12 @@ static inline void tc_patch32(struct tcache *tc, u32 at, u32 val)
     __builtin_memcpy(tc->rw + at, &val, 4);
 }
 
-/* Enters fragment n_frags, whose code is at tc->used and which is filled in but for the lists. */
-struct fragment *tc_enter(struct tcache *tc, struct fragment *f);
+/* Enters the fragment that tc_next() gave out, which is filled in but for the lists. */
+struct fragment *tc_enter(struct tcache *tc, struct arena *a);
+/* Space for one more unit in the arena: its fragment, where its code goes (a->used) and its first link
+ * (a->n_links). NULL: full. */
+struct fragment *tc_next(struct tcache *tc, struct arena *a);
+void tc_unlink_incoming(struct tcache *tc, struct fragment *f);
 /* The list of tc->alike that k belongs to. */
 u32 *tc_alike_list(struct tcache *tc, const struct frag_key *k);
 

@@ -8,6 +8,9 @@
  * segment is the same for all addresses, except where an address is so near to 0 or to 4 GiB that the
  * encoding of an instruction changes: nothing is copied from or to there.
  *
+ * Copies have their own part of the cache, which is flushed by itself when it is full: nearly all of them are
+ * of processes that are gone.
+ *
  * A copy shares the side tables (instruction map, landings, moves) with its original; these live until the
  * next flush, whatever becomes of the original. Its own exits begin unchained.
  */
@@ -22,7 +25,9 @@ static bool far_from_ends(u32 eip)
 
 const struct fragment *tcache_alike(struct tcache *tc, const struct frag_key *k)
 {
-    if (!far_from_ends(k->eip) || !(k->mode & MODE_FLATCS))
+    const struct arena *a = &tc->arena[COPIES];
+
+    if (!far_from_ends(k->eip) || !(k->mode & MODE_FLATCS) || a->end - a->start < 2 * UNIT_MAX_CODE)
         return NULL;
     for (u32 n = *tc_alike_list(tc, k); n; n = tc->frags[n - 1].alike_next) {
         const struct fragment *f = &tc->frags[n - 1];
@@ -64,25 +69,26 @@ static void move_one(u8 *code, const struct unit_move *m, u32 delta, u32 links)
 
 struct fragment *tcache_move(struct tcache *tc, const struct fragment *from, const struct frag_key *k)
 {
-    struct fragment *f = &tc->frags[tc->n_frags];
-    u32 cap, first;
-    u8 *code;
+    struct arena *a = &tc->arena[COPIES];
+    struct fragment *f = tc_next(tc, a);
+    u8 *code = tc->rw + a->used;
+    u32 first = a->n_links;
 
-    if (!tcache_reserve(tc, &code, &cap, &first))
+    if (!f)
         return NULL;
     copy_bytes(code, tc->rw + from->host, from->host_len);
     for (u32 i = 0; i < from->n_moves; i++)
         move_one(code, &from->moves[i], k->eip - from->key.eip, first - from->first_link);
     *f = *from;
     f->key = *k;
-    f->host = (u32)tc->used;
+    f->host = (u32)a->used;
     f->first_link = first;
     f->incoming = 0;
     f->alike_next = 0;
     for (u32 i = 0; i < f->n_links; i++) {
         const struct link *o = &tc->links[from->first_link + i];
         struct link *l = &tc->links[first + i];
-        *l = (struct link){.owner = tc->n_frags,
+        *l = (struct link){.owner = a->n_frags,
                            .patch = o->patch - from->host + f->host,
                            .stub = o->stub - from->host + f->host,
                            .expect = o->expect ? o->expect - from->host + f->host : 0};
@@ -90,5 +96,5 @@ struct fragment *tcache_move(struct tcache *tc, const struct fragment *from, con
         if (l->expect)
             tc_patch32(tc, l->expect, 0);
     }
-    return tc_enter(tc, f);
+    return tc_enter(tc, a);
 }

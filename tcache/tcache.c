@@ -16,6 +16,7 @@
 #define FRAG_CODE  256u
 #define FRAG_LINKS 3u
 #define SIDE_SHARE 3u    /* side tables: a third of the code's bytes */
+#define COPY_SHARE 4u    /* copies: a quarter */
 #define SIDE_SPARE 16384 /* at most what one unit needs */
 
 #define HUGE  (2ull * MiB) /* a large page of the host */
@@ -29,13 +30,13 @@ static void populate(u8 *at, u64 len, int advice)
     __asm__ volatile("syscall" : "+a"(r) : "D"(at), "S"(len), "d"((long)advice) : "rcx", "r11", "memory");
 }
 
-static void code_ahead(struct tcache *tc)
+static void code_ahead(struct tcache *tc, struct arena *a)
 {
-    u64 len = tc->size - tc->ready < AHEAD ? tc->size - tc->ready : AHEAD;
+    u64 len = a->end - a->ready < AHEAD ? a->end - a->ready : AHEAD;
 
-    populate(tc->rw + tc->ready, len, MADV_POPULATE_WRITE);
-    populate(tc->rx + tc->ready, len, MADV_POPULATE_READ);
-    tc->ready += len;
+    populate(tc->rw + a->ready, len, MADV_POPULATE_WRITE);
+    populate(tc->rx + a->ready, len, MADV_POPULATE_READ);
+    a->ready += len;
 }
 
 static void side_ahead(struct tcache *tc)
@@ -83,6 +84,36 @@ static void *map(u64 size)
     return p == MAP_FAILED ? NULL : p;
 }
 
+/* Copies get one part of `share`, 0: nothing. */
+static void split(struct tcache *tc, u32 share)
+{
+    u64 code = share ? ALIGN_UP(tc->size / share, (u64)PAGE_SIZE) : 0;
+    u32 frags = share ? tc->frags_max / share : 0, links = share ? tc->links_max / share : 0;
+
+    tc->arena[TRANSLATED] = (struct arena){
+        .start = FRAGMENT_ALIGN, /* offset 0 means "none" */
+        .end = tc->size - code,
+        .frags_end = tc->frags_max - frags,
+        .links_end = tc->links_max - links,
+    };
+    tc->arena[COPIES] = (struct arena){
+        .start = tc->size - code,
+        .end = tc->size,
+        .ready = tc->size - code,
+        .frag0 = tc->frags_max - frags,
+        .frags_end = tc->frags_max,
+        .link0 = tc->links_max - links,
+        .links_end = tc->links_max,
+    };
+}
+
+static void reset(struct arena *a)
+{
+    a->used = a->start;
+    a->n_frags = a->frag0;
+    a->n_links = a->link0;
+}
+
 struct tcache *tcache_create(u64 bytes, u64 phys_pages, int *err)
 {
     struct tcache *tc = map(sizeof(*tc));
@@ -109,7 +140,9 @@ struct tcache *tcache_create(u64 bytes, u64 phys_pages, int *err)
     tc->page_head = map(phys_pages * sizeof(*tc->page_head));
     if (!tc->frags || !tc->links || !tc->side || !tc->hash || !tc->alike || !tc->page_head)
         goto fail;
-    tc->used = FRAGMENT_ALIGN; /* offset 0 means "none" */
+    split(tc, COPY_SHARE);
+    reset(&tc->arena[TRANSLATED]);
+    reset(&tc->arena[COPIES]);
     return tc;
 fail:
     tcache_destroy(tc);
@@ -147,11 +180,11 @@ u64 tcache_code_size(const struct tcache *tc)
 }
 u64 tcache_code_used(const struct tcache *tc)
 {
-    return tc->used;
+    return tc->arena[TRANSLATED].used + tc->arena[COPIES].used - tc->arena[COPIES].start;
 }
 u32 tcache_fragments(const struct tcache *tc)
 {
-    return tc->n_frags;
+    return tc->arena[TRANSLATED].n_frags + tc->arena[COPIES].n_frags - tc->arena[COPIES].frag0;
 }
 u32 tcache_generation(const struct tcache *tc)
 {
@@ -188,9 +221,10 @@ struct fragment *tcache_lookup(struct tcache *tc, const struct frag_key *k)
 const struct fragment *tcache_find_host(const struct tcache *tc, const u8 *pc)
 {
     u64 off = (u64)(pc - tc->rx);
-    u32 lo = 0, hi = tc->n_frags;
+    const struct arena *a = &tc->arena[off < tc->arena[COPIES].start ? TRANSLATED : COPIES];
+    u32 lo = a->frag0, hi = a->n_frags, first = lo;
 
-    if (pc < tc->rx || off >= tc->used)
+    if (pc < tc->rx || off >= a->used)
         return NULL;
     while (lo < hi) { /* last fragment that starts at or before off */
         u32 mid = (lo + hi) / 2;
@@ -199,7 +233,7 @@ const struct fragment *tcache_find_host(const struct tcache *tc, const u8 *pc)
         else
             hi = mid;
     }
-    if (!lo)
+    if (lo == first)
         return NULL;
     const struct fragment *f = &tc->frags[lo - 1];
     return off < f->host + f->host_len ? f : NULL;
@@ -207,25 +241,40 @@ const struct fragment *tcache_find_host(const struct tcache *tc, const u8 *pc)
 
 const struct fragment *tcache_fragment(const struct tcache *tc, u32 n)
 {
-    return n < tc->n_frags ? &tc->frags[n] : NULL;
+    const struct arena *a = &tc->arena[TRANSLATED];
+
+    if (n >= a->n_frags) {
+        n -= a->n_frags;
+        a = &tc->arena[COPIES];
+    }
+    return n < a->n_frags - a->frag0 ? &tc->frags[a->frag0 + n] : NULL;
 }
 
 struct fragment *tcache_link_owner(struct tcache *tc, u32 link)
 {
-    NOVT_ASSERT(link < tc->n_links);
+    NOVT_ASSERT(link < tc->links_max);
     return &tc->frags[tc->links[link].owner];
+}
+
+struct fragment *tc_next(struct tcache *tc, struct arena *a)
+{
+    if (a->used + UNIT_MAX_CODE > a->end || a->n_frags == a->frags_end ||
+        a->n_links + UNIT_MAX_LINKS > a->links_end)
+        return NULL;
+    if (unlikely(a->used + UNIT_MAX_CODE > a->ready))
+        code_ahead(tc, a);
+    return &tc->frags[a->n_frags];
 }
 
 bool tcache_reserve(struct tcache *tc, u8 **code, u32 *cap, u32 *first_link)
 {
-    if (tc->used + UNIT_MAX_CODE > tc->size || tc->n_frags == tc->frags_max ||
-        tc->n_links + UNIT_MAX_LINKS > tc->links_max || tc->side_used + SIDE_SPARE > tc->side_bytes)
+    struct arena *a = &tc->arena[TRANSLATED];
+
+    if (tc->side_used + SIDE_SPARE > tc->side_bytes || !tc_next(tc, a))
         return false;
-    if (unlikely(tc->used + UNIT_MAX_CODE > tc->ready))
-        code_ahead(tc);
-    *code = tc->rw + tc->used;
+    *code = tc->rw + a->used;
     *cap = UNIT_MAX_CODE;
-    *first_link = tc->n_links;
+    *first_link = a->n_links;
     return true;
 }
 
@@ -250,24 +299,27 @@ static void page_add(struct tcache *tc, u32 n, u32 slot, u64 page)
     tc->page_head[page] = (n + 1) | (slot ? SLOT1 : 0);
 }
 
-struct fragment *tc_enter(struct tcache *tc, struct fragment *f)
+struct fragment *tc_enter(struct tcache *tc, struct arena *a)
 {
-    u32 n = tc->n_frags, *head = &tc->hash[hash_of(tc, &f->key)];
+    u32 n = a->n_frags;
+    struct fragment *f = &tc->frags[n];
+    u32 *head = &tc->hash[hash_of(tc, &f->key)];
 
-    tc->n_links += f->n_links;
-    tc->used = ALIGN_UP(tc->used + f->host_len, (u64)FRAGMENT_ALIGN);
+    a->n_links += f->n_links;
+    a->used = ALIGN_UP(a->used + f->host_len, (u64)FRAGMENT_ALIGN);
     page_add(tc, n, 0, f->key.gpa >> PAGE_SHIFT);
     if (f->page2)
         page_add(tc, n, 1, f->page2 - 1);
     f->hash_next = *head;
     *head = n + 1;
-    tc->n_frags = n + 1;
+    a->n_frags = n + 1;
     return f;
 }
 
 struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 page2, const struct unit *u)
 {
-    u32 n = tc->n_frags;
+    struct arena *a = &tc->arena[TRANSLATED];
+    u32 n = a->n_frags;
     struct fragment *f = &tc->frags[n];
     bool moves = !u->fixed;
     struct pcmap *map_copy = tcache_alloc(tc, u->n_insns * (u32)sizeof(struct pcmap));
@@ -285,7 +337,7 @@ struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 
     *f = (struct fragment){
         .key = *k,
         .page2 = page2,
-        .host = (u32)tc->used,
+        .host = (u32)a->used,
         .host_len = u->host_len,
         .guest_len = (u16)u->depends,
         .n_insns = (u16)u->n_insns,
@@ -293,7 +345,7 @@ struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 
         .pcmap = map_copy,
         .landings = landings,
         .n_landings = (u16)u->n_landings,
-        .first_link = tc->n_links,
+        .first_link = a->n_links,
         .n_links = u->n_links,
         .movable = moves,
         .moves = list,
@@ -301,17 +353,17 @@ struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 
     };
     for (u32 i = 0; i < u->n_links; i++) {
         const struct unit_link *l = &u->links[i];
-        tc->links[tc->n_links + i] = (struct link){.owner = n,
-                                                   .patch = f->host + l->patch,
-                                                   .stub = f->host + l->stub,
-                                                   .expect = l->expect ? f->host + l->expect : 0};
+        tc->links[a->n_links + i] = (struct link){.owner = n,
+                                                  .patch = f->host + l->patch,
+                                                  .stub = f->host + l->stub,
+                                                  .expect = l->expect ? f->host + l->expect : 0};
     }
     if (moves) {
         u32 *alike = tc_alike_list(tc, k);
         f->alike_next = *alike;
         *alike = n + 1;
     }
-    return tc_enter(tc, f);
+    return tc_enter(tc, a);
 }
 
 void tcache_patch_nop(struct tcache *tc, u32 at)
@@ -323,7 +375,7 @@ void tcache_link(struct tcache *tc, u32 link, struct fragment *f, u32 expect)
 {
     struct link *l = &tc->links[link];
 
-    NOVT_ASSERT(link < tc->n_links && f->valid);
+    NOVT_ASSERT(link < tc->links_max && f->valid);
     if (l->next) /* chained already, for another physical page: that target's list owns it */
         return;
     if (l->expect)
@@ -343,7 +395,7 @@ static void close_landings(struct tcache *tc, const struct fragment *f)
     }
 }
 
-static void unlink_incoming(struct tcache *tc, struct fragment *f)
+void tc_unlink_incoming(struct tcache *tc, struct fragment *f)
 {
     u32 n = f->incoming;
 
@@ -394,7 +446,7 @@ u32 tcache_invalidate(struct tcache *tc, u64 gpa, u32 len, void (*dropped)(void 
 
         if (f->valid && overlaps(f, slot, gpa, len)) {
             f->valid = false;
-            unlink_incoming(tc, f);
+            tc_unlink_incoming(tc, f);
             close_landings(tc, f);
             unhash(tc, n);
             dropped(opaque, f);
@@ -426,23 +478,67 @@ bool tcache_page_used(const struct tcache *tc, u64 gpa)
 
 void tcache_flush(struct tcache *tc, void (*forget)(void *, u64 gpa), void *opaque)
 {
-    for (u32 n = 0; n < tc->n_frags; n++) {
-        struct fragment *f = &tc->frags[n];
+    struct fragment *f;
+
+    for (u32 n = 0; (f = (struct fragment *)tcache_fragment(tc, n)); n++) {
         tc->page_head[f->key.gpa >> PAGE_SHIFT] = 0;
         if (f->page2)
             tc->page_head[f->page2 - 1] = 0;
         f->valid = false;
     }
-    for (u32 n = 0; n < tc->n_frags; n++) {
-        struct fragment *f = &tc->frags[n];
+    for (u32 n = 0; (f = (struct fragment *)tcache_fragment(tc, n)); n++) {
         forget(opaque, f->key.gpa & ~(u64)PAGE_MASK);
         if (f->page2)
             forget(opaque, (u64)(f->page2 - 1) << PAGE_SHIFT);
     }
     for (u32 n = 0; n <= tc->hash_mask; n++)
         tc->hash[n] = tc->alike[n] = 0;
-    tc->n_frags = tc->n_links = 0;
+    reset(&tc->arena[TRANSLATED]);
+    reset(&tc->arena[COPIES]);
     tc->side_used = 0;
-    tc->used = FRAGMENT_ALIGN;
+    tc->generation++;
+}
+
+/* Takes what is not valid any more off the list of a physical page. */
+static void sweep_page(struct tcache *tc, u64 page)
+{
+    for (u32 *p = &tc->page_head[page]; *p;) {
+        struct fragment *f = &tc->frags[(*p & ~SLOT1) - 1];
+        if (f->valid)
+            p = &f->page_next[*p & SLOT1 ? 1 : 0];
+        else
+            *p = f->page_next[*p & SLOT1 ? 1 : 0];
+    }
+}
+
+void tcache_flush_copies(struct tcache *tc)
+{
+    struct arena *a = &tc->arena[COPIES], *t = &tc->arena[TRANSLATED];
+
+    for (u32 n = a->frag0; n < a->n_frags; n++) {
+        if (tc->frags[n].valid)
+            tc_unlink_incoming(tc, &tc->frags[n]);
+        tc->frags[n].valid = false;
+    }
+    for (u32 n = 0; n <= tc->hash_mask; n++)
+        for (u32 *p = &tc->hash[n]; *p;) {
+            if (*p - 1 >= a->frag0)
+                *p = tc->frags[*p - 1].hash_next;
+            else
+                p = &tc->frags[*p - 1].hash_next;
+        }
+    for (u32 n = a->frag0; n < a->n_frags; n++) {
+        sweep_page(tc, tc->frags[n].key.gpa >> PAGE_SHIFT);
+        if (tc->frags[n].page2)
+            sweep_page(tc, tc->frags[n].page2 - 1);
+    }
+    for (u32 n = t->frag0; n < t->n_frags; n++) /* their links to translated code */
+        for (u32 *p = &tc->frags[n].incoming; *p && *p != ~0u;) {
+            if (*p - 1 >= a->link0)
+                *p = tc->links[*p - 1].next;
+            else
+                p = &tc->links[*p - 1].next;
+        }
+    reset(a);
     tc->generation++;
 }

@@ -82,7 +82,7 @@ struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 
 /* A fragment of the same bytes, mode and code segment at an address a whole number of pages away, which
  * tcache_move() can copy; NULL if there is none. */
 const struct fragment *tcache_alike(struct tcache *tc, const struct frag_key *k);
-/* Copies it to k's address. NULL: full. */
+/* Copies it to k's address. NULL: full, tcache_flush_copies(). */
 struct fragment *tcache_move(struct tcache *tc, const struct fragment *from, const struct frag_key *k);
 
 /* Chains link number `link` to f. expect: exec-table value of the target's page, for cross-page links. */
@@ -99,6 +99,9 @@ u32 tcache_invalidate(struct tcache *tc, u64 gpa, u32 len, void (*dropped)(void 
 bool tcache_page_used(const struct tcache *tc, u64 gpa);
 /* Drops everything. forget(page) is called for each physical page that held code. */
 void tcache_flush(struct tcache *tc, void (*forget)(void *, u64 gpa), void *opaque);
+/* Drops all copies that tcache_move() made. Pages keep their marks: what the copies were made from is there.
+ */
+void tcache_flush_copies(struct tcache *tc);
 /* Changes at every flush. */
 u32 tcache_generation(const struct tcache *tc);
 

@@ -86,6 +86,8 @@ static bool try_unit(struct tcache *tc, const struct frag *f)
     struct fragment *from;
     u8 *at;
     u32 cap, tried = 0, dropped = 0;
+    bool moved_any = false;
+    static u32 which;
 
     tcache_flush(tc, nothing, NULL);
     n_kept = 0;
@@ -96,7 +98,7 @@ static bool try_unit(struct tcache *tc, const struct frag *f)
     assert_non_null(from);
     assert_int_equal(from->movable, !u.fixed);
     /* what chaining changed must not be seen in copies */
-    for (u32 n = 0; n < from->n_links; n++)
+    for (u32 n = 0; n < from->n_links; n += 2)
         tcache_link(tc, from->first_link + n, from, 0x1234);
     for (u32 d = 0; d < ARRAY_SIZE(deltas); d++) {
         struct frag_key k2 = k;
@@ -109,6 +111,7 @@ static bool try_unit(struct tcache *tc, const struct frag *f)
             continue;
         assert_ptr_equal(src, from);
         tried++;
+        moved_any = true;
         assert_null(tcache_lookup(tc, &k2));
         copy = tcache_move(tc, src, &k2);
         assert_non_null(copy);
@@ -122,18 +125,36 @@ static bool try_unit(struct tcache *tc, const struct frag *f)
         if (!same_code(&u, fragment_host(tc, copy), code))
             fail_msg("a unit at %08x, mode %05x, moved to %08x", k.eip, k.mode, k2.eip);
         n_kept = mark;
+        /* into the copy from the original, and the other way round */
+        for (u32 n = 1; n < from->n_links; n += 2)
+            tcache_link(tc, from->first_link + n, copy, 0x1234);
         /* its links are its own: chained and unchained they leave the original alone */
         for (u32 n = 0; n < copy->n_links; n++) {
             assert_ptr_equal(tcache_link_owner(tc, copy->first_link + n), copy);
-            tcache_link(tc, copy->first_link + n, copy, 0x4321);
+            tcache_link(tc, copy->first_link + n, n & 1 ? copy : from, 0x4321);
         }
+    }
+    /* copies go by themselves: the original's links into them are its own again, and it can be copied anew */
+    if (tried && which++ % 3 == 0) {
+        u32 left = tcache_fragments(tc);
+        tcache_flush_copies(tc);
+        assert_int_equal(tcache_fragments(tc), left - tried);
+        assert_ptr_equal(tcache_lookup(tc, &k), from);
+        for (u32 n = 1; n < from->n_links; n += 2)
+            tcache_link(tc, from->first_link + n, from, 0x1234);
+        for (u32 d = 0; d < ARRAY_SIZE(deltas); d++) {
+            struct frag_key k2 = k;
+            k2.eip += deltas[d];
+            assert_null(tcache_lookup(tc, &k2));
+        }
+        tried = 0;
     }
     /* one write to the bytes ends all of them */
     assert_int_equal(tcache_invalidate(tc, k.gpa, 1, none_dropped, &dropped), tried + 1);
     assert_int_equal(dropped, tried + 1);
     assert_null(tcache_alike(tc, &k));
     assert_null(tcache_lookup(tc, &k));
-    return tried;
+    return moved_any;
 }
 
 static void moved(void **st)
