@@ -164,6 +164,22 @@ th_write_miss:
         movq    %r11, %rax
         .endm
 
+        /* To \miss unless the context in \ctx is the one that it was when \salt was noted, of a space that has not
+         * changed since, with its window as it was. Clobbers \tmp. */
+        .macro  STILL_VALID ctx, tmp, salt:req, miss
+        movq    \salt, %\tmp
+        cmpq    CTX_SALT(%\ctx), %\tmp
+        jne     \miss
+        movq    CTX_EPOCH_OF(%\ctx), %\tmp
+        movl    (%\tmp), %\tmp\()d
+        cmpl    CTX_EPOCH(%\ctx), %\tmp\()d
+        jne     \miss
+        movq    CTX_WINDOW_ON(%\ctx), %\tmp
+        movzbl  (%\tmp), %\tmp\()d
+        cmpl    CTX_IN_WINDOW(%\ctx), %\tmp\()d
+        jne     \miss
+        .endm
+
         /* To eip r8, in the context with the salt r11 and the branch cache r10. */
         .macro  ENTER_AT
         movzwl  %r8w, %r9d
@@ -195,17 +211,7 @@ th_write_miss:
         jne     sys_miss
         movq    %r8, BT_OFF(BT_TMP)(%r15)
         movq    CTX_SYS(%r10), %r11
-        movq    (CTX_SYS + 8)(%r10), %r8
-        cmpq    CTX_SALT(%r11), %r8
-        jne     sys_miss_r8
-        movq    CTX_EPOCH_OF(%r11), %r8
-        movl    (%r8), %r8d
-        cmpl    CTX_EPOCH(%r11), %r8d
-        jne     sys_miss_r8
-        movq    CTX_WINDOW_ON(%r11), %r8
-        movzbl  (%r8), %r8d
-        cmpl    CTX_IN_WINDOW(%r11), %r8d
-        jne     sys_miss_r8
+        STILL_VALID r11, r8, (CTX_SYS + 8)(%r10), sys_miss_r8
         movq    %rsp, CTX_RSP(%r10)
         movl    (CTX_SYS + 28)(%r10), %r8d
         movl    %r8d, VO_MODE(%r15)
@@ -286,17 +292,7 @@ th_cr0:
         cmpl    (CTX_TS + 16)(%r10), %r8d
         jne     ts_miss
         movq    CTX_TS(%r10), %r8
-        movq    (CTX_TS + 8)(%r10), %r9
-        cmpq    CTX_SALT(%r8), %r9
-        jne     ts_miss
-        movq    CTX_EPOCH_OF(%r8), %r9
-        movl    (%r9), %r9d
-        cmpl    CTX_EPOCH(%r8), %r9d
-        jne     ts_miss
-        movq    CTX_WINDOW_ON(%r8), %r9
-        movzbl  (%r9), %r9d
-        cmpl    CTX_IN_WINDOW(%r8), %r9d
-        jne     ts_miss
+        STILL_VALID r8, r9, (CTX_TS + 8)(%r10), ts_miss
         movl    %r11d, VO_CR0(%r15)
         movl    (CTX_TS + 20)(%r10), %r11d
         movl    %r11d, VO_MODE(%r15)

@@ -16,45 +16,34 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "base/syscall.h"
 #include "shadowpt/internal.h"
 
 #define WIN_AREAS  48000u /* of vm.max_map_count = 65530 */
 #define WIN_RUN    64u    /* pages mapped by one call at most */
 #define WIN_AROUND 16u    /* pages around a fault that are mapped if they can be, whatever it takes */
 
-static long sys6(long n, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
-{
-    register u64 r10 __asm__("r10") = d;
-    register u64 r8 __asm__("r8") = e;
-    register u64 r9 __asm__("r9") = f;
-    __asm__ volatile("syscall"
-                     : "+a"(n)
-                     : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "memory");
-    return n;
-}
-
 long sh_sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off)
 {
-    return sys6(SYS_mmap, addr, len, (u64)prot, (u64)flags, (u64)(i64)fd, off);
+    return host_syscall(SYS_mmap, addr, len, (u64)prot, (u64)flags, (u64)(i64)fd, off);
 }
 
 void sh_window_unmap(u64 base, u32 lp, u32 pages)
 {
-    long r = sys6(SYS_mmap, base + ((u64)lp << PAGE_SHIFT), (u64)pages << PAGE_SHIFT, PROT_NONE,
-                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, (u64)-1, 0);
+    long r = host_syscall(SYS_mmap, base + ((u64)lp << PAGE_SHIFT), (u64)pages << PAGE_SHIFT, PROT_NONE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, (u64)-1, 0);
     if (unlikely(r < 0)) {
         /* Out of memory areas: the page must go, whatever it costs. Replacing the whole window frees areas.
          */
-        r = sys6(SYS_mmap, base, SH_PAGES * (u64)PAGE_SIZE, PROT_NONE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, (u64)-1, 0);
+        r = host_syscall(SYS_mmap, base, SH_PAGES * (u64)PAGE_SIZE, PROT_NONE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, (u64)-1, 0);
         NOVT_ASSERT(r >= 0);
     }
 }
 
 bool sh_window_protect(u64 base, u32 lp)
 {
-    return sys6(SYS_mprotect, base + ((u64)lp << PAGE_SHIFT), PAGE_SIZE, PROT_READ, 0, 0, 0) >= 0;
+    return host_syscall(SYS_mprotect, base + ((u64)lp << PAGE_SHIFT), PAGE_SIZE, PROT_READ, 0, 0, 0) >= 0;
 }
 
 static void unmap(const struct sh_view *vw, u32 lp, u32 pages)
@@ -157,8 +146,8 @@ bool shadow_window_enable(struct vcpu *v)
         return sh_kwin_enable(s);
     }
     if (!vw->win) {
-        long r = sys6(SYS_mmap, 0, SH_PAGES / 8, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, (u64)-1, 0);
+        long r = host_syscall(SYS_mmap, 0, SH_PAGES / 8, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, (u64)-1, 0);
         if (r < 0)
             return false;
         vw->win = (u64 *)r;
@@ -190,8 +179,8 @@ struct shadow_window_clock *shadow_window_clock(struct vcpu *v)
 bool sh_window_map_run(struct shadow *s, u64 base, u32 lp, u32 n, u64 gpa, bool write)
 {
     u64 flags = MAP_SHARED | MAP_FIXED | (base == s->kwin_base ? 0 : MAP_POPULATE);
-    long r = sys6(SYS_mmap, base + ((u64)lp << PAGE_SHIFT), (u64)n << PAGE_SHIFT,
-                  PROT_READ | (write ? PROT_WRITE : 0), flags, (u64)memory_fd(s->m), gpa);
+    long r = host_syscall(SYS_mmap, base + ((u64)lp << PAGE_SHIFT), (u64)n << PAGE_SHIFT,
+                          PROT_READ | (write ? PROT_WRITE : 0), flags, (u64)memory_fd(s->m), gpa);
     if (r < 0)
         return false;
     s->win_areas += 2;
@@ -254,14 +243,14 @@ static u32 count_areas(void)
     u64 buf[512];
     const u8 *p = (const u8 *)buf;
     u32 lines = 0;
-    long n, fd = sys6(SYS_open, (u64) "/proc/self/maps", 0, 0, 0, 0, 0);
+    long n, fd = host_syscall(SYS_open, (u64) "/proc/self/maps", 0, 0, 0, 0, 0);
 
     if (fd < 0)
         return WIN_AREAS; /* cannot tell: assume the worst */
-    while ((n = sys6(SYS_read, (u64)fd, (u64)buf, sizeof(buf), 0, 0, 0)) > 0)
+    while ((n = host_syscall(SYS_read, (u64)fd, (u64)buf, sizeof(buf), 0, 0, 0)) > 0)
         for (long i = 0; i < n; i++)
             lines += p[i] == '\n';
-    sys6(SYS_close, (u64)fd, 0, 0, 0, 0, 0);
+    host_syscall(SYS_close, (u64)fd, 0, 0, 0, 0, 0);
     return lines;
 }
 
