@@ -28,14 +28,11 @@ void mode_refresh(struct vcpu *v)
     const struct seg *s = v->seg;
 
     /* moved bit by bit, without branches: shifts and masks of where each already is */
-    m |= (s[S_CS].attr & SA_DB) / SA_DB * MODE_CS32;
-    m |= (s[S_SS].attr & SA_DB) / SA_DB * MODE_SS32;
+    m |= mode_of_cs(&s[S_CS]) | mode_of_ss(&s[S_SS]);
     m |= (v->cr0 & CR0_PE) * MODE_PE;
     m |= (v->sflags & FL_VM) / FL_VM * MODE_VM;
-    m |= s[S_CS].flat * MODE_FLATCS;
     m |= (u32)(s[S_DS].flat & (s[S_DS].fast >> 1)) * MODE_FLATDS;
     m |= (u32)(s[S_ES].flat & (s[S_ES].fast >> 1)) * MODE_FLATES;
-    m |= (u32)(s[S_SS].flat & (s[S_SS].fast >> 1)) * MODE_FLATSS;
     m |= v->cr0 & (CR0_EM | CR0_TS) ? MODE_NOFPU : 0;
     m |= v->cpl <= cpu_iopl(v) ? MODE_IOPL_OK : 0; /* real mode has CPL 0 */
     m |= (v->cr4 & CR4_OSFXSR) / CR4_OSFXSR * MODE_SSE;
@@ -58,9 +55,8 @@ void mode_refresh(struct vcpu *v)
     v->events |= EV_MODE;
     bool view = ((old & MODE_CPL) == 3) != (v->cpl == 3) || slow != v->slow_access;
     v->slow_access = slow;
-    if (view) {
+    if (view)
         v->ops->cpl_changed(v);
-    }
 }
 
 bool cpu_debug_break(struct vcpu *v)

@@ -21,15 +21,6 @@
 #define MODE_OF_CS (MODE_CS32 | MODE_FLATCS)
 #define MODE_OF_SS (MODE_SS32 | MODE_FLATSS)
 
-static u32 mode_of_cs(const struct seg *s)
-{
-    return (s->attr & SA_DB ? MODE_CS32 : 0) | (s->flat ? MODE_FLATCS : 0);
-}
-static u32 mode_of_ss(const struct seg *s)
-{
-    return (s->attr & SA_DB ? MODE_SS32 : 0) | (s->flat && (s->fast & SEGF_W) ? MODE_FLATSS : 0);
-}
-
 /* len bytes of the current view, or NULL. */
 static inline const void *peek(const struct vcpu *v, u32 lin, u32 len)
 {

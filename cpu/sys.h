@@ -266,4 +266,14 @@ bool pdpte_read(struct vcpu *v, u32 cr3, u64 out[4]);
 /* Records an I/O breakpoint hit (CR4.DE, DR7.R/W = 2). */
 void cpu_io_breakpoint(struct vcpu *v, u16 port, int size);
 
+/* The bits of v->mode that CS and SS decide, besides CPL and IOPL_OK; without branches. */
+static inline u32 mode_of_cs(const struct seg *s)
+{
+    return (s->attr & SA_DB) / SA_DB * MODE_CS32 | s->flat * MODE_FLATCS;
+}
+static inline u32 mode_of_ss(const struct seg *s)
+{
+    return (s->attr & SA_DB) / SA_DB * MODE_SS32 | (u32)(s->flat & (s->fast >> 1)) * MODE_FLATSS;
+}
+
 #endif
