@@ -27,6 +27,7 @@
     X(clonefill,                                                                                             \
       "copy shadow entries of the kernel's half from another address space that has the same tables")        \
     X(reuse, "code at another address is copied from its translation there, not translated again")           \
+    X(largepages, "translated code and its tables are in large pages of the host")                           \
     X(window, "window-form memory operands for address spaces that run long")                                \
     X(winaround, "map what is known of the pages around into the window, too")                               \
     X(wintables, "keep pages that were page tables a moment ago out of windows")                             \

@@ -603,6 +603,8 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
     b->ibtc = mmap(NULL, IBTC_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (b->ibtc == MAP_FAILED)
         return -errno;
+    if (v->opts & OPT(largepages))
+        madvise(b->ibtc, IBTC_BYTES, MADV_HUGEPAGE);
     b->table_sites =
         mmap(NULL, TABLE_SITES * sizeof(u64), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (b->table_sites == MAP_FAILED)
@@ -620,7 +622,8 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
         if (b->kick_sites == MAP_FAILED)
             return -errno;
     }
-    b->tc = tcache_create(cfg->tcache_bytes ? cfg->tcache_bytes : 256 * MiB, 1ull << 20, &err);
+    b->tc = tcache_create(cfg->tcache_bytes ? cfg->tcache_bytes : 256 * MiB, 1ull << 20,
+                          v->opts & OPT(largepages), &err);
     if (!b->tc)
         return err;
     b->windows = (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE) && (v->opts & OPT(window));

@@ -24,6 +24,7 @@ struct arena {
 struct tcache {
     u8 *rw, *rx;
     u64 size;
+    bool large; /* ask the host for large pages */
     struct arena arena[ARENAS];
     u64 side_ready; /* bytes of side that the host has memory for already */
     struct fragment *frags;

@@ -21,19 +21,40 @@
 
 #define HUGE  (2ull * MiB) /* a large page of the host */
 #define AHEAD (256ull * KiB)
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
 
 /* Has the host find memory for len bytes at once: a fault for each page costs several times as much. Where it
  * cannot, or does not know how (Linux before 5.14), there will be faults. Light code: no libc. */
-static void populate(u8 *at, u64 len, int advice)
+static bool populate(u8 *at, u64 len, int advice)
 {
     long r = SYS_madvise;
     __asm__ volatile("syscall" : "+a"(r) : "D"(at), "S"(len), "d"((long)advice) : "rcx", "r11", "memory");
+    return r == 0;
+}
+
+/* Has the host make the next HUGE bytes one large page, in both mappings. Faults, and populating, give shared
+ * memory small pages whatever MADV_HUGEPAGE says; collapsing does not. */
+static bool large_ahead(struct tcache *tc, struct arena *a)
+{
+    if (!tc->large || a->ready % HUGE || a->end - a->ready < HUGE)
+        return false;
+    /* with one page there, the first call makes the memory large, the second maps it so where it is run */
+    tc->large = populate(tc->rw + a->ready, PAGE_SIZE, MADV_POPULATE_WRITE) &&
+                populate(tc->rw + a->ready, HUGE, MADV_COLLAPSE) &&
+                populate(tc->rx + a->ready, HUGE, MADV_COLLAPSE);
+    if (tc->large)
+        a->ready += HUGE;
+    return tc->large;
 }
 
 static void code_ahead(struct tcache *tc, struct arena *a)
 {
     u64 len = a->end - a->ready < AHEAD ? a->end - a->ready : AHEAD;
 
+    if (large_ahead(tc, a))
+        return;
     populate(tc->rw + a->ready, len, MADV_POPULATE_WRITE);
     populate(tc->rx + a->ready, len, MADV_POPULATE_READ);
     a->ready += len;
@@ -73,8 +94,10 @@ static bool map_code(struct tcache *tc)
     if (first > p)
         munmap(p, (u64)(first - p));
     munmap(tc->rx + span, (u64)(end - (tc->rx + span)));
-    madvise(tc->rw, tc->size, MADV_HUGEPAGE); /* if the host allows it */
-    madvise(tc->rx, tc->size, MADV_HUGEPAGE);
+    if (tc->large) { /* if the host allows it */
+        madvise(tc->rw, tc->size, MADV_HUGEPAGE);
+        madvise(tc->rx, tc->size, MADV_HUGEPAGE);
+    }
     return mprotect(tc->rx, tc->size, PROT_READ | PROT_EXEC) == 0;
 }
 
@@ -84,10 +107,20 @@ static void *map(u64 size)
     return p == MAP_FAILED ? NULL : p;
 }
 
+/* An array that is looked at here and there. */
+static void *map_array(const struct tcache *tc, u64 size)
+{
+    void *p = map(size);
+
+    if (p && tc->large)
+        madvise(p, size, MADV_HUGEPAGE);
+    return p;
+}
+
 /* Copies get one part of `share`, 0: nothing. */
 static void split(struct tcache *tc, u32 share)
 {
-    u64 code = share ? ALIGN_UP(tc->size / share, (u64)PAGE_SIZE) : 0;
+    u64 code = share ? ALIGN_UP(tc->size / share, tc->size >= 16 * HUGE ? HUGE : (u64)PAGE_SIZE) : 0;
     u32 frags = share ? tc->frags_max / share : 0, links = share ? tc->links_max / share : 0;
 
     tc->arena[TRANSLATED] = (struct arena){
@@ -114,7 +147,7 @@ static void reset(struct arena *a)
     a->n_links = a->link0;
 }
 
-struct tcache *tcache_create(u64 bytes, u64 phys_pages, int *err)
+struct tcache *tcache_create(u64 bytes, u64 phys_pages, bool large, int *err)
 {
     struct tcache *tc = map(sizeof(*tc));
 
@@ -123,6 +156,7 @@ struct tcache *tcache_create(u64 bytes, u64 phys_pages, int *err)
         return NULL;
     tc->size = ALIGN_UP(bytes, (u64)PAGE_SIZE);
     tc->phys_pages = phys_pages;
+    tc->large = large;
     tc->frags_max = (u32)(tc->size / FRAG_CODE);
     tc->links_max = tc->frags_max * FRAG_LINKS + UNIT_MAX_LINKS;
     tc->side_bytes = tc->size / SIDE_SHARE + SIDE_SPARE;
@@ -132,12 +166,12 @@ struct tcache *tcache_create(u64 bytes, u64 phys_pages, int *err)
         *err = -errno;
         goto fail;
     }
-    tc->frags = map((u64)tc->frags_max * sizeof(*tc->frags));
-    tc->links = map((u64)tc->links_max * sizeof(*tc->links));
-    tc->side = map(tc->side_bytes);
-    tc->hash = map((tc->hash_mask + 1ull) * sizeof(*tc->hash));
-    tc->alike = map((tc->hash_mask + 1ull) * sizeof(*tc->alike));
-    tc->page_head = map(phys_pages * sizeof(*tc->page_head));
+    tc->frags = map_array(tc, (u64)tc->frags_max * sizeof(*tc->frags));
+    tc->links = map_array(tc, (u64)tc->links_max * sizeof(*tc->links));
+    tc->side = map_array(tc, tc->side_bytes);
+    tc->hash = map_array(tc, (tc->hash_mask + 1ull) * sizeof(*tc->hash));
+    tc->alike = map_array(tc, (tc->hash_mask + 1ull) * sizeof(*tc->alike));
+    tc->page_head = map_array(tc, phys_pages * sizeof(*tc->page_head));
     if (!tc->frags || !tc->links || !tc->side || !tc->hash || !tc->alike || !tc->page_head)
         goto fail;
     split(tc, COPY_SHARE);

@@ -49,8 +49,9 @@ struct fragment {
     u32 alike_next;                /* 1 + number: in the list of fragments that copies are made from */
 };
 
-/* bytes: size of the code area. Returns NULL with *err (negative errno) on host failure. */
-struct tcache *tcache_create(u64 bytes, u64 phys_pages, int *err);
+/* bytes: size of the code area; large: in large pages of the host where it gives any. Returns NULL with *err
+ * (negative errno) on host failure. */
+struct tcache *tcache_create(u64 bytes, u64 phys_pages, bool large, int *err);
 void tcache_destroy(struct tcache *tc);
 
 /* Executable address range of the code area. */

@@ -160,7 +160,7 @@ static bool try_unit(struct tcache *tc, const struct frag *f)
 static void moved(void **st)
 {
     int err;
-    struct tcache *tc = tcache_create(1 * MiB, PAGES, &err);
+    struct tcache *tc = tcache_create(1 * MiB, PAGES, true, &err);
     u32 n, could = 0;
 
     (void)st;
@@ -179,7 +179,7 @@ static void moved(void **st)
 static void ends(void **st)
 {
     int err;
-    struct tcache *tc = tcache_create(1 * MiB, PAGES, &err);
+    struct tcache *tc = tcache_create(1 * MiB, PAGES, true, &err);
     static struct unit u;
     static const u8 bytes[] = {0xe8, 0, 1, 0, 0, 0xc3}; /* call +100h; ret */
     struct unit_env env = {.model = cpu_model_find("qemu32"),
