@@ -30,6 +30,9 @@
     X(largepages, "translated code and its tables are in large pages of the host")                           \
     X(window, "window-form memory operands for address spaces that run long")                                \
     X(winaround, "map what is known of the pages around into the window, too")                               \
+    X(windefer, "pages that leave the window of a program that is not running are unmapped together, when "  \
+                "it runs again")                                                                             \
+    X(winholes, "window pages that are not mapped are holes in the address space, not reserved memory")      \
     X(wintables, "keep pages that were page tables a moment ago out of windows")                             \
     X(faultsites, "no host signals at divisions and window operands that keep faulting in the guest")        \
     X(wakeup, "a halted CPU wakes up by itself for the guest's timers")                                      \

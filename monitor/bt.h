@@ -207,6 +207,9 @@ static inline bool bt_kernel_window_of_use(struct vcpu *v)
 }
 /* A kick found the current view running: turn its window on or off (window.c). */
 void bt_window_tick(struct vcpu *v);
+/* A page fault of the guest's is delivered. If its view has a window: the handler will map the page and come
+ * back; have it in the window by then, and save a host fault. */
+void bt_window_expect(struct vcpu *v, u32 lin, bool write);
 /* The view that a page fault was delivered from is about to run again: map the page. */
 void bt_window_prefill(struct vcpu *v);
 /* Translated code faulted on the host. Returns whether to enter it again at BT_RESUME. */

@@ -77,6 +77,8 @@ static __attribute__((noinline)) void find_context(struct vcpu *v, struct ctx *c
 {
     struct bt *b = bt_of(v);
     u64 window = shadow_window_base(v);
+
+    shadow_window_settle(v);
     struct ctx k = {.base = base,
                     .mode = mode_with(v, window),
                     .cs_base = v->seg[S_CS].base,

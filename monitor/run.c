@@ -307,6 +307,7 @@ static int miss(struct vcpu *v, u32 lin, u32 eip, enum shadow_access acc)
         return 0;
     case SH_FAULT:
         if (!bt_other_fault_first(v, lin)) {
+            bt_window_expect(v, lin, acc == SH_WRITE);
             cpu_deliver_fault(v);
             return bt_continue(v);
         }

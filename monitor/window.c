@@ -60,12 +60,12 @@ void bt_window_tick(struct vcpu *v)
     }
 }
 
-/* A page fault of the guest was delivered from window code. Its handler will map the page and come back: have
- * it in the window by then, and save a host fault. */
-static void window_expect(struct vcpu *v, u32 lin, bool write)
+void bt_window_expect(struct vcpu *v, u32 lin, bool write)
 {
     struct bt *b = bt_of(v);
 
+    if (v->cpl != 3 || !shadow_window_on(v))
+        return;
     b->pf_base = v->bt[BT_BASE];
     b->pf_lin = lin;
     b->pf_write = write;
@@ -227,7 +227,7 @@ bool bt_host_fault(struct vcpu *v)
         case SH_FAULT:
             if (bt_other_fault_first(v, lin))
                 break;
-            window_expect(v, lin, b->hf.write);
+            bt_window_expect(v, lin, b->hf.write);
             guest_fault_at_window(v);
             cpu_deliver_fault(v);
             return false;

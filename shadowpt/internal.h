@@ -69,9 +69,17 @@ struct sh_view {
     u64 res[K_COUNT]
            [SH_CHUNKS / 64];     /* host pages of the tables that may be resident (K_X: one for two chunks) */
     u8 line[K_COUNT][SH_CHUNKS]; /* lines that may hold entries; all others are zero */
-    u8 win_on;                   /* translated code uses the window */
+    u8 win_on;                   /* translated code uses the window: 1, or WIN_STALE */
     struct shadow_window_clock win_clock;
-    u64 *win; /* one bit a window page that is mapped; NULL until the window is first used */
+    struct sh_win *win; /* NULL until the window is first used */
+};
+
+/* What is in a window: one bit a page. */
+#define WIN_STALE 2 /* win_on: pages that are gone are still mapped */
+struct sh_win {
+    u64 mapped[SH_PAGES / 64];
+    u64 gone[SH_PAGES / 64];            /* not any more, but the host does not know yet */
+    u64 gone_words[SH_PAGES / 64 / 64]; /* words of gone[] that are not zero */
 };
 
 struct sh_space {
@@ -109,6 +117,7 @@ struct shadow {
     struct mem_map map;
     struct sh_space *cur;
     struct sh_space *spaces;
+    bool holes;    /* what is not mapped in a window is not mapped at all, in place of PROT_NONE */
     u32 win_areas; /* memory areas that windows may have made since they were last emptied */
     u64 kwin_base; /* the supervisor window, see kwindow.c */
     u64 *kwin;     /* one bit a mapped page */
@@ -251,7 +260,7 @@ static inline void sh_kwin_drop(struct shadow *s, u32 lp, u32 n)
 #define SH_PROT_RW     3      /* PROT_READ | PROT_WRITE */
 #define SH_MAP_PRIVATE 0x4022 /* MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE */
 long sh_sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off);
-void sh_window_unmap(u64 base, u32 lp, u32 pages);
+void sh_window_unmap(const struct shadow *s, u64 base, u32 lp, u32 pages);
 bool sh_window_protect(u64 base, u32 lp);
 bool sh_window_map_run(struct shadow *s, u64 base, u32 lp, u32 n, u64 gpa, bool write);
 

@@ -57,7 +57,7 @@ void sh_kwin_empty(struct shadow *s)
             s->kphys[i * 64 + k] = 0;
     }
     if (any) {
-        sh_window_unmap(s->kwin_base, 0, SH_PAGES);
+        sh_window_unmap(s, s->kwin_base, 0, SH_PAGES);
         s->v->stats.kwindow_flushes++;
     }
 }
@@ -79,7 +79,7 @@ void sh_kwin_drop_slow(struct shadow *s, u32 lp, u32 n)
     }
     if (!any)
         return;
-    sh_window_unmap(s->kwin_base, lp, n);
+    sh_window_unmap(s, s->kwin_base, lp, n);
     s->win_areas += 2;
     s->v->stats.window_drops++;
 }
@@ -110,7 +110,7 @@ void sh_kwin_revoke(struct shadow *s, u32 lp, u32 page)
     s->v->stats.window_protects++;
     if (!sh_window_protect(s->kwin_base, lp)) {
         s->kwin[lp >> 6] &= ~(1ull << (lp & 63));
-        sh_window_unmap(s->kwin_base, lp, 1);
+        sh_window_unmap(s, s->kwin_base, lp, 1);
     }
 }
 

@@ -89,6 +89,9 @@ static inline bool shadow_window_on(const struct vcpu *v)
 {
     return shadow_window_base(v) != 0;
 }
+/* Before the current view's window is used again: pages that have left it meanwhile go. The flag is neither 0
+ * nor 1 as long as there are any. */
+void shadow_window_settle(struct vcpu *v);
 bool shadow_window_enable(struct vcpu *v); /* false: no memory */
 void shadow_window_disable(struct vcpu *v);
 /* What decides about the current view's window; cleared with the space. */

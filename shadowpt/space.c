@@ -259,12 +259,44 @@ static void *reserve(u64 bytes, int prot)
     return p == MAP_FAILED ? NULL : p;
 }
 
+/*
+ * Address space for windows with holes in it. What is not mapped there is nobody's, so nothing else must ever
+ * get into it: it lies far below where the host places mappings (downwards from the stack, or upwards from
+ * TASK_SIZE / 3, for whoever has an unlimited stack) and above ELF files at fixed addresses.
+ */
+#define HOLES_FIRST 0x100000000000ull
+#define HOLES_END   0x280000000000ull
+
+static void *reserve_for_holes(u64 bytes)
+{
+    u8 mark; /* the host has put the stack at random: so are we */
+    u64 at = HOLES_FIRST + ((u64)(uintptr_t)&mark >> 12 & 0x3ff) * VIEW_STRIDE;
+
+    for (; at + bytes <= HOLES_END; at += ALIGN_UP(bytes, VIEW_STRIDE)) {
+        void *p = mmap((void *)at, bytes, PROT_NONE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+        if (p == (void *)at)
+            return p;
+        if (p != MAP_FAILED) /* a kernel that knows no MAP_FIXED_NOREPLACE */
+            munmap(p, bytes);
+    }
+    return NULL;
+}
+
+static bool make_hole(const struct shadow *s, u64 base)
+{
+    return !s->holes || munmap((void *)base, 4 * GiB) == 0;
+}
+
 static int reserve_all(struct shadow *s)
 {
     /* Address space may be limited (RLIMIT_AS): fewer spaces are slower, not wrong. */
     for (;;) {
         s->area_bytes = (2ull * s->max_spaces + 2) * VIEW_STRIDE + 4 * GiB;
-        s->area = reserve(s->area_bytes, PROT_NONE);
+        s->area = s->v->opts & OPT(winholes) ? reserve_for_holes(s->area_bytes) : NULL;
+        s->holes = s->area;
+        if (!s->area)
+            s->area = reserve(s->area_bytes, PROT_NONE);
         if (s->area)
             break;
         if (s->max_spaces <= 2)
@@ -288,11 +320,13 @@ static int reserve_all(struct shadow *s)
             vw->xt = (u32 *)(base - SPACE_XT_OFF);
             vw->id = (u16)(i * 2 + (u32)k);
             vw->user = (u16)k;
+            if (!make_hole(s, base))
+                return -errno;
         }
     }
     s->empty_base = base;
     s->kwin_base = base + VIEW_STRIDE;
-    return sh_map_tables(s, NULL);
+    return make_hole(s, s->kwin_base) ? sh_map_tables(s, NULL) : -errno;
 }
 
 static void free_shadow(struct shadow *s)

@@ -22,21 +22,28 @@
 #define WIN_AREAS  48000u /* of vm.max_map_count = 65530 */
 #define WIN_RUN    64u    /* pages mapped by one call at most */
 #define WIN_AROUND 16u    /* pages around a fault that are mapped if they can be, whatever it takes */
+#define SETTLE_GAP 512u   /* pages between two that are unmapped by one call at most */
 
 long sh_sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off)
 {
     return host_syscall(SYS_mmap, addr, len, (u64)prot, (u64)flags, (u64)(i64)fd, off);
 }
 
-void sh_window_unmap(u64 base, u32 lp, u32 pages)
+static long unmap_host(const struct shadow *s, u64 addr, u64 len)
 {
-    long r = host_syscall(SYS_mmap, base + ((u64)lp << PAGE_SHIFT), (u64)pages << PAGE_SHIFT, PROT_NONE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, (u64)-1, 0);
+    if (likely(s->holes))
+        return host_syscall(SYS_munmap, addr, len, 0, 0, 0, 0);
+    return host_syscall(SYS_mmap, addr, len, PROT_NONE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, (u64)-1, 0);
+}
+
+void sh_window_unmap(const struct shadow *s, u64 base, u32 lp, u32 pages)
+{
+    long r = unmap_host(s, base + ((u64)lp << PAGE_SHIFT), (u64)pages << PAGE_SHIFT);
     if (unlikely(r < 0)) {
-        /* Out of memory areas: the page must go, whatever it costs. Replacing the whole window frees areas.
+        /* Out of memory areas: the page must go, whatever it costs. Giving up the whole window frees areas.
          */
-        r = host_syscall(SYS_mmap, base, SH_PAGES * (u64)PAGE_SIZE, PROT_NONE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, (u64)-1, 0);
+        r = unmap_host(s, base, SH_PAGES * (u64)PAGE_SIZE);
         NOVT_ASSERT(r >= 0);
     }
 }
@@ -46,25 +53,95 @@ bool sh_window_protect(u64 base, u32 lp)
     return host_syscall(SYS_mprotect, base + ((u64)lp << PAGE_SHIFT), PAGE_SIZE, PROT_READ, 0, 0, 0) >= 0;
 }
 
-static void unmap(const struct sh_view *vw, u32 lp, u32 pages)
+static void unmap(struct shadow *s, const struct sh_view *vw, u32 lp, u32 pages)
 {
-    sh_window_unmap(vw->base, lp, pages);
+    sh_window_unmap(s, vw->base, lp, pages);
+    s->win_areas += 2;
+    s->v->stats.window_drops++;
 }
 
 static inline bool mapped(const struct sh_view *vw, u32 lp)
 {
-    return vw->win[lp >> 6] >> (lp & 63) & 1;
+    return vw->win->mapped[lp >> 6] >> (lp & 63) & 1;
+}
+
+/* The first page from `from` on, below end, with a bit in map; end if there is none. */
+static u32 next_page(const u64 *map, u32 from, u32 end)
+{
+    while (from < end) {
+        u64 word = map[from >> 6] >> (from & 63);
+        if (word) {
+            from += (u32)__builtin_ctzll(word);
+            return from < end ? from : end;
+        }
+        from = (from | 63) + 1;
+    }
+    return end;
+}
+
+/* May it wait until the window is used again? Only translated code at CPL 3 uses it, and that looks at win_on
+ * before it starts to. */
+static inline bool may_wait(const struct shadow *s, const struct sh_view *vw)
+{
+    return (s->v->opts & OPT(windefer)) && !(s->v->cpl == 3 && vw == &s->cur->view[1]);
+}
+
+/* Tells the host of the pages of a window that are gone: by one call for all of them that have nothing mapped
+ * between them. */
+static void settle(struct shadow *s, struct sh_view *vw)
+{
+    struct sh_win *win = vw->win;
+    u32 first = 0, end = 0; /* the run to be unmapped */
+
+    for (u32 i = 0; i < ARRAY_SIZE(win->gone_words); i++)
+        for (u64 m = win->gone_words[i]; m; m &= m - 1) {
+            u32 w = i * 64 + (u32)__builtin_ctzll(m);
+            for (u64 bits = win->gone[w]; bits; bits &= bits - 1) {
+                u32 lp = w * 64 + (u32)__builtin_ctzll(bits);
+                if (end && lp > end + SETTLE_GAP) {
+                    unmap(s, vw, first, end - first);
+                    end = 0;
+                }
+                if (end && next_page(win->mapped, end, lp) < lp) {
+                    unmap(s, vw, first, end - first);
+                    end = 0;
+                }
+                if (!end)
+                    first = lp;
+                end = lp + 1;
+            }
+            win->gone[w] = 0;
+            win->gone_words[i] &= ~(m & -m);
+        }
+    if (end)
+        unmap(s, vw, first, end - first);
+    vw->win_on = 1;
+}
+
+void shadow_window_settle(struct vcpu *v)
+{
+    struct sh_view *vw = &sh_of(v)->cur->view[1];
+    if (v->cpl == 3 && vw->win_on == WIN_STALE)
+        settle(sh_of(v), vw);
+}
+
+static inline void mark_gone(struct sh_view *vw, u32 word, u64 bits)
+{
+    vw->win->gone[word] |= bits;
+    vw->win->gone_words[word >> 6] |= 1ull << (word & 63);
+    vw->win_on = WIN_STALE;
 }
 
 void sh_win_drop_slow(struct shadow *s, struct sh_view *vw, u32 lp)
 {
     if (!mapped(vw, lp))
         return;
-    vw->win[lp >> 6] &= ~(1ull << (lp & 63));
-    unmap(vw, lp, 1);
+    vw->win->mapped[lp >> 6] &= ~(1ull << (lp & 63));
     vw->win_clock.lost++;
-    s->win_areas += 2;
-    s->v->stats.window_drops++;
+    if (may_wait(s, vw))
+        mark_gone(vw, lp >> 6, 1ull << (lp & 63));
+    else
+        unmap(s, vw, lp, 1);
 }
 
 void sh_win_readonly_slow(struct shadow *s, struct sh_view *vw, u32 lp)
@@ -74,37 +151,42 @@ void sh_win_readonly_slow(struct shadow *s, struct sh_view *vw, u32 lp)
     s->win_areas += 2;
     s->v->stats.window_protects++;
     if (unlikely(!sh_window_protect(vw->base, lp))) {
-        vw->win[lp >> 6] &= ~(1ull << (lp & 63));
-        unmap(vw, lp, 1);
+        vw->win->mapped[lp >> 6] &= ~(1ull << (lp & 63));
+        unmap(s, vw, lp, 1);
     }
 }
 
 void sh_win_drop_chunk_slow(struct shadow *s, struct sh_view *vw, u32 c)
 {
+    bool wait = may_wait(s, vw);
     u32 pages = 0;
-    for (u32 i = 0; i < 8; i++) {
-        pages += (u32)__builtin_popcountll(vw->win[c * 8 + i]);
-        vw->win[c * 8 + i] = 0;
+    for (u32 i = c * 8; i < c * 8 + 8; i++) {
+        if (!vw->win->mapped[i])
+            continue;
+        pages += (u32)__builtin_popcountll(vw->win->mapped[i]);
+        if (wait)
+            mark_gone(vw, i, vw->win->mapped[i]);
+        vw->win->mapped[i] = 0;
     }
-    if (!pages)
-        return;
     vw->win_clock.lost += pages;
-    unmap(vw, c << 9, 512);
-    s->win_areas += 2;
-    s->v->stats.window_drops++;
+    if (pages && !wait)
+        unmap(s, vw, c << 9, 512);
 }
 
 static void empty(struct shadow *s, struct sh_view *vw)
 {
-    bool any = false;
+    bool any = vw->win_on == WIN_STALE;
     for (u32 i = 0; i < SH_PAGES / 64; i++)
-        if (vw->win[i]) {
+        if (vw->win->mapped[i]) {
             any = true;
-            vw->win[i] = 0;
+            vw->win->mapped[i] = 0;
         }
+    for (u32 i = 0; i < ARRAY_SIZE(vw->win->gone_words); i++)
+        for (; vw->win->gone_words[i]; vw->win->gone_words[i] &= vw->win->gone_words[i] - 1)
+            vw->win->gone[i * 64 + (u32)__builtin_ctzll(vw->win->gone_words[i])] = 0;
+    vw->win_on = 1;
     if (any)
-        unmap(vw, 0, SH_PAGES);
-    s->v->stats.window_drops += any;
+        unmap(s, vw, 0, SH_PAGES);
 }
 
 void sh_win_off(struct shadow *s, struct sh_view *vw)
@@ -146,11 +228,11 @@ bool shadow_window_enable(struct vcpu *v)
         return sh_kwin_enable(s);
     }
     if (!vw->win) {
-        long r = host_syscall(SYS_mmap, 0, SH_PAGES / 8, PROT_READ | PROT_WRITE,
+        long r = host_syscall(SYS_mmap, 0, sizeof(*vw->win), PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, (u64)-1, 0);
         if (r < 0)
             return false;
-        vw->win = (u64 *)r;
+        vw->win = (struct sh_win *)r;
     }
     vw->win_on = 1;
     v->stats.windows_on++;
@@ -194,7 +276,7 @@ static bool map_run(struct shadow *s, struct sh_view *vw, u32 lp, u32 n, u64 add
     if (!sh_window_map_run(s, vw->base, lp, n, addend + ((u64)lp << PAGE_SHIFT) - (u64)s->map.base, write))
         return false;
     for (u32 i = lp; i < lp + n; i++)
-        vw->win[i >> 6] |= 1ull << (i & 63);
+        vw->win->mapped[i >> 6] |= 1ull << (i & 63);
     return true;
 }
 
@@ -260,6 +342,7 @@ enum shadow_mapped shadow_window_map(struct vcpu *v, u32 lin, bool want_write, b
     struct sh_view *vw = current(s);
     u32 lp = lin >> PAGE_SHIFT, first = lp & ~(WIN_RUN - 1), end = first + WIN_RUN;
 
+    shadow_window_settle(v);
     if (unlikely(s->win_areas > WIN_AREAS))
         s->win_areas = count_areas(); /* it only ever grew; neighbours merge */
     if (unlikely(s->win_areas > WIN_AREAS - WIN_AREAS / 8)) {

@@ -4,6 +4,7 @@
  * guest has not touched gets in or is marked as touched.
  */
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "env.h"
@@ -156,10 +157,132 @@ static void runs(void **st)
     env_free(&e);
 }
 
+/* Pages that leave a window while nothing runs in it: gone by the time that something may, and nothing else.
+ */
+static void deferred(void **st)
+{
+    struct env e = start(OPT_ALL);
+
+    (void)st;
+    for (u32 i = 0; i < 64; i++)
+        poke32(&e, PT + i * 4, (DATA + i * 0x1000) | RW | PTE_A | PTE_D);
+    for (u32 i = 0; i < 64; i++)
+        assert_int_equal(fill(&e, i << 12, SH_WRITE, 1), SH_FILLED);
+    touch(&e, 0, true);
+    const u8 *flag = shadow_window_flag(e.v);
+    assert_int_equal(*flag, 1);
+    u64 drops = e.v->stats.window_drops;
+    set_cpl(&e, 0);
+    for (u32 i = 8; i < 24; i++)
+        poke32(&e, PT + i * 4, 0);
+    poke32(&e, PT + 30 * 4, (DATA + 30 * 0x1000) | RO | PTE_A);
+    assert_int_equal(e.v->stats.window_drops, drops);
+    assert_int_equal(*flag, WIN_STALE);
+    set_cpl(&e, 3);
+    shadow_window_settle(e.v);
+    assert_int_equal(*flag, 1);
+    assert_int_equal(e.v->stats.window_drops, drops + 2);
+    for (u32 i = 0; i < 64; i++)
+        assert_int_equal(rights(&e, i << 12), (i >= 8 && i < 24) || i == 30 ? 0 : 3);
+    touch(&e, 30, false);
+    assert_int_equal(rights(&e, 30 << 12), 1);
+
+    /* holes between pages that go are no obstacle; a table's pages go together */
+    set_cpl(&e, 0);
+    poke32(&e, PT + 7 * 4, 0);
+    poke32(&e, PT + 24 * 4, 0);
+    drops = e.v->stats.window_drops;
+    set_cpl(&e, 3);
+    shadow_window_settle(e.v);
+    assert_int_equal(e.v->stats.window_drops, drops + 1);
+    assert_int_equal(rights(&e, 6 << 12), 3);
+    assert_int_equal(rights(&e, 7 << 12), 0);
+    assert_int_equal(rights(&e, 24 << 12), 0);
+    assert_int_equal(rights(&e, 25 << 12), 3);
+    set_cpl(&e, 0);
+    poke32(&e, PD, 0);
+    assert_int_equal(*flag, WIN_STALE);
+    set_cpl(&e, 3);
+    shadow_window_settle(e.v);
+    for (u32 i = 0; i < 64; i++)
+        assert_int_equal(rights(&e, i << 12), 0);
+
+    /* a window that is mapped into is settled first; one that is given up forgets what it owed */
+    poke32(&e, PD, PT | 0x27);
+    for (u32 i = 0; i < 8; i++) {
+        poke32(&e, PT + i * 4, (DATA + i * 0x1000) | RW | PTE_A | PTE_D);
+        touch(&e, i, true);
+    }
+    set_cpl(&e, 0);
+    poke32(&e, PT + 4 * 4, (DATA + 9 * 0x1000) | RW | PTE_A | PTE_D);
+    set_cpl(&e, 3);
+    touch(&e, 4, true);
+    assert_int_equal(window_value(&e, 4), *(u32 *)(memory_base(e.m) + DATA + 9 * 0x1000));
+    shadow_window_settle(e.v);
+    assert_int_equal(rights(&e, 4 << 12), 3);
+    set_cpl(&e, 0);
+    poke32(&e, PT + 5 * 4, 0);
+    set_cpl(&e, 3);
+    shadow_window_disable(e.v);
+    assert_int_equal(*flag, 0);
+    assert_true(shadow_window_enable(e.v));
+    touch(&e, 6, true);
+    shadow_window_settle(e.v);
+    assert_int_equal(rights(&e, 6 << 12), 3);
+    env_free(&e);
+}
+
+/* Without windefer pages go at once, and so they do while their program runs. */
+static void at_once(void **st)
+{
+    struct env e = start(OPT_ALL & ~(OPT(windefer) | OPT(winholes)));
+
+    (void)st;
+    for (u32 i = 0; i < 32; i++)
+        poke32(&e, PT + i * 4, (DATA + i * 0x1000) | RW | PTE_A | PTE_D);
+    touch(&e, 3, true);
+    touch(&e, 9, true);
+    set_cpl(&e, 0);
+    poke32(&e, PT + 3 * 4, 0);
+    assert_int_equal(*(set_cpl(&e, 3), shadow_window_flag(e.v)), 1);
+    assert_int_equal(rights(&e, 3 << 12), 0);
+    e.v->opts = OPT_ALL;
+    poke32(&e, PT + 9 * 4, 0);
+    assert_int_equal(*shadow_window_flag(e.v), 1);
+    assert_int_equal(rights(&e, 9 << 12), 0);
+    assert_int_equal(rights(&e, 10 << 12), 3);
+    env_free(&e);
+}
+
+/* Nothing but guest memory ever gets into the holes of a window: not the mappings of whoever else is in this
+ * process. */
+static void holes(void **st)
+{
+    struct env e = start(OPT_ALL), f = start(OPT_ALL);
+    u64 a = shadow_window_base(e.v), b = shadow_window_base(f.v);
+    void *p[64];
+
+    (void)st;
+    assert_true(a < 0x280000000000 && b < 0x280000000000 && a != b);
+    for (u32 i = 0; i < 64; i++) {
+        u64 size = i < 32 ? 4096ull << i % 16 : 1ull << (12 + i % 30);
+        p[i] = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        assert_true(p[i] == MAP_FAILED || (u64)p[i] > 0x280000000000);
+    }
+    for (u32 i = 0; i < 64; i++) {
+        u64 size = i < 32 ? 4096ull << i % 16 : 1ull << (12 + i % 30);
+        if (p[i] != MAP_FAILED)
+            munmap(p[i], size);
+    }
+    env_free(&e);
+    env_free(&f);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(around), cmocka_unit_test(alone),
-                                       cmocka_unit_test(runs)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(around),  cmocka_unit_test(alone),
+                                       cmocka_unit_test(runs),    cmocka_unit_test(deferred),
+                                       cmocka_unit_test(at_once), cmocka_unit_test(holes)};
 
     zero_fd = open("/dev/zero", O_RDONLY);
     return cmocka_run_group_tests(tests, NULL, NULL);
