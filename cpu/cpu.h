@@ -155,6 +155,10 @@ struct gate_cached {
     struct seg cs, ss; /* ss of the entry from CPL 3 */
     u8 keep_if;
 };
+static inline u32 cpu_gate_key(u8 vector, u32 from_cpl, bool soft)
+{
+    return vector | from_cpl << 8 | (u32)soft << 10 | 1u << 11;
+}
 struct iret_cached {
     u32 key; /* 0: none */
     u32 mode, ss_mode;

@@ -57,11 +57,6 @@ static inline bool plain(const struct vcpu *v)
            (v->opts & OPT(gates));
 }
 
-static inline u32 gate_key(const struct cpu_fault *f, u32 from)
-{
-    return f->vector | from << 8 | (u32)f->is_soft << 10 | 1u << 11;
-}
-
 bool gate_enter(struct vcpu *v, const struct cpu_fault *f, u32 return_eip)
 {
     const struct gate_cached *g = &v->gatec[f->vector % GATEC_ENTRIES];
@@ -70,7 +65,8 @@ bool gate_enter(struct vcpu *v, const struct cpu_fault *f, u32 return_eip)
     const struct seg *ss = &v->seg[S_SS];
     u64 e;
 
-    if (g->key != gate_key(f, v->cpl) || f->is_trap || at + 7 > v->idtr.limit || !plain(v))
+    if (g->key != cpu_gate_key(f->vector, v->cpl, f->is_soft) || f->is_trap || at + 7 > v->idtr.limit ||
+        !plain(v))
         return false;
     if (outer) {
         const struct seg *tr = &v->seg[S_TR];
@@ -146,7 +142,7 @@ void gate_remember(struct vcpu *v, const struct cpu_fault *f, u32 from, const st
     g->keep_if = desc_type(gate) & 1;
     g->mode = mode_of_cs(&g->cs);
     g->ss_mode = mode_of_ss(ss);
-    g->key = gate_key(f, from);
+    g->key = cpu_gate_key(f->vector, from, f->is_soft);
 }
 
 /* Would the return to CPL 3 take the segment away from it? (seg_drop_privileged()) */

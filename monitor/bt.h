@@ -49,8 +49,32 @@ struct ctx {
         u64 to_salt;
         u32 from_mode, to_mode;
     } ts;
+    /* What int n at CPL 3 led to: besides the bytes in memory, read again each time, the registers that say
+     * where they are. */
+    struct {
+        struct ctx *to;
+        u64 to_salt;
+        u32 from_mode, sflags, to_sflags, to_mode;
+        struct seg cs, ss;
+        u64 idtr, gdtr, tr; /* as they are in struct vcpu; TR's base and limit */
+        u32 tr_attr, vector;
+        u32 idt_at, cs_at, ss_at, tss_at; /* linear addresses */
+        u64 idt_raw, cs_raw, ss_raw;
+        u32 off, keep_if;
+    } gate;
+    /* And iretd at CPL 0: to CPL 0, to CPL 3. */
+    struct iret_done {
+        struct ctx *to;
+        u64 to_salt;
+        u32 from_mode, sflags, to_sflags, to_mode;
+        struct seg cs, ss;
+        u64 gdtr;
+        u32 cs_at, ss_at;
+        u64 cs_raw, ss_raw;
+        u32 flags; /* of the image, but for arithmetic flags and IF */
+    } iret[2];
 };
-#define NO_MODE  (~0u)       /* in sys.from_mode: nothing is known */
+#define NO_MODE  (~0u)       /* in from_mode of any of these: nothing is known */
 #define SYS_EXIT 0x80000000u /* in sys.from_mode: of sysexit */
 
 struct bt {
@@ -89,9 +113,8 @@ struct bt {
     struct {
         const struct fragment *frag;
         u32 off, generation;
-    } x87;       /* fpu.c: where the last x87 instruction was, as last looked up */
-    u32 pf_lin;  /* a #PF was delivered from window code: map this page when its view runs again */
-    u64 pf_base; /* 0: none */
+    } x87;      /* fpu.c: where the last x87 instruction was, as last looked up */
+    u32 pf_lin; /* a #PF was delivered from window code: map this page when its view, BT_PF, runs again */
     bool pf_write;
     timer_t tick; /* a kick now and then where no other comes; if ticking */
     bool ticking;
@@ -149,8 +172,8 @@ extern const u8 *const bt_rep_places[4]; /* repeated string instructions in thun
 extern const u8 bt_leave_async[], bt_leave_fault[], bt_thunks_start[], bt_thunks_end[];
 extern const u8 th_read_miss[], th_write_miss[], th_slow[], th_exec[], th_lookup[], th_link[], th_intr[],
     th_ibranch[], th_underflow[], th_seg_load[], th_seg_real[], th_verw[], th_popf[], th_popf_if[], th_in[],
-    th_sys[], th_sysenter[], th_sysexit[], th_clts[], th_cr0[], th_ret_miss[], th_ind_of[], th_link_of[],
-    th_rep_movs8[], th_rep_movs32[], th_rep_stos8[], th_rep_stos32[];
+    th_sys[], th_sysenter[], th_sysexit[], th_int[], th_iret[], th_clts[], th_cr0[], th_ret_miss[],
+    th_ind_of[], th_link_of[], th_rep_movs8[], th_rep_movs32[], th_rep_stos8[], th_rep_stos32[];
 
 /* Instructions whose memory operands are no good for windows. */
 #define TABLE_SITES 65536u
@@ -216,6 +239,11 @@ void bt_window_prefill(struct vcpu *v);
 bool bt_host_fault(struct vcpu *v);
 
 bool bt_other_fault_first(struct vcpu *v, u32 lin); /* run.c */
+
+/* int n outside of V86, v->next_eip behind it, and iretd at CPL 0; then bt_continue() (gates.c). */
+int bt_soft_interrupt(struct vcpu *v, u8 vector);
+int bt_iret(struct vcpu *v, const struct insn *i);
+int bt_sysenter_exit(struct vcpu *v, const struct insn *i);
 
 /* One instruction by the interpreter; counted: translated code has counted it already (run.c). */
 void bt_step(struct vcpu *v, bool counted);

@@ -94,7 +94,8 @@ static __attribute__((noinline)) void find_context(struct vcpu *v, struct ctx *c
         n->window = k.mode & MODE_WIN ? window : 0;
         n->epoch_of = view_epoch(b, base);
         n->window_on = shadow_window_flag(v);
-        n->sys.from_mode = n->ts.from_mode = NO_MODE;
+        n->sys.from_mode = n->ts.from_mode = n->gate.from_mode = NO_MODE;
+        n->iret[0].from_mode = n->iret[1].from_mode = NO_MODE;
     }
     n->in_window = *n->window_on; /* where the mode is not for windows, either will do */
     if (c)

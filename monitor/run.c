@@ -69,6 +69,28 @@ _Static_assert(offsetof(struct ctx, ts.to) == 152 && offsetof(struct ctx, ts.to_
                    offsetof(struct ctx, ts.from_mode) == 168 && offsetof(struct ctx, ts.to_mode) == 172 &&
                    offsetof(struct insn, len) == INSN_LEN && CR0_TS == 8 && CR0_EM == 4,
                "thunks.S");
+_Static_assert(offsetof(struct vcpu, idtr) == VO_IDTR && offsetof(struct vcpu, nmi_blocked) == VO_NMI &&
+                   sizeof(struct dtr) == 8 && offsetof(struct insn, imm) == INSN_IMM && SA_DPL == 0x60,
+               "abi.h, thunks.S");
+_Static_assert(
+    offsetof(struct ctx, gate) == 176 && offsetof(struct ctx, gate.to_salt) == 176 + 8 &&
+        offsetof(struct ctx, gate.from_mode) == 176 + 16 && offsetof(struct ctx, gate.sflags) == 176 + 20 &&
+        offsetof(struct ctx, gate.to_sflags) == 176 + 24 && offsetof(struct ctx, gate.to_mode) == 176 + 28 &&
+        offsetof(struct ctx, gate.cs) == 176 + 32 && offsetof(struct ctx, gate.ss) == 176 + 48 &&
+        offsetof(struct ctx, gate.idtr) == 176 + 64 && offsetof(struct ctx, gate.gdtr) == 176 + 72 &&
+        offsetof(struct ctx, gate.tr) == 176 + 80 && offsetof(struct ctx, gate.tr_attr) == 176 + 88 &&
+        offsetof(struct ctx, gate.vector) == 176 + 92 && offsetof(struct ctx, gate.idt_at) == 176 + 96 &&
+        offsetof(struct ctx, gate.tss_at) == 176 + 108 && offsetof(struct ctx, gate.idt_raw) == 176 + 112 &&
+        offsetof(struct ctx, gate.off) == 176 + 136 && offsetof(struct ctx, gate.keep_if) == 176 + 140,
+    "thunks.S");
+_Static_assert(offsetof(struct ctx, iret) == 320 && sizeof(struct iret_done) == 104 &&
+                   offsetof(struct iret_done, from_mode) == 16 && offsetof(struct iret_done, sflags) == 20 &&
+                   offsetof(struct iret_done, to_sflags) == 24 && offsetof(struct iret_done, to_mode) == 28 &&
+                   offsetof(struct iret_done, cs) == 32 && offsetof(struct iret_done, ss) == 48 &&
+                   offsetof(struct iret_done, gdtr) == 64 && offsetof(struct iret_done, cs_at) == 72 &&
+                   offsetof(struct iret_done, ss_at) == 76 && offsetof(struct iret_done, cs_raw) == 80 &&
+                   offsetof(struct iret_done, ss_raw) == 88 && offsetof(struct iret_done, flags) == 96,
+               "thunks.S");
 _Static_assert(SPACE_XT_OFF == 8 << 20 && SPACE_RT_OFF == 24 << 20 && SPACE_WT_OFF == 16 << 20 &&
                    SA_NULL == 0x10000 && SA_P + SA_S == 0x90,
                "thunks.S");
@@ -209,7 +231,7 @@ int bt_continue(struct vcpu *v)
         v->bt[BT_RESUME] = *bt_branch_host(tag);
         if (unlikely(b->kick_stopped))
             pass_trap(v);
-        if (unlikely(b->pf_base == v->bt[BT_BASE])) {
+        if (unlikely(v->bt[BT_PF] == v->bt[BT_BASE])) {
             bt_window_prefill(v);
             if (v->events)
                 continue;
@@ -375,43 +397,6 @@ int co_exec(struct vcpu *v, const struct insn *i, u32 eip)
     return resume_after(v, next);
 }
 
-/* sysenter, sysexit: remembered for the next time (thunks.S). */
-static int enter_or_exit(struct vcpu *v, const struct insn *i)
-{
-    struct ctx *c = bt_ctx(v);
-    u64 salt = c->salt;
-    u32 mode = v->mode, sflags = v->sflags, msr_cs = (u32)v->msr_sysenter_cs, to_mode, to_eip;
-    struct seg cs, ss;
-    u64 base;
-    int r;
-
-    if (unlikely(interp_exec(v, i) != CPU_OK)) {
-        cpu_deliver_fault(v);
-        return bt_continue(v);
-    }
-    v->stats.insns_callout++;
-    to_mode = v->mode;
-    to_eip = v->eip;
-    cs = v->seg[S_CS];
-    ss = v->seg[S_SS];
-    base = bt_view_base(v);
-    r = bt_continue(v);
-    /* Flags that the instruction itself changes, or that it makes work, are not remembered with it; nor is
-     * what it led to if something else came in between. */
-    if (r == 0 && v->mode == to_mode && v->eip == to_eip && bt_ctx(v)->base == base && c->salt == salt &&
-        !(sflags & (FL_VM | FL_RF | FL_TF | FL_AC)) && !((mode | to_mode) & MODE_STEP)) {
-        c->sys.to = bt_ctx(v);
-        c->sys.to_salt = c->sys.to->salt;
-        c->sys.from_mode = mode | (i->opcode == 0x35 ? SYS_EXIT : 0);
-        c->sys.sflags = sflags;
-        c->sys.msr_cs = msr_cs;
-        c->sys.to_mode = to_mode;
-        c->sys.cs = cs;
-        c->sys.ss = ss;
-    }
-    return r;
-}
-
 /* int, iret, sysenter, sysexit: nothing ever goes on behind them in the same fragment. */
 int co_sys(struct vcpu *v, const struct insn *i, u32 eip)
 {
@@ -419,15 +404,12 @@ int co_sys(struct vcpu *v, const struct insn *i, u32 eip)
     v->eip = eip;
     if (likely(i->opcode == 0xcd && i->map == 0 && !(v->mode & MODE_VM))) {
         v->next_eip = eip + i->len;
-        cpu_soft_interrupt(v, (u8)i->imm);
-        return bt_continue(v);
+        return bt_soft_interrupt(v, (u8)i->imm);
     }
-    if (likely(i->opcode == 0xcf && i->opsize == 4 && cpu_iret_again(v))) {
-        v->stats.insns_callout++;
-        return bt_continue(v);
-    }
+    if (likely(i->opcode == 0xcf && i->opsize == 4 && v->cpl == 0))
+        return bt_iret(v, i);
     if (i->map == 1)
-        return enter_or_exit(v, i);
+        return bt_sysenter_exit(v, i);
     if (unlikely(interp_exec(v, i) != CPU_OK))
         cpu_deliver_fault(v);
     else
@@ -547,6 +529,8 @@ void monitor_flush(struct vcpu *v)
 void monitor_update_stats(struct vcpu *v)
 {
     v->stats.insns_bt = v->bt[BT_COUNT] + v->stats.insns_callout;
+    v->stats.soft_ints += v->bt[BT_INTS];
+    v->bt[BT_INTS] = 0;
 }
 
 static void park(void *v)
@@ -581,6 +565,8 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
         [TH_LINK_OF] = th_link_of,
         [TH_SYSENTER] = th_sysenter,
         [TH_SYSEXIT] = th_sysexit,
+        [TH_INT] = th_int,
+        [TH_IRET] = th_iret,
         [TH_CLTS] = th_clts,
         [TH_CR0] = th_cr0,
     };

@@ -154,6 +154,9 @@ th_write_miss:
 #define CTX_IN_WINDOW 72
 #define CTX_SYS       88
 #define CTX_TS        152
+#define CTX_GATE      176
+#define CTX_IRET      320
+#define IRET_SIZE     104
 #define SYS_EXIT      0x80000000
 
         .macro  FLAGS_BACK
@@ -192,38 +195,25 @@ th_write_miss:
         jmp     th_lookup
         .endm
 
-        .macro  SYS_THUNK name, cpl, eip, esp
-        .globl  \name
-        .p2align 4
-\name:
-        movq    BT_OFF(BT_CTX)(%r15), %r10
-        movl    VO_MODE(%r15), %r11d
-        .if \cpl
-        orl     $SYS_EXIT, %r11d
-        .endif
-        cmpl    (CTX_SYS + 16)(%r10), %r11d
-        jne     sys_miss
-        movl    VO_SFLAGS(%r15), %r11d
-        cmpl    (CTX_SYS + 20)(%r10), %r11d
-        jne     sys_miss
-        movl    VO_SYSENTER(%r15), %r11d
-        cmpl    (CTX_SYS + 24)(%r10), %r11d
-        jne     sys_miss
-        movq    %r8, BT_OFF(BT_TMP)(%r15)
-        movq    CTX_SYS(%r10), %r11
-        STILL_VALID r11, r8, (CTX_SYS + 8)(%r10), sys_miss_r8
+        /*
+         * From the context in r10 to the one in r11, as the record at \rec says: mode, CPL, CS, with \stack SS; view, branch
+         * cache, return stack, window. Leaves r10 = the branch cache, r11 = the salt; clobbers r8.
+         */
+        .macro  CHANGE_OVER rec, cpl, stack
         movq    %rsp, CTX_RSP(%r10)
-        movl    (CTX_SYS + 28)(%r10), %r8d
+        movl    (\rec + 28)(%r10), %r8d
         movl    %r8d, VO_MODE(%r15)
         movb    $\cpl, VO_CPL(%r15)
-        movq    (CTX_SYS + 32)(%r10), %r8
+        movq    (\rec + 32)(%r10), %r8
         movq    %r8, (VO_SEG + 1 * VO_SEG_SIZE)(%r15)
-        movq    (CTX_SYS + 40)(%r10), %r8
+        movq    (\rec + 40)(%r10), %r8
         movq    %r8, (VO_SEG + 1 * VO_SEG_SIZE + 8)(%r15)
-        movq    (CTX_SYS + 48)(%r10), %r8
+        .if \stack
+        movq    (\rec + 48)(%r10), %r8
         movq    %r8, (VO_SEG + 2 * VO_SEG_SIZE)(%r15)
-        movq    (CTX_SYS + 56)(%r10), %r8
+        movq    (\rec + 56)(%r10), %r8
         movq    %r8, (VO_SEG + 2 * VO_SEG_SIZE + 8)(%r15)
+        .endif
         movq    (%r11), %r14
         movq    CTX_RSP(%r11), %rsp
         movq    %r14, BT_OFF(BT_BASE)(%r15)
@@ -246,6 +236,29 @@ th_write_miss:
         wrgsbase %r8
         movq    %r8, BT_OFF(BT_GS)(%r15)
 1:
+        .endm
+
+        .macro  SYS_THUNK name, cpl, eip, esp
+        .globl  \name
+        .p2align 4
+\name:
+        movq    BT_OFF(BT_CTX)(%r15), %r10
+        movl    VO_MODE(%r15), %r11d
+        .if \cpl
+        orl     $SYS_EXIT, %r11d
+        .endif
+        cmpl    (CTX_SYS + 16)(%r10), %r11d
+        jne     sys_miss
+        movl    VO_SFLAGS(%r15), %r11d
+        cmpl    (CTX_SYS + 20)(%r10), %r11d
+        jne     sys_miss
+        movl    VO_SYSENTER(%r15), %r11d
+        cmpl    (CTX_SYS + 24)(%r10), %r11d
+        jne     sys_miss
+        movq    %r8, BT_OFF(BT_TMP)(%r15)
+        movq    CTX_SYS(%r10), %r11
+        STILL_VALID r11, r8, (CTX_SYS + 8)(%r10), sys_miss_r8
+        CHANGE_OVER CTX_SYS, \cpl, 1
         .if \cpl
         movl    %\esp, %r12d
         movl    %\eip, %r8d
@@ -266,6 +279,8 @@ sys_miss:
         movl    $0, %r10d
         FLAGS_BACK
         jmp     th_sys
+
+#include "monitor/thunks_gates.S"
 
         /*
          * clts, and mov to CR0: r8-r10 as for th_exec, where they go otherwise, r11d = the new value, the guest's flags

@@ -66,7 +66,7 @@ void bt_window_expect(struct vcpu *v, u32 lin, bool write)
 
     if (v->cpl != 3 || !shadow_window_on(v))
         return;
-    b->pf_base = v->bt[BT_BASE];
+    v->bt[BT_PF] = v->bt[BT_BASE];
     b->pf_lin = lin;
     b->pf_write = write;
 }
@@ -75,7 +75,7 @@ void bt_window_prefill(struct vcpu *v)
 {
     struct bt *b = bt_of(v);
 
-    b->pf_base = 0;
+    v->bt[BT_PF] = 0;
     if (shadow_window_on(v))
         shadow_window_prefill(v, b->pf_lin, b->pf_write);
 }

@@ -239,10 +239,15 @@ bool vf_leave(struct verifier *v, const struct hi *h, const struct state *s, i64
     case TH_SYS:
     case TH_SYSENTER:
     case TH_SYSEXIT:
+    case TH_INT:
+    case TH_IRET:
     case TH_CLTS:
     case TH_CR0:
         if ((n == TH_SYSEXIT || n == TH_CLTS || n == TH_CR0) && (v->in->mode & MODE_CPL))
             return vf_bad(v, h, "sysexit, clts or CR0 outside of CPL 0");
+        if ((n == TH_INT || n == TH_IRET) && ((v->in->mode & (MODE_PE | MODE_VM)) != MODE_PE ||
+                                              (v->in->mode & MODE_CPL) != (n == TH_INT ? 3 : 0)))
+            return vf_bad(v, h, "int elsewhere than at CPL 3, or iret than at CPL 0");
         if (n == TH_CR0 && !vf_is_u32(&s->r[R11]))
             return vf_bad(v, h, "r11 is no value for CR0");
         for (u32 i = 0; i < v->in->n_kept; i++)

@@ -46,7 +46,10 @@
 #define VO_CR4       2820
 #define VO_PORTS     2824
 #define VO_SYSENTER  2912 /* the three MSRs: cs, esp, eip */
+#define VO_IDTR      2800
+#define VO_NMI       3200 /* nmi_blocked */
 #define INSN_LEN     8    /* struct insn: its length */
+#define INSN_IMM     28   /* and first immediate */
 
 #define BT_OFF(n) (VO_BT + 8 * (n))
 
@@ -64,6 +67,8 @@
 #define BT_ONES    42 /* all bits set */
 #define BT_CTX     43 /* the current context (monitor/bt.h), 0: to be selected */
 #define BT_GS      44 /* GS base, as last set: in window form the window */
+#define BT_PF      45 /* a page fault was delivered from window code: base of its view, which wants the page */
+#define BT_INTS    46 /* software interrupts that were not counted by C code yet */
 #define BT_LEFT    40 /* exact counting: instructions that may still start before TH_INTR is called */
 
 /* Thunks: jmp [r15 + BT_OFF(BT_THUNK0 + n)]. r8-r11 carry arguments, see monitor/thunks.S. */
@@ -103,9 +108,12 @@
 #define TH_SYSEXIT  23
 /* As TH_EXEC, with the guest's flags in r13, r10 may be 0: clts, and mov to CR0 of r11d. At once if all that
  * changes is CR0.TS, and what that leads to is known. */
-#define TH_CLTS   24
-#define TH_CR0    25
-#define TH_COUNT_ 26
+#define TH_CLTS 24
+#define TH_CR0  25
+/* As TH_SYSENTER: int n at CPL 3, and iretd at CPL 0. */
+#define TH_INT    26
+#define TH_IRET   27
+#define TH_COUNT_ 28
 
 /*
  * The indirect-branch target cache: tags, -(eip + salt), 8 bytes each, and behind them the host addresses

@@ -432,13 +432,27 @@ void exit_clts(struct xl *x, const struct insn *i)
     x->done = true;
 }
 
+/* Who does it, if it was done before in the same way. */
+static int sys_thunk(const struct xl *x, const struct insn *i)
+{
+    u32 mode = x->env->mode, cpl = mode & MODE_CPL;
+
+    if (i->map == 1)
+        return i->opcode == 0x34 ? TH_SYSENTER : cpl == 0 ? TH_SYSEXIT : TH_SYS;
+    if (!(x->env->opts & OPT(gates)) || (mode & (MODE_PE | MODE_VM)) != MODE_PE)
+        return TH_SYS;
+    if (i->opcode == 0xcd && cpl == 3)
+        return TH_INT;
+    return i->opcode == 0xcf && i->opsize == 4 && cpl == 0 ? TH_IRET : TH_SYS;
+}
+
 void exit_sys(struct xl *x, const struct insn *i)
 {
     struct emit *e = &x->e;
     int th = TH_SYS;
 
-    if (i->map == 1 && !x->env->exact && (i->opcode == 0x34 || !(x->env->mode & MODE_CPL)))
-        th = i->opcode == 0x34 ? TH_SYSENTER : TH_SYSEXIT;
+    if (!x->env->exact)
+        th = sys_thunk(x, i);
     if (!exit_insn(x, i, th != TH_SYS))
         return;
     e_mov_ri32(e, R10, 0);

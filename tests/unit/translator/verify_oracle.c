@@ -232,7 +232,8 @@ static const char *judge_exit(const greg_t *g, u64 pc)
         return "not the registers of a look-up in the branch cache";
     if ((th == TH_LINK || th == TH_LINK_OF) && r9 - run.f->env.first_link >= run.f->u.n_links)
         return "r9 is no link";
-    if (th == TH_EXEC || th == TH_SYS) {
+    if (th == TH_EXEC || th == TH_SYS || th == TH_SYSENTER || th == TH_SYSEXIT || th == TH_INT ||
+        th == TH_IRET || th == TH_CLTS || th == TH_CR0) {
         for (u32 k = 0; k < run.f->n_kept; k++)
             if (r8 == (u64)(uintptr_t)run.f->kept[k])
                 return NULL;
