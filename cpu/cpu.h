@@ -15,8 +15,9 @@
 #ifndef NOVT_CPU_CPU_H
 #define NOVT_CPU_CPU_H
 
-#include "base/types.h"
+#include "base/phases.h"
 #include "base/stats.h"
+#include "base/types.h"
 
 /* ---- registers ---- */
 
@@ -376,11 +377,12 @@ struct vcpu {
     u8 slow_access; /* data breakpoints or alignment checks are on: the current tables are empty ones, so that
                      * every access takes the slow path, which calls cpu_access_check() */
     const struct cpu_ops *ops;
-    void *vm;         /* owner, opaque here */
-    void *shadow;     /* shadowpt's per-vCPU state, opaque here */
-    void *tc;         /* tcache's and monitor's per-vCPU state, opaque here */
-    void *icache;     /* the interpreter's decode cache, opaque here */
-    u64 tsc_deadline; /* reserved for the local APIC */
+    void *vm;              /* owner, opaque here */
+    void *shadow;          /* shadowpt's per-vCPU state, opaque here */
+    void *tc;              /* tcache's and monitor's per-vCPU state, opaque here */
+    void *icache;          /* the interpreter's decode cache, opaque here */
+    struct phases *phases; /* where the time goes; NULL: nobody asked */
+    u64 tsc_deadline;      /* reserved for the local APIC */
     struct stats stats;
     u8 host_fx[512] __attribute__((aligned(64))); /* novt's own FPU control state while the guest's is live */
     u8 fx[512] __attribute__((aligned(64))); /* guest x87/MMX/SSE state in FXSAVE64 layout while not live */

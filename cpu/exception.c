@@ -320,9 +320,13 @@ static void deliver(struct vcpu *v, const struct cpu_fault *ev)
 void cpu_deliver_fault(struct vcpu *v)
 {
     struct cpu_fault f = v->fault;
+    enum phase was =
+        phase_begin(v->phases, f.vector == EXC_PF && !f.is_soft ? PHASE_page_fault : PHASE_exception);
+
     if (f.is_soft)
         v->stats.soft_ints++;
     deliver(v, &f);
+    phase_end(v->phases, was);
 }
 
 void cpu_soft_interrupt(struct vcpu *v, u8 vector)
@@ -344,10 +348,9 @@ void cpu_deliver_interrupt(struct vcpu *v, u8 vector, bool nmi)
     deliver(v, &f);
 }
 
-bool cpu_poll_interrupts(struct vcpu *v)
+/* Acknowledges the interrupt that is ready, and delivers it; false if it went away. */
+static bool take_interrupt(struct vcpu *v)
 {
-    if (!cpu_interrupt_ready(v))
-        return false;
     if (__atomic_load_n(&v->nmi_pending, __ATOMIC_RELAXED) && !v->nmi_blocked) {
         __atomic_store_n(&v->nmi_pending, 0, __ATOMIC_RELAXED);
         if (v->ops->nmi_taken)
@@ -363,4 +366,17 @@ bool cpu_poll_interrupts(struct vcpu *v)
     v->events &= ~EV_HALT;
     cpu_deliver_interrupt(v, (u8)vector, false);
     return true;
+}
+
+bool cpu_poll_interrupts(struct vcpu *v)
+{
+    enum phase was;
+    bool taken;
+
+    if (!cpu_interrupt_ready(v))
+        return false;
+    was = phase_begin(v->phases, PHASE_interrupt);
+    taken = take_interrupt(v);
+    phase_end(v->phases, was);
+    return taken;
 }

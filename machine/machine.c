@@ -241,6 +241,7 @@ void machine_destroy(struct vm *vm)
     firmware_destroy(vm);
     tables_destroy(vm);
     perf_map_destroy(vm->perf_map);
+    free(vm->phases);
     symbols_free(vm->symbols);
     if (vm->inputs)
         inputs_done(vm->inputs);

@@ -11,7 +11,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "cpu/insn.h"
@@ -127,6 +130,47 @@ static u64 json_safe(double x)
     return x < 0 ? 0 : (u64)x;
 }
 
+static u64 monotonic_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (u64)ts.tv_sec * 1000000000u + (u64)ts.tv_nsec;
+}
+
+void report_phases_start(struct vm *vm)
+{
+    if (!vm->cfg.stats || !(vm->phases = calloc(1, sizeof(*vm->phases))))
+        return;
+    vm->phases_ns = monotonic_ns();
+    phases_start(vm->phases);
+    vm->cpu->phases = vm->phases;
+}
+
+static u64 timeval_ns(struct timeval t)
+{
+    return (u64)t.tv_sec * 1000000000u + (u64)t.tv_usec * 1000u;
+}
+
+/* Ends the phases. False: there were none. */
+static bool measured(struct vm *vm, struct stats_time *t)
+{
+    struct rusage r;
+    if (!vm->phases)
+        return false;
+    phases_settle(vm->phases);
+    vm->cpu->phases = NULL;
+    *t = (struct stats_time){.phases = vm->phases, .ns = monotonic_ns() - vm->phases_ns};
+    if (!getrusage(RUSAGE_THREAD, &r)) {
+        t->user_ns = timeval_ns(r.ru_utime);
+        t->system_ns = timeval_ns(r.ru_stime);
+        t->page_faults = (u64)r.ru_minflt;
+        t->switches = (u64)r.ru_nvcsw;
+        t->preempted = (u64)r.ru_nivcsw;
+    }
+    t->signal_cycles = vm->have_monitor ? monitor_signal_cycles() : 0;
+    return true;
+}
+
 void report_stats(struct vm *vm)
 {
     const struct machine_config *cfg = &vm->cfg;
@@ -135,6 +179,8 @@ void report_stats(struct vm *vm)
     if (vm->have_monitor)
         monitor_update_stats(vm->cpu);
     const struct stats *s = &vm->cpu->stats;
+    struct stats_time t;
+    bool timed = measured(vm, &t);
     FILE *out = stderr;
     if (cfg->stats_file && !(out = fopen(cfg->stats_file, "we"))) {
         error_report("cannot write statistics to '%s': %s", cfg->stats_file, strerror(errno));
@@ -142,7 +188,7 @@ void report_stats(struct vm *vm)
     }
     size_t len = cfg->stats_file ? strlen(cfg->stats_file) : 0;
     if (len > 5 && !strcmp(cfg->stats_file + len - 5, ".json"))
-        stats_json(s, out);
+        stats_json(s, timed ? &t : NULL, out);
     else
         stats_print(s, out);
     if (!cfg->stats_file || strcmp(cfg->stats_file + len - (len > 5 ? 5 : 0), ".json")) {
@@ -151,6 +197,8 @@ void report_stats(struct vm *vm)
             fprintf(out,
                     "%" PRIu64 ".%03" PRIu64 " %% of guest instructions ran from the translation cache\n",
                     json_safe(s->insns_bt * 100.0 / total), json_safe(s->insns_bt * 100000.0 / total) % 1000);
+        if (timed)
+            stats_print_time(&t, out);
     }
     if (out != stderr && fclose(out))
         error_report("cannot write statistics to '%s': %s", cfg->stats_file, strerror(errno));

@@ -64,7 +64,9 @@ static void take_kick(struct vm *vm)
     }
     if (req & REQ_WORK) { /* a device wants this thread, such as for DMA */
         __atomic_and_fetch(&vm->requests, ~REQ_WORK, __ATOMIC_SEQ_CST);
+        enum phase was = phase_begin(v->phases, PHASE_work);
         bus_run_deferred(vm->bus);
+        phase_end(v->phases, was);
     }
 }
 
@@ -96,15 +98,19 @@ static bool asleep(void *opaque)
 static void run_wait(struct vm *vm)
 {
     struct vcpu *v = vm->cpu;
+    enum phase was = phase_begin(v->phases, PHASE_halted);
     __atomic_store_n(&vm->sleeping, 1, __ATOMIC_SEQ_CST);
     for (;;) {
         u32 seen = __atomic_load_n(&vm->woken, __ATOMIC_SEQ_CST);
+        phase_begin(v->phases, PHASE_timers);
         u64 left = v->opts & OPT(wakeup) ? bus_run_guest_timers(vm->bus) : UINT64_MAX;
+        phase_end(v->phases, PHASE_halted);
         if (!nothing_to_do(vm))
             break;
         sleep_ns(vm, seen, left);
     }
     __atomic_store_n(&vm->sleeping, 0, __ATOMIC_SEQ_CST);
+    phase_end(v->phases, was);
     cpu_poll_interrupts(v); /* clears EV_HALT if it delivered one */
 }
 
@@ -118,6 +124,7 @@ static bool halted_for_good(const struct vcpu *v)
 /* Stopped: nothing but a request wakes it. */
 static void wait_stopped(struct vm *vm)
 {
+    enum phase was = phase_begin(vm->cpu->phases, PHASE_stopped);
     __atomic_store_n(&vm->sleeping, 1, __ATOMIC_SEQ_CST);
     for (;;) {
         u32 seen = __atomic_load_n(&vm->woken, __ATOMIC_SEQ_CST);
@@ -126,6 +133,7 @@ static void wait_stopped(struct vm *vm)
         sleep_ns(vm, seen, UINT64_MAX);
     }
     __atomic_store_n(&vm->sleeping, 0, __ATOMIC_SEQ_CST);
+    phase_end(vm->cpu->phases, was);
 }
 
 #define SHUTDOWN_STATUS 0x0f /* CMOS: what the firmware shall do after a reset */
@@ -387,6 +395,7 @@ static void on_signal(void *opaque)
 int machine_run(struct vm *vm)
 {
     struct vcpu *v = vm->cpu;
+    report_phases_start(vm);
     if (vm->follower) {
         int replayed = replay_run(vm);
         report_stats(vm);
@@ -406,6 +415,7 @@ int machine_run(struct vm *vm)
     vm->started = true;
     int status = run_loop(vm);
     cpu_fpu_park(v);
+    NOVT_ASSERT(!v->phases || v->phases->now == PHASE_other);
     bus_stop(vm->bus);
     vm->started = false;
     if (vm->lockstep)

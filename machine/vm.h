@@ -71,6 +71,9 @@ struct vm {
     struct machine_observer drive_observer;
     u64 start_tsc, start_ns; /* the host's two clocks when the machine was made */
     bool booted;             /* has been reset since */
+    struct phases *phases;   /* --stats: where the vCPU thread's time goes */
+    u64 phases_ns;           /* when that began, by the host's clock */
+    enum phase mmio_from;    /* the phase before a memory-mapped access; under the bus lock */
     struct tables *tables;   /* for the guest, or its firmware */
 };
 
@@ -140,6 +143,8 @@ static inline bool lifecycle_running(const struct vm *vm)
 /* machine/report.c */
 void report_triple_fault(struct vm *vm);
 void report_stats(struct vm *vm);
+/* --stats: the phases (base/phases.h) begin now, on the vCPU's thread. */
+void report_phases_start(struct vm *vm);
 const char *report_symbol(void *vm, u32 eip, u32 *offset); /* for struct monitor_config */
 
 #endif

@@ -46,11 +46,13 @@ LIGHT static u32 cpu_io_in(struct vcpu *v, u16 port, int size)
 {
     struct vm *vm = v->vm;
     v->stats.io_in++;
+    enum phase was = phase_begin(v->phases, PHASE_port);
     u32 val = bus_in(vm->bus, port, size);
     if (unlikely(vm->inputs)) {
         cpu_fpu_park(v);
         record_input(vm, INPUT_IN, port, size, val);
     }
+    phase_end(v->phases, was);
     take_requests(v, vm);
     return val;
 }
@@ -59,11 +61,13 @@ LIGHT static void cpu_io_out(struct vcpu *v, u16 port, int size, u32 val)
 {
     struct vm *vm = v->vm;
     v->stats.io_out++;
+    enum phase was = phase_begin(v->phases, PHASE_port);
     bus_out(vm->bus, port, size, val);
     if (unlikely(vm->inputs)) {
         cpu_fpu_park(v);
         record_input(vm, INPUT_OUT, port, size, val | (u64)v->fpu_ignne << 32);
     }
+    phase_end(v->phases, was);
     take_requests(v, vm);
 }
 
@@ -131,17 +135,27 @@ const struct cpu_ops wiring_recorded_ops = {CPU_OPS.tsc = recorded_tsc, .fpu_env
 
 /* ---- memory-mapped I/O ---- */
 
+/* Another thread's access is not the vCPU's time. */
+LIGHT static struct phases *phases_here(struct vm *vm)
+{
+    return unlikely(vm->cpu->phases) && vm->thread == host_thread() ? vm->cpu->phases : NULL;
+}
+
 LIGHT static void io_enter(void *opaque)
 {
     struct vm *vm = opaque;
+    enum phase was = phase_begin(phases_here(vm), PHASE_mmio);
     cpu_fpu_park(vm->cpu);
     bus_lock(vm->bus);
+    vm->mmio_from = was;
 }
 
 LIGHT static void io_leave(void *opaque)
 {
     struct vm *vm = opaque;
+    enum phase was = vm->mmio_from;
     bus_unlock(vm->bus);
+    phase_end(phases_here(vm), was);
     take_requests(vm->cpu, vm);
 }
 

@@ -269,16 +269,14 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, const s
     return BT_USE_INTERP;
 }
 
-/* Makes the fragment for k from one of the same bytes at another address, if there is one: *out stays NULL
- * otherwise. */
-static enum bt_found reuse(struct vcpu *v, const struct frag_key *k, struct fragment **out)
+/* Makes the fragment for k from one of the same bytes at another address; *out stays NULL if that cannot be.
+ */
+static enum bt_found reuse(struct vcpu *v, const struct frag_key *k, const struct fragment *from,
+                           struct fragment **out)
 {
     struct bt *b = bt_of(v);
-    const struct fragment *from = tcache_alike(b->tc, k);
     u32 x2;
 
-    if (!from)
-        return BT_FOUND;
     if (from->page2) {
         if (exec_page(v, ((k->cs_base + k->eip) | PAGE_MASK) + 1, &x2) != CPU_OK) {
             cpu_deliver_fault(v);
@@ -338,14 +336,19 @@ enum bt_found bt_find(struct vcpu *v, struct fragment **out)
     k.gpa = (u64)(x - 1) << PAGE_SHIFT | (lin & PAGE_MASK);
     *out = tcache_lookup(b->tc, &k);
     if (!*out) {
-        if (likely(may_reuse(v))) {
-            enum bt_found r = reuse(v, &k, out);
+        const struct fragment *from = likely(may_reuse(v)) ? tcache_alike(b->tc, &k) : NULL;
+        enum phase was;
+        enum bt_found r;
+        if (from) {
+            was = phase_begin(v->phases, PHASE_copy);
+            r = reuse(v, &k, from, out);
+            phase_end(v->phases, was);
             if (*out || r != BT_FOUND)
                 return r;
         }
-        u64 t0 = __builtin_ia32_rdtsc();
-        enum bt_found r = translate(v, &k, NULL, out);
-        v->stats.tc_cycles += __builtin_ia32_rdtsc() - t0;
+        was = phase_begin(v->phases, PHASE_translate);
+        r = translate(v, &k, NULL, out);
+        phase_end(v->phases, was);
         return r;
     }
     if ((*out)->page2) {

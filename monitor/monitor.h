@@ -75,6 +75,10 @@ void monitor_dump_at(struct vcpu *v, u32 eip);
 /* struct cpu_ops' fpu_env: names the guest instruction that a host x87 instruction in translated code was
  * made for. */
 void monitor_fpu_env(struct vcpu *v, u32 host_ip, u32 host_dp);
+/* Host cycles from a fault to the first instruction of its signal handler: the median of some, tried now on
+ * the calling thread, which monitor_create() was called on. 0: cannot be measured. Heavy; not while guest
+ * code runs. */
+u64 monitor_signal_cycles(void);
 /* Forget all translations (reset). */
 void monitor_flush(struct vcpu *v);
 /* Prints translation counters that are computed, not counted, into v->stats. */

@@ -132,8 +132,10 @@ void monitor_set_stop(struct vcpu *v, u64 count)
 void bt_step(struct vcpu *v, bool counted)
 {
     u32 start = v->eip;
+    enum phase was = phase_begin(v->phases, PHASE_interp);
 
     interp_step(v);
+    phase_end(v->phases, was);
     if (unlikely(bt_of(v)->cfg.exact)) {
         if (!counted)
             v->bt[BT_LEFT]--;
@@ -260,16 +262,7 @@ static int resume_after(struct vcpu *v, u32 next)
     return bt_continue(v);
 }
 
-/* ---- callouts: called from thunks.S with the guest's registers in v ---- */
-
-int co_slow(struct vcpu *v, u64 unused, u32 eip);
-int co_read_miss(struct vcpu *v, u32 lin, u32 eip);
-int co_write_miss(struct vcpu *v, u32 lin, u32 eip);
-int co_exec(struct vcpu *v, const struct insn *i, u32 eip);
-int co_sys(struct vcpu *v, const struct insn *i, u32 eip);
-int co_lookup(struct vcpu *v, u64 eip);
-int co_link(struct vcpu *v, u64 eip, u32 link);
-int co_intr(struct vcpu *v, u64 unused, u32 eip);
+/* ---- callouts: with the guest's registers in v; CALLOUT below makes them what thunks.S calls ---- */
 
 static int interpret(struct vcpu *v, u32 eip)
 {
@@ -294,7 +287,7 @@ static int interpret(struct vcpu *v, u32 eip)
     return resume_after(v, next);
 }
 
-int co_slow(struct vcpu *v, u64 unused, u32 eip)
+static int do_slow(struct vcpu *v, u64 unused, u32 eip)
 {
     v->stats.exit_slow++;
     return interpret(v, eip);
@@ -340,13 +333,13 @@ static int miss(struct vcpu *v, u32 lin, u32 eip, enum shadow_access acc)
     return interpret(v, eip);
 }
 
-int co_read_miss(struct vcpu *v, u32 lin, u32 eip)
+static int do_read_miss(struct vcpu *v, u32 lin, u32 eip)
 {
     v->stats.exit_read_miss++;
     return miss(v, lin, eip, SH_READ);
 }
 
-int co_write_miss(struct vcpu *v, u32 lin, u32 eip)
+static int do_write_miss(struct vcpu *v, u32 lin, u32 eip)
 {
     v->stats.exit_write_miss++;
     if (likely(shadow_write_slow(v, lin)))
@@ -377,7 +370,7 @@ static inline bool writes_ts(const struct insn *i)
     return i->map == 1 && (i->opcode == 0x06 || (i->opcode == 0x22 && i->reg == 0));
 }
 
-int co_exec(struct vcpu *v, const struct insn *i, u32 eip)
+static int do_exec(struct vcpu *v, const struct insn *i, u32 eip)
 {
     u32 next = eip + i->len, mode = v->mode;
     struct ctx *c = bt_ctx(v);
@@ -398,7 +391,7 @@ int co_exec(struct vcpu *v, const struct insn *i, u32 eip)
 }
 
 /* int, iret, sysenter, sysexit: nothing ever goes on behind them in the same fragment. */
-int co_sys(struct vcpu *v, const struct insn *i, u32 eip)
+static int do_sys(struct vcpu *v, const struct insn *i, u32 eip)
 {
     v->stats.exit_exec++;
     v->eip = eip;
@@ -417,14 +410,14 @@ int co_sys(struct vcpu *v, const struct insn *i, u32 eip)
     return bt_continue(v);
 }
 
-int co_lookup(struct vcpu *v, u64 eip)
+static int do_lookup(struct vcpu *v, u64 eip, u32 unused)
 {
     v->stats.exit_lookup++;
     v->eip = (u32)eip;
     return bt_continue(v); /* which fills the branch cache */
 }
 
-int co_link(struct vcpu *v, u64 eip, u32 link)
+static int do_link(struct vcpu *v, u64 eip, u32 link)
 {
     struct bt *b = bt_of(v);
     u32 gen = tcache_generation(b->tc), mode = v->mode;
@@ -448,25 +441,63 @@ int co_link(struct vcpu *v, u64 eip, u32 link)
     return r;
 }
 
-int co_intr(struct vcpu *v, u64 unused, u32 eip)
+static int do_intr(struct vcpu *v, u64 unused, u32 eip)
 {
     v->stats.exit_intr++;
     v->eip = eip;
     return bt_continue(v);
 }
 
+/* The exit's own phase, where anybody asked for phases, and what comes after it: translated code or the run
+ * loop. */
+#define CALLOUT(name, type)                                                                                  \
+    static __attribute__((noinline, cold)) int timed_##name(struct vcpu *v, type a, u32 b)                   \
+    {                                                                                                        \
+        phase_enter(v->phases, PHASE_##name);                                                                \
+        int r = do_##name(v, a, b);                                                                          \
+        phase_leave(v->phases, r ? PHASE_run : PHASE_code);                                                  \
+        return r;                                                                                            \
+    }                                                                                                        \
+    int co_##name(struct vcpu *v, type a, u32 b);                                                            \
+    int co_##name(struct vcpu *v, type a, u32 b)                                                             \
+    {                                                                                                        \
+        return likely(!v->phases) ? do_##name(v, a, b) : timed_##name(v, a, b);                              \
+    }
+
+CALLOUT(slow, u64)
+CALLOUT(read_miss, u32)
+CALLOUT(write_miss, u32)
+CALLOUT(exec, const struct insn *)
+CALLOUT(sys, const struct insn *)
+CALLOUT(lookup, u64)
+CALLOUT(link, u64)
+CALLOUT(intr, u64)
+
 /* ---- public ---- */
+
+static bool host_fault(struct vcpu *v)
+{
+    enum phase was = phase_begin(v->phases, PHASE_host_fault);
+    bool again = bt_host_fault(v);
+
+    phase_end(v->phases, was);
+    return again;
+}
 
 void monitor_run_bt(struct vcpu *v)
 {
+    enum phase was = phase_begin(v->phases, PHASE_run);
+
     bt_own_thread(v);
     while (bt_continue(v) == 0) {
         bt_of(v)->retry_eip = ~0u;
         v->stats.exit_leave++;
         int why;
-        do
+        do {
+            phase_begin(v->phases, PHASE_code);
             why = bt_enter(v);
-        while (why == 2 && bt_host_fault(v));
+            phase_end(v->phases, PHASE_run);
+        } while (why == 2 && host_fault(v));
         if (unlikely(bt_of(v)->kick_stopped))
             count_trap(bt_of(v));
         if (unlikely(why != 2 && v->eip == bt_of(v)->retry_eip && v->bt[BT_LEFT])) {
@@ -478,10 +509,13 @@ void monitor_run_bt(struct vcpu *v)
         if (why != 2)
             bt_window_tick(v);
     }
+    phase_end(v->phases, was);
 }
 
 void monitor_run_interp(struct vcpu *v)
 {
+    enum phase was = phase_begin(v->phases, PHASE_interp);
+
     while (!(v->events & ~(EV_MODE | EV_SMC)) && !__atomic_load_n(&v->kick, __ATOMIC_RELAXED)) {
         v->events = 0;
         if (likely(!v->debug || !v->debug->n_breaks)) {
@@ -494,6 +528,7 @@ void monitor_run_interp(struct vcpu *v)
             break;
         interp_step(v);
     }
+    phase_end(v->phases, was);
 }
 
 void monitor_step(struct vcpu *v, bool interrupts)

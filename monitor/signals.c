@@ -180,24 +180,49 @@ static bool tick_wanted(struct vcpu *v)
            ((c->mode & MODE_CPL) == 3 || bt_kernel_window_of_use(v));
 }
 
+/* The time in a handler is its own where translated code or a thunk was interrupted: there, nobody is in the
+ * middle of a change of phase (base/phases.c). A walk to a boundary is one stay, whatever its steps. */
+static void phase_in(struct vcpu *v, const greg_t *g, enum phase to)
+{
+    const u8 *pc = (const u8 *)(uintptr_t)g[REG_RIP];
+
+    if (unlikely(v->phases) && v->phases->now == PHASE_code && (in_code(v, pc) || in_thunks(pc)))
+        phase_enter(v->phases, to);
+}
+
+/* Back to translated code; if it was left, the run loop is next, which says so itself. */
+static void phase_out(struct vcpu *v, const greg_t *g)
+{
+    const u8 *pc = (const u8 *)(uintptr_t)g[REG_RIP];
+
+    if (unlikely(v->phases) &&
+        (v->phases->now == PHASE_signal_kick || v->phases->now == PHASE_signal_fault) &&
+        !bt_of(v)->stepping && (in_code(v, pc) || in_thunks(pc)) && pc != bt_leave_async &&
+        pc != bt_leave_fault)
+        phase_leave(v->phases, PHASE_code);
+}
+
 static void on_kick(int sig, siginfo_t *si, void *ctx)
 {
+    greg_t *g = ((ucontext_t *)ctx)->uc_mcontext.gregs;
+
     (void)sig;
     if (!current || !current->tc)
         return;
+    phase_in(current, g, PHASE_signal_kick);
     /* The same signal, of which only one is pending at a time: a kick may hide behind a tick. */
     if (si->si_code == SI_TIMER && tick_wanted(current))
         __atomic_store_n(&current->kick, 1, __ATOMIC_SEQ_CST);
     current->stats.host_signals++;
-    seek_boundary(current, ((ucontext_t *)ctx)->uc_mcontext.gregs);
+    seek_boundary(current, g);
+    phase_out(current, g);
 }
 
 static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
 static struct sigaction before[ARRAY_SIZE(faults)];
 
-static void on_fault(int sig, siginfo_t *si, void *ctx)
+static void take_fault(int sig, const siginfo_t *si, greg_t *g)
 {
-    greg_t *g = ((ucontext_t *)ctx)->uc_mcontext.gregs;
     const u8 *pc = (const u8 *)(uintptr_t)g[REG_RIP];
     struct vcpu *v = current;
 
@@ -246,6 +271,18 @@ static void on_fault(int sig, siginfo_t *si, void *ctx)
     for (u32 i = 0; i < ARRAY_SIZE(faults); i++)
         if (faults[i] == sig)
             sigaction(sig, &before[i], NULL);
+}
+
+static void on_fault(int sig, siginfo_t *si, void *ctx)
+{
+    greg_t *g = ((ucontext_t *)ctx)->uc_mcontext.gregs;
+    bool guest = current && current->tc;
+
+    if (guest)
+        phase_in(current, g, sig == SIGTRAP ? PHASE_signal_kick : PHASE_signal_fault);
+    take_fault(sig, si, g);
+    if (guest)
+        phase_out(current, g);
 }
 
 void bt_own_thread(struct vcpu *v)

@@ -171,7 +171,7 @@ static inline void link_leaf(struct shadow *s, struct sh_space *sp, u32 lin, con
         sh_use_link(s, sp, sp->key & KEY_PAE ? lin >> 21 : (lin >> 22) * 2, w->pt_page);
 }
 
-enum shadow_result shadow_fill(struct vcpu *v, u32 lin, enum shadow_access acc, int user, u64 *gpa_out)
+static enum shadow_result fill(struct vcpu *v, u32 lin, enum shadow_access acc, int user, u64 *gpa_out)
 {
     struct shadow *s = sh_of(v);
     struct sh_space *sp = s->cur, *master = NULL;
@@ -222,6 +222,15 @@ enum shadow_result shadow_fill(struct vcpu *v, u32 lin, enum shadow_access acc, 
         install(s, master, &master->view[user], lin, &w, acc == SH_EXEC ? SH_EXEC : SH_READ);
     }
     return res;
+}
+
+enum shadow_result shadow_fill(struct vcpu *v, u32 lin, enum shadow_access acc, int user, u64 *gpa_out)
+{
+    enum phase was = phase_begin(v->phases, PHASE_fill);
+    enum shadow_result r = fill(v, lin, acc, user, gpa_out);
+
+    phase_end(v->phases, was);
+    return r;
 }
 
 void sh_fill_around(struct shadow *s, struct sh_view *vw, u32 lp, u32 first, u32 end)

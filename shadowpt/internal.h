@@ -261,7 +261,7 @@ static inline void sh_kwin_drop(struct shadow *s, u32 lp, u32 n)
 #define SH_MAP_PRIVATE 0x4022 /* MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE */
 long sh_sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off);
 void sh_window_unmap(const struct shadow *s, u64 base, u32 lp, u32 pages);
-bool sh_window_protect(u64 base, u32 lp);
+bool sh_window_protect(const struct shadow *s, u64 base, u32 lp);
 bool sh_window_map_run(struct shadow *s, u64 base, u32 lp, u32 n, u64 gpa, bool write);
 
 /* A page that is a table, or was one a moment ago and will be again: kernels get their tables from pages that

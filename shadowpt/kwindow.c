@@ -108,7 +108,7 @@ void sh_kwin_revoke(struct shadow *s, u32 lp, u32 page)
     s->kphys[lp] = 0;
     s->win_areas += 2;
     s->v->stats.window_protects++;
-    if (!sh_window_protect(s->kwin_base, lp)) {
+    if (!sh_window_protect(s, s->kwin_base, lp)) {
         s->kwin[lp >> 6] &= ~(1ull << (lp & 63));
         sh_window_unmap(s, s->kwin_base, lp, 1);
     }

@@ -108,6 +108,7 @@ void sh_pt_written(void *opaque, u64 gpa, u32 len)
     struct shadow *s = opaque;
     struct vcpu *v = s->v;
     u32 page = (u32)(gpa >> PAGE_SHIFT), off = (u32)gpa & PAGE_MASK, end = off + len - 1;
+    enum phase was = phase_begin(v->phases, PHASE_pt_write);
     v->stats.shadow_pt_writes++;
     u32 count = s->pt_writes[page] + end / 4 - off / 4 + 1;
     s->pt_writes[page] = count < 0xffff ? (u16)count : 0xffff;
@@ -144,4 +145,5 @@ void sh_pt_written(void *opaque, u64 gpa, u32 len)
         s->audit_count = 0;
         sh_audit_space(s, s->cur);
     }
+    phase_end(v->phases, was);
 }

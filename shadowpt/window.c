@@ -39,6 +39,7 @@ static long unmap_host(const struct shadow *s, u64 addr, u64 len)
 
 void sh_window_unmap(const struct shadow *s, u64 base, u32 lp, u32 pages)
 {
+    enum phase was = phase_begin(s->v->phases, PHASE_win_unmap);
     long r = unmap_host(s, base + ((u64)lp << PAGE_SHIFT), (u64)pages << PAGE_SHIFT);
     if (unlikely(r < 0)) {
         /* Out of memory areas: the page must go, whatever it costs. Giving up the whole window frees areas.
@@ -46,11 +47,16 @@ void sh_window_unmap(const struct shadow *s, u64 base, u32 lp, u32 pages)
         r = unmap_host(s, base, SH_PAGES * (u64)PAGE_SIZE);
         NOVT_ASSERT(r >= 0);
     }
+    phase_end(s->v->phases, was);
 }
 
-bool sh_window_protect(u64 base, u32 lp)
+bool sh_window_protect(const struct shadow *s, u64 base, u32 lp)
 {
-    return host_syscall(SYS_mprotect, base + ((u64)lp << PAGE_SHIFT), PAGE_SIZE, PROT_READ, 0, 0, 0) >= 0;
+    enum phase was = phase_begin(s->v->phases, PHASE_win_protect);
+    long r = host_syscall(SYS_mprotect, base + ((u64)lp << PAGE_SHIFT), PAGE_SIZE, PROT_READ, 0, 0, 0);
+
+    phase_end(s->v->phases, was);
+    return r >= 0;
 }
 
 static void unmap(struct shadow *s, const struct sh_view *vw, u32 lp, u32 pages)
@@ -150,7 +156,7 @@ void sh_win_readonly_slow(struct shadow *s, struct sh_view *vw, u32 lp)
         return;
     s->win_areas += 2;
     s->v->stats.window_protects++;
-    if (unlikely(!sh_window_protect(vw->base, lp))) {
+    if (unlikely(!sh_window_protect(s, vw->base, lp))) {
         vw->win->mapped[lp >> 6] &= ~(1ull << (lp & 63));
         unmap(s, vw, lp, 1);
     }
@@ -261,8 +267,10 @@ struct shadow_window_clock *shadow_window_clock(struct vcpu *v)
 bool sh_window_map_run(struct shadow *s, u64 base, u32 lp, u32 n, u64 gpa, bool write)
 {
     u64 flags = MAP_SHARED | MAP_FIXED | (base == s->kwin_base ? 0 : MAP_POPULATE);
+    enum phase was = phase_begin(s->v->phases, PHASE_win_map);
     long r = host_syscall(SYS_mmap, base + ((u64)lp << PAGE_SHIFT), (u64)n << PAGE_SHIFT,
                           PROT_READ | (write ? PROT_WRITE : 0), flags, (u64)memory_fd(s->m), gpa);
+    phase_end(s->v->phases, was);
     if (r < 0)
         return false;
     s->win_areas += 2;
