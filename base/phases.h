@@ -49,4 +49,16 @@ static inline void phase_end(struct phases *p, enum phase was)
         phase_leave(p, was);
 }
 
+/*
+ * For functions that are called all the time, where even a value kept over the call would cost: the function
+ * begins with
+ *
+ *     if (phase_wanted(p, X))
+ *         return a cold function that enters X, calls this function again and leaves X;
+ */
+static inline bool phase_wanted(const struct phases *p, enum phase to)
+{
+    return unlikely(p) && p->now != to;
+}
+
 #endif

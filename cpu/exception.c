@@ -317,16 +317,29 @@ static void deliver(struct vcpu *v, const struct cpu_fault *ev)
     mode_refresh(v);
 }
 
+static inline enum phase phase_of(const struct cpu_fault *f)
+{
+    return f->vector == EXC_PF && !f->is_soft ? PHASE_page_fault : PHASE_exception;
+}
+
+static __attribute__((noinline, cold)) void timed_fault(struct vcpu *v)
+{
+    enum phase was = phase_enter(v->phases, phase_of(&v->fault));
+
+    cpu_deliver_fault(v);
+    phase_leave(v->phases, was);
+}
+
 void cpu_deliver_fault(struct vcpu *v)
 {
+    if (unlikely(v->phases) && phase_wanted(v->phases, phase_of(&v->fault))) {
+        timed_fault(v);
+        return;
+    }
     struct cpu_fault f = v->fault;
-    enum phase was =
-        phase_begin(v->phases, f.vector == EXC_PF && !f.is_soft ? PHASE_page_fault : PHASE_exception);
-
     if (f.is_soft)
         v->stats.soft_ints++;
     deliver(v, &f);
-    phase_end(v->phases, was);
 }
 
 void cpu_soft_interrupt(struct vcpu *v, u8 vector)
@@ -348,9 +361,21 @@ void cpu_deliver_interrupt(struct vcpu *v, u8 vector, bool nmi)
     deliver(v, &f);
 }
 
-/* Acknowledges the interrupt that is ready, and delivers it; false if it went away. */
-static bool take_interrupt(struct vcpu *v)
+static __attribute__((noinline, cold)) bool timed_interrupt(struct vcpu *v)
 {
+    enum phase was = phase_enter(v->phases, PHASE_interrupt);
+    bool taken = cpu_poll_interrupts(v);
+
+    phase_leave(v->phases, was);
+    return taken;
+}
+
+bool cpu_poll_interrupts(struct vcpu *v)
+{
+    if (!cpu_interrupt_ready(v))
+        return false;
+    if (phase_wanted(v->phases, PHASE_interrupt))
+        return timed_interrupt(v);
     if (__atomic_load_n(&v->nmi_pending, __ATOMIC_RELAXED) && !v->nmi_blocked) {
         __atomic_store_n(&v->nmi_pending, 0, __ATOMIC_RELAXED);
         if (v->ops->nmi_taken)
@@ -366,17 +391,4 @@ static bool take_interrupt(struct vcpu *v)
     v->events &= ~EV_HALT;
     cpu_deliver_interrupt(v, (u8)vector, false);
     return true;
-}
-
-bool cpu_poll_interrupts(struct vcpu *v)
-{
-    enum phase was;
-    bool taken;
-
-    if (!cpu_interrupt_ready(v))
-        return false;
-    was = phase_begin(v->phases, PHASE_interrupt);
-    taken = take_interrupt(v);
-    phase_end(v->phases, was);
-    return taken;
 }

@@ -70,9 +70,7 @@ static int create_cpu(struct vm *vm)
         vm->model.features &= ~CPUF_APIC;
         vm->model.featuresx &= ~CPUFX_DEADLINE;
     }
-    const struct cpu_ops *ops = vm->follower ? &follow_ops
-                                : vm->inputs ? &wiring_recorded_ops
-                                             : &wiring_cpu_ops;
+    const struct cpu_ops *ops = vm->follower ? &follow_ops : wiring_ops(vm);
     vm->cpu = cpu_create(&vm->model, ops, vm->cfg.opts);
     vm->cpu->vm = vm;
     if (vm->follower) {

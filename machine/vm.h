@@ -31,6 +31,7 @@ struct vm {
     struct memory *mem;
     struct bus *bus;
     struct vcpu *cpu;
+    struct cpu_ops ops; /* the CPU's */
     struct cpu_model model;
     struct symbols *symbols;
     struct perf_map *perf_map; /* NULL: not asked for */
@@ -78,8 +79,8 @@ struct vm {
 };
 
 /* machine/wiring.c: everything between the parts. */
-extern const struct cpu_ops wiring_cpu_ops;
-extern const struct cpu_ops wiring_recorded_ops; /* the same, time recorded */
+/* What the CPU calls; in vm->ops. */
+const struct cpu_ops *wiring_ops(struct vm *vm);
 /* Creates the bus and all devices. Returns 0 or a negative errno after reporting it. */
 int wiring_devices(struct vm *vm);
 void wiring_memory(struct vm *vm); /* I/O gate */

@@ -45,14 +45,11 @@ LIGHT static void take_requests(struct vcpu *v, struct vm *vm)
 LIGHT static u32 cpu_io_in(struct vcpu *v, u16 port, int size)
 {
     struct vm *vm = v->vm;
-    v->stats.io_in++;
-    enum phase was = phase_begin(v->phases, PHASE_port);
     u32 val = bus_in(vm->bus, port, size);
     if (unlikely(vm->inputs)) {
         cpu_fpu_park(v);
         record_input(vm, INPUT_IN, port, size, val);
     }
-    phase_end(v->phases, was);
     take_requests(v, vm);
     return val;
 }
@@ -60,14 +57,11 @@ LIGHT static u32 cpu_io_in(struct vcpu *v, u16 port, int size)
 LIGHT static void cpu_io_out(struct vcpu *v, u16 port, int size, u32 val)
 {
     struct vm *vm = v->vm;
-    v->stats.io_out++;
-    enum phase was = phase_begin(v->phases, PHASE_port);
     bus_out(vm->bus, port, size, val);
     if (unlikely(vm->inputs)) {
         cpu_fpu_park(v);
         record_input(vm, INPUT_OUT, port, size, val | (u64)v->fpu_ignne << 32);
     }
-    phase_end(v->phases, was);
     take_requests(v, vm);
 }
 
@@ -128,10 +122,60 @@ LIGHT static void cpu_set_tsc_deadline(struct vcpu *v, u64 val)
                     .apic_base = cpu_apic_base, .tsc_deadline = cpu_tsc_deadline,                            \
                     .set_tsc_deadline = cpu_set_tsc_deadline,
 
-const struct cpu_ops wiring_cpu_ops = {CPU_OPS.fpu_env = monitor_fpu_env};
-const struct cpu_ops wiring_recorded_ops = {CPU_OPS.tsc = recorded_tsc, .fpu_env = follow_fpu_env,
-                                            .nmi_taken = recorded_nmi};
+static const struct cpu_ops wiring_cpu_ops = {CPU_OPS.fpu_env = monitor_fpu_env};
+static const struct cpu_ops wiring_recorded_ops = {CPU_OPS.tsc = recorded_tsc, .fpu_env = follow_fpu_env,
+                                                   .nmi_taken = recorded_nmi};
 #undef CPU_OPS
+
+/* The same where somebody asked where the time goes (base/phases.h). */
+LIGHT static u32 timed_in(struct vcpu *v, u16 port, int size)
+{
+    enum phase was = phase_begin(v->phases, PHASE_port);
+    u32 val = cpu_io_in(v, port, size);
+    phase_end(v->phases, was);
+    return val;
+}
+
+LIGHT static void timed_out(struct vcpu *v, u16 port, int size, u32 val)
+{
+    enum phase was = phase_begin(v->phases, PHASE_port);
+    cpu_io_out(v, port, size, val);
+    phase_end(v->phases, was);
+}
+
+LIGHT static void timed_cr3(struct vcpu *v)
+{
+    enum phase was = phase_begin(v->phases, PHASE_paging);
+    shadow_cr3_loaded(v);
+    phase_end(v->phases, was);
+}
+
+LIGHT static void timed_paging(struct vcpu *v)
+{
+    enum phase was = phase_begin(v->phases, PHASE_paging);
+    shadow_paging_changed(v);
+    phase_end(v->phases, was);
+}
+
+LIGHT static void timed_invlpg(struct vcpu *v, u32 lin)
+{
+    enum phase was = phase_begin(v->phases, PHASE_paging);
+    shadow_invlpg(v, lin);
+    phase_end(v->phases, was);
+}
+
+const struct cpu_ops *wiring_ops(struct vm *vm)
+{
+    vm->ops = vm->inputs ? wiring_recorded_ops : wiring_cpu_ops;
+    if (vm->cfg.stats) {
+        vm->ops.io_in = timed_in;
+        vm->ops.io_out = timed_out;
+        vm->ops.cr3_loaded = timed_cr3;
+        vm->ops.paging_changed = timed_paging;
+        vm->ops.invlpg = timed_invlpg;
+    }
+    return &vm->ops;
+}
 
 /* ---- memory-mapped I/O ---- */
 

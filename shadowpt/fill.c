@@ -171,7 +171,17 @@ static inline void link_leaf(struct shadow *s, struct sh_space *sp, u32 lin, con
         sh_use_link(s, sp, sp->key & KEY_PAE ? lin >> 21 : (lin >> 22) * 2, w->pt_page);
 }
 
-static enum shadow_result fill(struct vcpu *v, u32 lin, enum shadow_access acc, int user, u64 *gpa_out)
+static __attribute__((noinline, cold)) enum shadow_result
+timed_fill(struct vcpu *v, u32 lin, enum shadow_access acc, int user, u64 *gpa_out)
+{
+    enum phase was = phase_enter(v->phases, PHASE_fill);
+    enum shadow_result r = shadow_fill(v, lin, acc, user, gpa_out);
+
+    phase_leave(v->phases, was);
+    return r;
+}
+
+enum shadow_result shadow_fill(struct vcpu *v, u32 lin, enum shadow_access acc, int user, u64 *gpa_out)
 {
     struct shadow *s = sh_of(v);
     struct sh_space *sp = s->cur, *master = NULL;
@@ -180,6 +190,8 @@ static enum shadow_result fill(struct vcpu *v, u32 lin, enum shadow_access acc, 
     enum shadow_result res;
     u32 lp = lin >> PAGE_SHIFT;
 
+    if (phase_wanted(v->phases, PHASE_fill))
+        return timed_fill(v, lin, acc, user, gpa_out);
     v->stats.shadow_walks++;
     if (unlikely(s->over || s->node_left < RMAP_RESERVE))
         make_room(s);
@@ -222,15 +234,6 @@ static enum shadow_result fill(struct vcpu *v, u32 lin, enum shadow_access acc, 
         install(s, master, &master->view[user], lin, &w, acc == SH_EXEC ? SH_EXEC : SH_READ);
     }
     return res;
-}
-
-enum shadow_result shadow_fill(struct vcpu *v, u32 lin, enum shadow_access acc, int user, u64 *gpa_out)
-{
-    enum phase was = phase_begin(v->phases, PHASE_fill);
-    enum shadow_result r = fill(v, lin, acc, user, gpa_out);
-
-    phase_end(v->phases, was);
-    return r;
 }
 
 void sh_fill_around(struct shadow *s, struct sh_view *vw, u32 lp, u32 first, u32 end)

@@ -181,32 +181,23 @@ static void switch_space(struct shadow *s)
 
 void shadow_cr3_loaded(struct vcpu *v)
 {
-    enum phase was = phase_begin(v->phases, PHASE_paging);
-
     v->stats.shadow_cr3_loads++;
     switch_space(sh_of(v));
-    phase_end(v->phases, was);
 }
 
 void shadow_paging_changed(struct vcpu *v)
 {
-    enum phase was = phase_begin(v->phases, PHASE_paging);
-
     switch_space(sh_of(v));
     sh_kwin_paging_changed(sh_of(v));
-    phase_end(v->phases, was);
 }
 
 void shadow_invlpg(struct vcpu *v, u32 lin)
 {
-    enum phase was = phase_begin(v->phases, PHASE_paging);
-
     /* The traces already removed whatever the guest changed. */
     if (sh_of(v)->kwin_on)
         sh_kwin_invlpg(sh_of(v), lin >> PAGE_SHIFT);
     if (unlikely(!(v->opts & OPT(keepspaces))))
         sh_invalidate_page(sh_of(v), sh_of(v)->cur, lin >> PAGE_SHIFT);
-    phase_end(v->phases, was);
 }
 
 void shadow_flush_all(struct vcpu *v)

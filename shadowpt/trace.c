@@ -103,12 +103,23 @@ static inline struct sh_space *space_of(struct shadow *s, u32 id)
     return &s->spaces[id / USE_STRIDE];
 }
 
+static __attribute__((noinline, cold)) void timed_pt_written(struct shadow *s, u64 gpa, u32 len)
+{
+    enum phase was = phase_enter(s->v->phases, PHASE_pt_write);
+
+    sh_pt_written(s, gpa, len);
+    phase_leave(s->v->phases, was);
+}
+
 void sh_pt_written(void *opaque, u64 gpa, u32 len)
 {
     struct shadow *s = opaque;
     struct vcpu *v = s->v;
     u32 page = (u32)(gpa >> PAGE_SHIFT), off = (u32)gpa & PAGE_MASK, end = off + len - 1;
-    enum phase was = phase_begin(v->phases, PHASE_pt_write);
+    if (phase_wanted(v->phases, PHASE_pt_write)) {
+        timed_pt_written(s, gpa, len);
+        return;
+    }
     v->stats.shadow_pt_writes++;
     u32 count = s->pt_writes[page] + end / 4 - off / 4 + 1;
     s->pt_writes[page] = count < 0xffff ? (u16)count : 0xffff;
@@ -145,5 +156,4 @@ void sh_pt_written(void *opaque, u64 gpa, u32 len)
         s->audit_count = 0;
         sh_audit_space(s, s->cur);
     }
-    phase_end(v->phases, was);
 }
