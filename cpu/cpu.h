@@ -342,11 +342,10 @@ struct vcpu {
     u8 intr_shadow; /* sti or mov ss just executed: no interrupt before the next instruction completes */
     u8 fpu_live;    /* guest x87/SSE state is in the host's registers, not in fx */
     u32 mode;       /* MODE_* */
-    u32 events;     /* EV_*: written by the vCPU thread only */
+    u32 one;        /* 1: a constant of translated code, as minus_two */
     u32 kick;       /* set by other threads (atomically): leave translated code at the next boundary */
     u32 intr_line;  /* INTR from the PIC; written by other threads under the device lock, atomically */
-    u32 nmi_pending;
-    u32 ones;  /* all bits set: a constant of translated code */
+    u64 minus_two;
     u64 *rtab; /* current view: linear page -> host address minus linear address; 0 = not mapped */
     u64 *wtab; /* the same for writes (installed only when a write needs no notice and D is set) */
     u32 *xtab; /* linear page -> 1 + guest-physical page number, for execution; 0 = not mapped */
@@ -371,6 +370,8 @@ struct vcpu {
     u8 nmi_blocked; /* until the next iret */
     u8 fault_depth; /* 0 none, 1 delivering a contributory fault or #PF, 2 delivering #DF */
     struct cpu_fault fault;
+    u32 events; /* EV_*: written by the vCPU thread only */
+    u32 nmi_pending;
     const struct cpu_model *model;
     u32 opts;        /* OPT() bits */
     u32 dr6_pending; /* DR6 bits of data breakpoints hit by the current instruction: #DB after it */

@@ -30,7 +30,8 @@ _Static_assert(offsetof(struct vcpu, sflags) == VO_AFLAGS + 4, "abi.h");
 _Static_assert(offsetof(struct vcpu, iflag) == VO_IFLAG, "abi.h");
 _Static_assert(offsetof(struct vcpu, kick) == VO_KICK, "abi.h");
 _Static_assert(offsetof(struct vcpu, intr_line) == VO_INTR, "abi.h");
-_Static_assert(offsetof(struct vcpu, ones) == VO_ONES, "abi.h");
+_Static_assert(offsetof(struct vcpu, one) == VO_ONE, "abi.h");
+_Static_assert(offsetof(struct vcpu, minus_two) == VO_MINUS_TWO, "abi.h");
 _Static_assert(offsetof(struct vcpu, seg) == VO_SEG, "abi.h");
 _Static_assert(sizeof(struct seg) == VO_SEG_SIZE, "abi.h");
 _Static_assert(offsetof(struct seg, base) == VO_SEG_BASE, "abi.h");
@@ -149,7 +150,7 @@ void bt_step(struct vcpu *v, bool counted)
 /* Tag of v->eip in the current context's branch cache. */
 static u64 branch_tag(const struct vcpu *v)
 {
-    return -((u64)v->eip + v->bt[BT_SALT]);
+    return -2 * ((u64)v->eip + v->bt[BT_SALT]);
 }
 
 /* Translated code stopped at a trap (monitor_config.kicks): if it goes on there, then behind it. */
@@ -620,8 +621,8 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
         return -ENOMEM;
     b->stop = v->bt[BT_LEFT] = 1ull << 62;
     b->host_opts = translate_host_opts(~0u);
-    v->bt[BT_ONES] = ~0ull;
-    v->ones = ~0u;
+    v->minus_two = (u64)-2;
+    v->one = 1;
     b->ibtc = mmap(NULL, IBTC_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (b->ibtc == MAP_FAILED)
         return -errno;

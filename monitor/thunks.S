@@ -187,6 +187,7 @@ th_write_miss:
         .macro  ENTER_AT
         movzwl  %r8w, %r9d
         addq    %r8, %r11
+        addq    %r11, %r11
         addq    (%r10, %r9, 8), %r11
         jne     2f
         FLAGS_BACK
@@ -341,7 +342,7 @@ th_ibranch:
         leaq    (%r8, %r11), %r8
         movq    %rcx, %r11
         movq    (%r10, %r9, 8), %rcx
-        leaq    (%rcx, %r8), %rcx
+        leaq    (%rcx, %r8, 2), %rcx
         jrcxz   1f
         movq    %r11, %rcx
         movl    %r8d, %r8d
@@ -350,47 +351,32 @@ th_ibranch:
         jmp     *IBTC_HOST_OFF(%r10, %r9, 8)
 
         /*
-         * A comparison by adox (translator/exits.c) said "different": it has set OF, and r11 is the sum. OF comes back
-         * to what it was; or everything was equal, and it was set before.
+         * A comparison by adox (translator/exits.c) said "different": it has set OF, and bit 0 of the sum, r11, is what
+         * OF was.
          */
         .globl  th_ret_miss, th_ind_of, th_link_of
 
-        .macro  OF_FROM reg, zero       /* OF = \reg, which is 0 or 1; OF is set now; \reg and \zero are lost */
-        movl    $0, \zero
-        adoxl   \zero, \zero            /* 0 + 0 + OF: no overflow */
-        adoxl   VO_ONES(%r15), \reg
+        .macro  OF_BACK                 /* r10 and r11 are lost */
+        movl    $0, %r10d
+        adoxl   %r10d, %r10d            /* 0 + 0 + OF: no overflow */
+        rorxl   $1, %r11d, %r11d
+        adoxl   %r11d, %r11d
         .endm
 
         .p2align 4
 th_ret_miss:
-        notl    %ecx                    /* r11 = ecx - 1 + OF */
-        leal    2(%r11, %rcx), %r11d
-        OF_FROM %r11d, %ecx
-        movq    %r9, %rcx
+        OF_BACK
         jmp     th_ibranch
 
         .p2align 4
 th_ind_of:
-        movq    %rcx, BT_OFF(BT_TMP)(%r15)
-        movq    (%r10, %r9, 8), %rcx
-        leaq    (%rcx, %r8), %rcx
-        jrcxz   1f
-        notq    %rcx
-        leaq    2(%r11, %rcx), %r11
-        OF_FROM %r11d, %ecx
-        movq    BT_OFF(BT_TMP)(%r15), %rcx
+        OF_BACK
         movl    %r8d, %r8d
         jmp     th_lookup
-1:      movq    BT_OFF(BT_TMP)(%r15), %rcx
-        jmp     *IBTC_HOST_OFF(%r10, %r9, 8)
 
         .p2align 4
 th_link_of:
-        notl    %r11d
-        movl    $0, %r10d
-        adoxl   %r10d, %r10d
-        rorxl   $1, %r11d, %r11d
-        adoxl   %r11d, %r11d
+        OF_BACK
         jmp     th_link
 
         THUNK   th_slow, co_slow

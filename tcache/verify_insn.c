@@ -36,6 +36,10 @@ bool vf_lea(struct verifier *v, const struct hi *h, struct state *s)
             r.kind = K_IN_WIN;
         else if (b && x && h->scale == 1 && h->disp == 0)
             r = vf_sum(b, x);
+        else if (b && x && h->scale == 2 && h->disp == 0 && b->kind == K_SUM && b->parts == PART_TAG &&
+                 x->kind == K_SUM && x->parts == (PART_EIP | PART_SALT))
+            r = (struct val){
+                .kind = K_SUM, .parts = PART_TAG | PART_EIP | PART_SALT, .aux = b->aux, .ref = x->ref};
         else if (b && !x && b->kind == K_COUNT)
             r = *b, r.id = 0;
     } else {
@@ -149,6 +153,13 @@ bool vf_known(struct verifier *v, const struct hi *h, struct state *s)
     if ((rr && (!vf_writable_reg(a->reg) || !vf_writable_reg(b->reg))) || (ri && !vf_writable_reg(a->reg)))
         return false;
     if (h->op == 0x85 && rr && h->w && a->reg == b->reg) { /* test r, r */
+        const struct val *x = &s->r[a->reg];
+        if (x->kind == K_SUM && x->parts == (PART_TAG | PART_EIP | PART_SALT)) {
+            s->flag = F_SUM;
+            s->flag_id = (u32)x->aux;
+            s->flag_ref = x->ref;
+            return true;
+        }
         s->flag = F_ZERO;
         s->flag_id = s->r[a->reg].id;
         s->flag_ref = 0;
@@ -198,20 +209,7 @@ bool vf_known(struct verifier *v, const struct hi *h, struct state *s)
                       (struct val){.kind = K_LOW16, .ref = s->r[b->reg].id, .max = 0xffff});
     if ((h->op == 0x03 || h->op == 0x01) && h->w && rr) { /* add */
         s->flag = F_NONE;
-        struct val n = vf_sum(&s->r[a->reg], &s->r[b->reg]);
-        if (!vf_set(v, s, h, a->reg, 8, n))
-            return false;
-        goto tag;
-    }
-    if (h->op == 0x03 && h->w && h->n == 2 && b->type == X86_OP_MEM && a->reg < 16 &&
-        vf_writable_reg(a->reg)) {
-        struct val m;
-        if (!vf_memory(v, h, s, 8, RD, &m))
-            return false;
-        s->flag = F_NONE;
-        if (!vf_set(v, s, h, a->reg, 8, vf_sum(&s->r[a->reg], &m)))
-            return false;
-        goto tag;
+        return vf_set(v, s, h, a->reg, 8, vf_sum(&s->r[a->reg], &s->r[b->reg]));
     }
     if (h->op == 0xf7 && r == 2 && h->w && h->n == 1 && a->type == X86_OP_REG && a->reg < 16 && !h->gs &&
         !h->a67 && !h->o66) /* not: the same */
@@ -222,44 +220,38 @@ bool vf_known(struct verifier *v, const struct hi *h, struct state *s)
         return vf_set(v, s, h, a->reg, 8, (struct val){.kind = K_ANY});
     }
     return false;
-tag:
-    if (s->r[a->reg].kind == K_SUM && s->r[a->reg].parts == (PART_TAG | PART_EIP | PART_SALT)) {
-        s->flag = F_SUM;
-        s->flag_id = (u32)s->r[a->reg].aux;
-        s->flag_ref = s->r[a->reg].ref;
-    }
-    return true;
 }
 
 /*
- * adox r, all ones: r + OF - 1, and no overflow only if r was 0 (and OF clear). What it adds to is either
- * known to be even (K_XTD), so that a sum of 0 means the same, or its sum is not looked at.
+ * adox r, -2: r + OF - 2, and no overflow only if r, where it is even, was 0: the doubled difference of
+ * exec-table entries (K_XTD) and of a tag (K_SUM), and others, of which no overflow says nothing. adox r, 1
+ * brings OF back.
  */
 bool vf_adox(struct verifier *v, const struct hi *h, struct state *s)
 {
     u32 r = h->o[0].reg;
-    struct val was, is = {.kind = h->w ? K_ANY : K_U32, .max = ~0u};
+    struct val was;
 
     if (h->op3 != 0xf6 || !h->f3 || h->f2 || h->o66 || h->a67 || h->gs || h->n != 2 ||
         h->o[0].type != X86_OP_REG || h->o[1].type != X86_OP_MEM || r < R8 || r > R11 ||
         h->o[0].width != (h->w ? 8 : 4) || h->memsize != h->o[0].width || h->base != R15 ||
-        h->index != NOREG_ || h->disp != (h->w ? BT_OFF(BT_ONES) : VO_ONES))
+        h->index != NOREG_ || !(h->disp == VO_MINUS_TWO || (h->disp == VO_ONE && !h->w)))
         return vf_bad(v, h, "form of adox");
     if (!vf_readable(v, h, r) || !vf_memory(v, h, s, h->memsize, RD, NULL))
         return false;
     was = s->r[r];
     s->flag = F_NONE;
-    if (!h->w && was.kind == K_XTD) {
-        is = (struct val){.kind = K_XTO, .aux = was.aux, .ref = was.ref, .max = ~0u};
+    if (h->disp == VO_MINUS_TWO && !h->w && was.kind == K_XTD) {
         s->flag = F_OF_XT;
         s->flag_id = (u32)was.aux;
         s->flag_ref = was.ref;
-    } else if (h->w && was.kind == K_SUM && was.parts == (PART_TAG | PART_EIP | PART_SALT)) {
+    } else if (h->disp == VO_MINUS_TWO && h->w && was.kind == K_SUM &&
+               was.parts == (PART_TAG | PART_EIP | PART_SALT)) {
         s->flag = F_OF_SUM;
         s->flag_id = (u32)was.aux;
         s->flag_ref = was.ref;
     }
-    return vf_set(v, s, h, r, h->w ? 8 : 4, is);
+    return vf_set(v, s, h, r, h->w ? 8 : 4, (struct val){.kind = h->w ? K_ANY : K_U32, .max = ~0u});
 }
 
 /*

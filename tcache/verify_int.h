@@ -19,13 +19,13 @@ enum kind {
     K_CROSS,  /* that, xor value ref: upper bits set iff [ref, ref + aux] crosses a page */
     K_XT,     /* exec-table entry of page aux */
     K_XTD,    /* twice the exec-table entry of page ref minus the constant at offset aux, which is even */
-    K_XTO,    /* that plus OF - 1 */
     K_RENT,   /* read-table entry for value ref */
     K_WENT,   /* write-table entry for value ref */
     K_HOST_R, /* host address of the byte at linear address ref, readable */
     K_HOST_W, /* writable */
     K_IBTC,   /* the branch cache */
-    K_SUM,    /* sum of the parts in `parts`: tag of the entry for value aux, value ref, salt */
+    K_SUM, /* sum of the parts in `parts`: tag of the entry for value aux, value ref, salt; with the tag, that
+            * plus twice the other two */
     K_COUNT,  /* counter slot aux plus something */
     K_CODE,   /* address of the fragment's byte aux */
     K_WINDOW, /* base of the window */
@@ -143,7 +143,6 @@ static inline bool vf_is_u32(const struct val *a)
     case K_CROSS:
     case K_XT:
     case K_XTD:
-    case K_XTO:
         return true;
     case K_CONST:
         return a->aux <= 0xffffffff;

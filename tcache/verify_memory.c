@@ -16,7 +16,8 @@ static const struct {
     {VO_AFLAGS + 4, VO_AFLAGS + 8, 4, RD}, /* sflags */
     {VO_IFLAG, VO_IFLAG + 1, 1, RD | WR},
     {VO_INTR, VO_INTR + 4, 4, RD},
-    {VO_ONES, VO_ONES + 4, 4, RD},
+    {VO_ONE, VO_ONE + 4, 4, RD},
+    {VO_MINUS_TWO, VO_MINUS_TWO + 8, 0, RD},
     {VO_TSC, VO_TSC + 8, 4, RD},
     {VO_CR0, VO_CR0 + 4, 4, RD},
     {VO_CR2, VO_CR2 + 4, 4, RD | WR},
@@ -24,7 +25,6 @@ static const struct {
     {BT_OFF(BT_IBTC), BT_OFF(BT_IBTC) + 8, 8, RD},
     {BT_OFF(BT_SALT), BT_OFF(BT_SALT) + 8, 8, RD},
     {BT_OFF(BT_TMP), BT_OFF(BT_TMP) + 8, 0, RD | WR},
-    {BT_OFF(BT_ONES), BT_OFF(BT_ONES) + 8, 8, RD},
     {BT_OFF(BT_COUNT), BT_OFF(BT_COUNT) + 8, 8, RD | WR},
     {BT_OFF(BT_GS), BT_OFF(BT_GS) + 8, 8, RD},
     {BT_OFF(BT_LEFT), BT_OFF(BT_LEFT) + 8, 8, RD | WR},

@@ -23,7 +23,7 @@ void vf_forget(struct state *s, u32 id)
         struct val *a = i < 16 ? &s->r[i] : &s->tmp;
         if (a->id == id)
             a->id = 0, a->within = 0;
-        if (a->ref == id && a->kind != K_XTD && a->kind != K_XTO) /* theirs is a page */
+        if (a->ref == id && a->kind != K_XTD) /* its is a page */
             *a = vf_is_u32(a) ? (struct val){.kind = K_U32, .max = ~0u} : (struct val){.kind = K_ANY};
         if (a->kind == K_SUM && a->aux == id)
             *a = (struct val){.kind = K_ANY};
@@ -99,18 +99,16 @@ bool vf_readable(struct verifier *v, const struct hi *h, u32 r)
     return r < 16 && r != RSP && r != R14 && r != R15 ? true : vf_bad(v, h, "use of a reserved register");
 }
 
-/* A sum of two 64-bit values, for the branch-cache's tag. */
+/* A sum of two 64-bit values, for the comparison with the branch cache's tag. */
 struct val vf_sum(const struct val *a, const struct val *b)
 {
     const struct val *in[2] = {a, b};
     struct val r = {.kind = K_SUM};
     for (int i = 0; i < 2; i++) {
         u8 parts = in[i]->kind == K_SUM ? in[i]->parts : vf_is_u32(in[i]) && in[i]->id ? PART_EIP : 0;
-        if (!parts || (r.parts & parts))
+        if (!parts || (r.parts & parts) || (parts & PART_TAG))
             return (struct val){.kind = K_ANY};
         r.parts |= parts;
-        if (parts & PART_TAG)
-            r.aux = in[i]->aux;
         if (parts & PART_EIP)
             r.ref = in[i]->kind == K_SUM ? in[i]->ref : in[i]->id;
     }

@@ -25,9 +25,10 @@
 #define VO_AFLAGS    36
 #define VO_IFLAG     44
 #define VO_MODE      48
+#define VO_ONE       52 /* 1 */
 #define VO_KICK      56
 #define VO_INTR      60
-#define VO_ONES      68
+#define VO_MINUS_TWO 64 /* -2, 8 bytes */
 #define VO_TABLES    72 /* rtab, wtab, xtab */
 #define VO_SEG       96
 #define VO_SEG_SIZE  16
@@ -64,7 +65,6 @@
 #define BT_RETRY   7  /* start of the instruction whose lookup missed */
 #define BT_THUNK0  8  /* first thunk address */
 #define BT_RSP     41 /* rsp of the return stack while C code runs */
-#define BT_ONES    42 /* all bits set */
 #define BT_CTX     43 /* the current context (monitor/bt.h), 0: to be selected */
 #define BT_GS      44 /* GS base, as last set: in window form the window */
 #define BT_PF      45 /* a page fault was delivered from window code: base of its view, which wants the page */
@@ -97,12 +97,10 @@
 #define TH_REP_STOS32 17
 /* Jumped to, as TH_EXEC: int, iret, sysenter and sysexit; r10 is not looked at. */
 #define TH_SYS 18
-/* Where a comparison by adox (exits.c) has failed. OF is set; what it was before is seen from the sum, r11.
- */
-#define TH_RET_MISS                                                                                          \
-    19 /* r8d target eip of a return, rcx = r8 - what was expected, not 0, r9 = the guest's ecx */
-#define TH_IND_OF  20 /* an indirect branch: r8 = eip + salt, r9 its low 16 bits, r10 = the branch cache */
-#define TH_LINK_OF 21 /* as TH_LINK; OF was set iff r11 is even */
+/* Where a comparison by adox (exits.c) has failed. OF is set now; what it was before is bit 0 of r11. */
+#define TH_RET_MISS 19 /* r8d target eip of a return */
+#define TH_IND_OF   20 /* an indirect branch: r8d = eip, the upper half of r8 may be anything */
+#define TH_LINK_OF  21 /* as TH_LINK */
 /* The same, with the guest's flags in r13: does it at once if it was done before in the same way. */
 #define TH_SYSENTER 22
 #define TH_SYSEXIT  23
@@ -116,7 +114,7 @@
 #define TH_COUNT_ 28
 
 /*
- * The indirect-branch target cache: tags, -(eip + salt), 8 bytes each, and behind them the host addresses
+ * The indirect-branch target cache: tags, -2 * (eip + salt), 8 bytes each, and behind them the host addresses
  * that belong to them. Indexed by the low 16 bits of eip, from where BT_IBTC points: each context begins at
  * another place, so that they do not evict each other. The distance is no multiple of the host cache's way
  * size.

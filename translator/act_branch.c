@@ -15,11 +15,12 @@ static bool indirect_ok(const struct xl *x, u32 opsize)
            (opsize == 2 && x->env->cs_limit >= 0xffff);
 }
 
-/* r8d = the operand of an indirect call or jump. */
-static bool load_target(struct xl *x, const struct insn *i)
+/* The operand of an indirect call or jump in *reg: r8d, or the guest's own register. */
+static bool load_target(struct xl *x, const struct insn *i, int *reg)
 {
     struct emit *e = &x->e;
 
+    *reg = R8;
     if (!i->has_mem) {
         if (i->opsize == 2) {
             e_rex(e, 0, R8, 0, hreg(i->rm));
@@ -27,7 +28,7 @@ static bool load_target(struct xl *x, const struct insn *i)
             e8(e, 0xb7);
             e_modrm(e, 3, R8, hreg(i->rm));
         } else {
-            e_mov_rr32(e, R8, hreg(i->rm));
+            *reg = hreg(i->rm);
         }
         return true;
     }
@@ -44,6 +45,7 @@ static bool branch_op(struct xl *x, const struct insn *i, struct cls c)
     u32 target = insn_eip(x, x->k) + i->len + i->imm;
     u32 n = i->opsize;
     u32 at;
+    int reg;
 
     if (n == 2) {
         target &= 0xffff;
@@ -67,19 +69,23 @@ static bool branch_op(struct xl *x, const struct insn *i, struct cls c)
         exit_call(x, target);
         return true;
     case ACT_JMP_IND:
-        if (!indirect_ok(x, n) || !load_target(x, i))
+        if (!indirect_ok(x, n) || !load_target(x, i, &reg))
             return false;
-        exit_indirect(x, false);
+        exit_indirect(x, reg, false);
         return true;
     case ACT_CALL_IND:
-        if (!indirect_ok(x, n) || !seg_inline(x, S_SS, true) || !load_target(x, i))
+        if (!indirect_ok(x, n) || !seg_inline(x, S_SS, true) || !load_target(x, i, &reg))
             return false;
-        if (!push_keeps_r8(x))
+        if (reg == hreg(R_ESP)) { /* as it was before the push */
+            e_mov_rr32(e, R8, reg);
+            reg = R8;
+        }
+        if (reg == R8 && !push_keeps_r8(x))
             e_rm(e, 0, 0x89, R8, R15, -1, 1, BT_OFF(BT_TMP));
         push_eip(x, next_eip(x, i), n);
-        if (!push_keeps_r8(x))
+        if (reg == R8 && !push_keeps_r8(x))
             e_rm(e, 0, 0x8b, R8, R15, -1, 1, BT_OFF(BT_TMP));
-        exit_indirect(x, true);
+        exit_indirect(x, reg, true);
         return true;
     case ACT_RET:
         if (!indirect_ok(x, n) || !pop_value(x, n))

@@ -34,12 +34,44 @@ static i32 esp_constant(const struct insn *i)
     return n > -SP_PEND_MAX && n < SP_PEND_MAX ? n : 0;
 }
 
+/* Whether nothing looks at the flags that instruction k leaves. */
+static bool flags_dead(const struct xl *x, u32 k)
+{
+    return (x->env->opts & OPT(flags)) && !x->live[k + 1];
+}
+
 bool sp_constant(struct xl *x, const struct insn *i)
 {
+    struct emit *e = &x->e;
     i32 n = esp_constant(i);
 
+    if (!n)
+        return false;
+    if (!flags_dead(x, x->k)) {
+        fl_before_op(x, i);
+        if (x->sp_pend)
+            e_lea32(e, R11, R12, -1, 1, x->sp_pend);
+        else
+            e_mov_rr32(e, R11, R12);
+        e_rex(e, 0, 0, 0, R11);
+        e8(e, i->opcode);
+        e_modrm(e, 3, i->reg, R11);
+        if (i->opcode == 0x83)
+            e8(e, (u8)i->imm);
+        else
+            e32(e, (u32)i->imm);
+    }
     x->sp_pend += n;
-    return n;
+    return true;
+}
+
+static bool pops(const struct xl *x, u32 k)
+{
+    const struct insn *i = &x->u->insns[k];
+    u8 act = x->cls[k].act;
+
+    return i->opsize == 4 && (act == ACT_RET || (act == ACT_POP_R && (i->opcode & 7) != R_ESP)) &&
+           !x->target[k];
 }
 
 bool sp_mergeable(const struct xl *x, u32 k)
@@ -73,8 +105,10 @@ bool sp_mergeable(const struct xl *x, u32 k)
     case ACT_LEA:
         return i->opsize == 4 && i->adsize == 4 && i->reg != R_ESP;
     case ACT_COPY:
+        /* with the flags aside it costs a move more, so only for what moves esp again: esp is a chain from
+         * call to call */
         if (esp_constant(i))
-            return (x->env->opts & OPT(flags)) && !x->live[k + 1];
+            return flags_dead(x, k) || (k + 1 < x->u->n_insns && pops(x, k + 1));
         if (i->fpu || !i->has_modrm || c->reg == OK_GB || c->rm == OK_GB ||
             (c->reg != OK_NONE && i->reg == R_ESP))
             return false;

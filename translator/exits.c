@@ -8,19 +8,20 @@
  *
  *      mov  r11d, [r14 + exec table entry of the target page]
  *      lea  r11d, [r11 + r11 - 2 * expected]
- *      adox r11d, [all ones]
+ *      adox r11d, [-2]
  *      jo   stub
+ *      adox r11d, [1]
  *      jmp  target
  *
  * That is what makes chains safe across address spaces and demand paging without flushing anything on CR3
  * loads. Flags survive it, so exits need no knowledge of the target's liveness.
  *
- * Comparing without losing flags: adox adds OF and sets OF to the carry out, and changes nothing else. A
- * difference that is not 0 plus all ones carries; 0 carries only if OF was set. So behind a jo that is not
- * taken both were equal and all flags are as before. Where it is taken, OF was set (rarely) or they differ:
- * the stub looks, with jrcxz, and where they differ the sum says what OF was. The doubling above makes
- * differences even, so that the sum alone says it. On hosts without ADX, or with --no-opt=ofcheck, jrcxz
- * takes the whole work, which costs two moves and a jump that is taken:
+ * Comparing without losing flags: adox adds OF and sets OF to the carry out, and changes nothing else. The
+ * doubling makes the difference even: 0 plus -2 plus OF does not carry, whatever OF was; 2 and more always
+ * do. Bit 0 of the sum is then what OF was. Where they are equal the sum is -2 or -1, and adding 1 makes that
+ * OF again; it is left away where OF is dead. Where they differ the thunk does it. On hosts without ADX, or
+ * with
+ * --no-opt=ofcheck, jrcxz compares, which costs two moves and a jump that is taken:
  *
  *      mov  r11, rcx
  *      lea  ecx, [difference]
@@ -35,8 +36,10 @@
  *
  *      call target
  *      lea  r11d, [r8 - return address]
- *      adox r11d, [all ones]
+ *      lea  r11, [r11 + r11]
+ *      adox r11, [-2]
  *      jo   stub                                     -> TH_RET_MISS
+ *      adox r11d, [1]
  *      (the code behind the call, or where the unit ends with the call a direct exit to it)
  *
  * The host's return stack belongs to one context (address-space view, mode, code segment; monitor/run.c), so
@@ -152,11 +155,16 @@ static bool may_chain(const struct xl *x, bool expect)
     return (x->env->opts & need) == need && (!expect || (x->env->mode & MODE_FLATCS));
 }
 
-/* Jumps if reg is not 0, or perhaps if OF is set; OF is clear behind it. Returns the rel32's position. */
-static u32 jump_nonzero(struct emit *e, int w, int reg)
+/* Jumps if reg, which is even, is not 0. Returns the rel32's position. of: OF matters behind it. */
+static u32 jump_nonzero(struct emit *e, int w, int reg, bool of)
 {
-    e_adox(e, w, reg, R15, w ? BT_OFF(BT_ONES) : VO_ONES);
-    return e_jcc(e, 0); /* jo */
+    u32 at;
+
+    e_adox(e, w, reg, R15, VO_MINUS_TWO);
+    at = e_jcc(e, 0); /* jo */
+    if (of)
+        e_adox(e, 0, reg, R15, VO_ONE);
+    return at;
 }
 
 /* reg = (exec-table entry of the target's page - the expected one) * 2. Returns where the latter is patched
@@ -183,7 +191,7 @@ static u32 xpage_difference(struct xl *x, u32 target, int reg)
  */
 static void align_landing(struct xl *x, u32 bytes)
 {
-    const u32 landing = 7 + 7 + 6; /* lea, adox, jo */
+    const u32 landing = 7 + 4 + 7 + 6; /* lea, lea, adox, jo */
     u32 at = (x->e.pos + bytes) & (FRAGMENT_ALIGN - 1);
 
     if ((x->env->opts & OPT(ofcheck)) && (x->env->opts & OPT(align)) && (x->env->mode & MODE_WIN) &&
@@ -199,7 +207,7 @@ static void emit_xpage(struct xl *x, u32 target, bool call)
 
     if ((x->env->opts & OPT(ofcheck)) && may_chain(x, true)) {
         expect = xpage_difference(x, target, R11);
-        miss = jump_nonzero(e, 0, R11);
+        miss = jump_nonzero(e, 0, R11, true);
         if (call)
             align_landing(x, 5);
         at = e->pos;
@@ -243,6 +251,12 @@ bool call_goes_on(const struct xl *x, u32 k)
     return (x->env->opts & need) == need;
 }
 
+/* Whether what follows a call may look at OF. */
+static bool landing_needs_of(const struct xl *x)
+{
+    return !(x->env->opts & OPT(flags)) || (x->live[x->k + 1] & FL_OF);
+}
+
 /* Behind a host call: guest ret came here with the address that it popped in r8d. */
 static void emit_landing(struct xl *x)
 {
@@ -255,9 +269,10 @@ static void emit_landing(struct xl *x)
     if (x->env->opts & OPT(ofcheck)) {
         e_lea32(e, R11, R8, -1, 1, -(i32)ret);
         unit_moves(x, MOVE_NEG_EIP);
-        same = jump_nonzero(e, 0, R11);
+        e_lea64(e, R11, R11, R11, 1, 0);
+        same = jump_nonzero(e, 1, R11, landing_needs_of(x));
         miss = 0; /* the stub says it */
-        stub_add(x, STUB_RET_OF, same, 0, e->pos, goes_on ? u->n_landings + 1 : 0);
+        stub_add(x, STUB_RET_OF, same, 0, 0, goes_on ? u->n_landings + 1 : 0);
     } else {
         e_mov_rr64(e, R11, RCX);
         e_lea32(e, RCX, R8, -1, 1, -(i32)ret);
@@ -305,7 +320,7 @@ void exit_return(struct xl *x)
 {
     sp_flush(x);
     if (!(x->env->opts & OPT(ras))) {
-        exit_indirect(x, false);
+        exit_indirect(x, R8, false);
         return;
     }
     fl_host(x);
@@ -330,7 +345,7 @@ void exit_cond(struct xl *x, int cc, u32 target)
     }
 }
 
-void exit_indirect(struct xl *x, bool call)
+void exit_indirect(struct xl *x, int reg, bool call)
 {
     struct emit *e = &x->e;
     u32 miss, landing = 0;
@@ -343,30 +358,33 @@ void exit_indirect(struct xl *x, bool call)
     x->done = !call;
     if (!(x->env->opts & OPT(ibtc))) {
         fl_host(x);
+        if (reg != R8)
+            e_mov_rr32(e, R8, reg);
         jmp_thunk(e, TH_LOOKUP);
         return;
     }
-    e_rex(e, 0, R9, 0, R8); /* movzx r9d, r8w */
+    e_rex(e, 0, R9, 0, reg); /* movzx r9d, reg16 */
     e8(e, 0x0f);
     e8(e, 0xb7);
-    e_modrm(e, 3, R9, R8);
+    e_modrm(e, 3, R9, reg);
     e_rm(e, 1, 0x8b, R10, R15, -1, 1, BT_OFF(BT_IBTC));
     e_rm(e, 1, 0x8b, R11, R15, -1, 1, BT_OFF(BT_SALT));
-    e_lea64(e, R8, R8, R11, 1, 0);
+    e_lea64(e, R8, reg, R11, 1, 0);
     if (x->fs == FS_SAVED) {
         e_rm(e, 1, 0x8b, R11, R10, R9, 8, 0);
-        e_rr(e, 1, 0x03, R11, R8); /* add r11, r8: the tag is -(eip + salt) */
+        e_lea64(e, R11, R11, R8, 2, 0); /* the tag is -2 * (eip + salt) */
+        e_rr(e, 1, 0x85, R11, R11);     /* test */
         miss = e_jcc(e, 5);
         fl_emit_restore(e);
     } else if (of) {
         e_rm(e, 1, 0x8b, R11, R10, R9, 8, 0);
-        e_lea64(e, R11, R11, R8, 1, 0);
-        miss = jump_nonzero(e, 1, R11);
+        e_lea64(e, R11, R11, R8, 2, 0);
+        miss = jump_nonzero(e, 1, R11, true);
     } else {
         u32 hit;
         e_mov_rr64(e, R11, RCX);
         e_rm(e, 1, 0x8b, RCX, R10, R9, 8, 0);
-        e_lea64(e, RCX, RCX, R8, 1, 0);
+        e_lea64(e, RCX, RCX, R8, 2, 0);
         hit = e_jrcxz(e);
         e_mov_rr64(e, RCX, R11);
         miss = e_jmp(e);
@@ -565,12 +583,7 @@ static void stub_emit(struct xl *x, u32 n)
         }
         jmp_thunk(e, TH_IND_OF);
         break;
-    case STUB_LINK_OF: {
-        u32 same;
-        e_mov_rr64(e, R10, RCX);
-        e_mov_rr64(e, RCX, R11);
-        same = e_jrcxz(e);
-        e_mov_rr64(e, RCX, R10);
+    case STUB_LINK_OF:
         if (s->size) { /* a call: push its landing, which is behind it */
             u32 over = e_call(e);
             e_fix32(e, e_jmp(e), s->back + 5);
@@ -580,26 +593,14 @@ static void stub_emit(struct xl *x, u32 n)
         e_mov_ri32(e, R9, x->env->first_link + s->link);
         unit_moves(x, MOVE_LINK);
         jmp_thunk(e, TH_LINK_OF);
-        e_fix8(e, same, e->pos);
-        e_mov_rr64(e, RCX, R10);
-        e_fix32(e, e_jmp(e), s->back);
         break;
-    }
-    case STUB_RET_OF: {
-        u32 same;
-        e_mov_rr64(e, R9, RCX);
-        e_lea32(e, RCX, R8, -1, 1, -(i32)next_eip(x, &x->u->insns[s->insn]));
-        unit_moves(x, MOVE_NEG_EIP);
-        same = e_jrcxz(e);
+    case STUB_RET_OF:
         jmp_thunk(e, TH_RET_MISS);
-        e_fix8(e, same, e->pos);
-        e_mov_rr64(e, RCX, R9);
-        e_fix32(e, e_jmp(e), s->back);
-        if (s->link)
+        if (s->link) {
             x->u->landings[s->link - 1].miss = e->pos;
-        jmp_thunk(e, TH_IBRANCH);
+            jmp_thunk(e, TH_IBRANCH);
+        }
         break;
-    }
     }
 }
 

@@ -226,7 +226,8 @@ void seg_apply(struct xl *x, int seg, u32 size, bool write);
 /* ---- exits (exits.c) ---- */
 void exit_direct(struct xl *x, u32 target);       /* jmp to a guest eip */
 void exit_cond(struct xl *x, int cc, u32 target); /* jcc to a guest eip */
-void exit_indirect(struct xl *x, bool call); /* r8d = guest eip; call: of a call, which returns behind it */
+/* reg, r8d or a register of the guest, = guest eip; call: of a call, which returns behind it */
+void exit_indirect(struct xl *x, int reg, bool call);
 void exit_call(struct xl *x,
                u32 target); /* direct call: the return address is on the guest's stack already */
 bool call_goes_on(const struct xl *x, u32 k);       /* the unit continues behind call k */
@@ -243,7 +244,7 @@ void count_exact(struct xl *x); /* at the start of an instruction */
 
 /* ---- pieces of stack operations (act_stack.c) ---- */
 void sp_add(struct xl *x, i32 delta);                 /* esp += delta */
-bool sp_constant(struct xl *x, const struct insn *i); /* add or sub esp, constant with dead flags */
+bool sp_constant(struct xl *x, const struct insn *i); /* add or sub esp, constant: true if it was that */
 void sp_flush(struct xl *x);                          /* what is pending goes into r12 */
 bool sp_mergeable(const struct xl *x, u32 k);         /* instruction k may run with esp's change pending */
 void store_op(struct xl *x, int reg, u32 n);          /* [r8 + r9] = reg, n bytes */

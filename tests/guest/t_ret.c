@@ -9,7 +9,7 @@
 
 /* Pieces of code in the arena, each called with edx = flags to have at the branch and ecx = an address; eax =
  * flags behind the branch. */
-enum { SET = 16, SEEN = 8192, FAR_SET = 4096, FAR_SEEN = 4096 + 16, FAR_SWAP = 4096 + 32 };
+enum { SET = 16, SEEN = 8192, FAR_SET = 4096, FAR_SEEN = 4096 + 16, FAR_SWAP = 4096 + 32, SKIP = 4096 + 48 };
 
 static u8 *put(u32 at, const u8 *bytes, u32 n)
 {
@@ -37,7 +37,10 @@ static void flags_at_branches(void)
                     jmp_ecx[] = {0x52, 0x9d, 0xff, 0xe1}, call_ecx[] = {0x52, 0x9d, 0xff, 0xd1, 0xc3},
                     swap[] = {0x8d, 0x64, 0x24, 4, 0x51, 0x52, 0x9d, 0xc3},
                     jb[] = {0x52, 0x9d, 0x0f, 0x82, 0, 0, 0, 0, 0x9c, 0x58, 0xc3},
-                    set_call[] = {0x52, 0x9d, 0xe8, 0, 0, 0, 0, 0xc3};
+                    set_call[] = {0x52, 0x9d, 0xe8, 0, 0, 0, 0, 0xc3},
+                    call_dead[] = {0xe8, 0, 0, 0, 0, 0x31, 0xc0, 0xc3},
+                    call_skip[] = {0xe8, 0, 0, 0, 0, 0xcc, 0x9c, 0x58, 0xc3},
+                    skip[] = {0x58, 0x40, 0x50, 0x52, 0x9d, 0xc3};
     static const struct {
         const char *name;
         u32 at;
@@ -48,7 +51,9 @@ static void flags_at_branches(void)
                 {"flags over an indirect call", 256},
                 {"flags over a return to another address", 320},
                 {"flags over a conditional jump to another page", 384},
-                {"flags over a call to another page", 448}};
+                {"flags over a call to another page", 448},
+                {"flags over a return to another address, dead behind the call", 512},
+                {"flags over a return to the byte behind the one that the call pushed", 576}};
 
     memset(arena, 0xcc, 4 * 4096);
     put_rel(put(0, call, 8) - 7, SET);
@@ -64,6 +69,9 @@ static void flags_at_branches(void)
     put_rel(put(320, call, 8) - 7, FAR_SWAP);
     put_rel(put(384, jb, 11) - 7, SEEN);
     put_rel(put(448, set_call, 8) - 5, FAR_SEEN);
+    put_rel(put(512, call_dead, 8) - 7, FAR_SWAP);
+    put_rel(put(576, call_skip, 9) - 8, SKIP);
+    put(SKIP, skip, 6);
     for (u32 w = 0; w < sizeof(ways) / sizeof(ways[0]); w++) {
         bool good = true;
         for (u32 round = 0; round < 3; round++)
