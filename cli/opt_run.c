@@ -206,6 +206,8 @@ HANDLER(set_kick)
             c->cfg.kick = KICK_FRAGMENT;
         else if (!strcmp(item, "instruction"))
             c->cfg.kick = KICK_INSTRUCTION;
+        else if (!strcmp(item, "host"))
+            c->cfg.kick = KICK_HOST;
         else if (!strcmp(item, "nmi"))
             c->cfg.kick_nmi = true;
         else if (irq && *irq && !*end && n >= 3 && n <= 15)
@@ -213,10 +215,10 @@ HANDLER(set_kick)
         else if (times && *times && !*end && n && n < 65536)
             c->cfg.kick_times = (u32)n;
         else
-            return cli_fail(o, "'%s' is not one of: fragment, instruction, nmi, irq=3..15, times=1..65535",
+            return cli_fail(o, "'%s' is not one of: fragment, instruction, host, nmi, irq=3..15, times=1..65535",
                             item);
     }
-    return c->cfg.kick ? CLI_OK : cli_fail(o, "say where to stop: fragment or instruction");
+    return c->cfg.kick ? CLI_OK : cli_fail(o, "say where to stop: fragment, instruction or host");
 }
 
 HANDLER(set_lockstep)

@@ -133,7 +133,8 @@ static int create_inputs(struct vm *vm)
     return err ? -EINVAL : 0;
 }
 
-_Static_assert(KICK_FRAGMENT == KICKS_FRAGMENT && KICK_INSTRUCTION == KICKS_INSTRUCTION, "machine.h");
+_Static_assert(KICK_FRAGMENT == KICKS_FRAGMENT && KICK_INSTRUCTION == KICKS_INSTRUCTION &&
+                   KICK_HOST == KICKS_HOST, "machine.h");
 
 static int create_monitor(struct vm *vm)
 {

@@ -18,6 +18,7 @@ enum engine { ENGINE_BT, ENGINE_INTERP };
 
 #define KICK_FRAGMENT    1
 #define KICK_INSTRUCTION 2
+#define KICK_HOST        3
 
 struct drive_config {
     bool floppy, cdrom;

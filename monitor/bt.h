@@ -4,6 +4,7 @@
 #define NOVT_MONITOR_BT_H
 
 #include <pthread.h>
+#include <sys/ucontext.h>
 #include <time.h>
 #include "monitor/monitor.h"
 #include "shadowpt/shadowpt.h"
@@ -121,6 +122,7 @@ struct bt {
     bool looked;                  /* since it fired last, bt_window_tick() has been called */
     const struct fragment *found; /* by bt_continue() the last time, NULL: the branch cache knew it */
     bool stepping;                /* the kick handler is single-stepping to a boundary */
+    bool soft_in_thunk;           /* stop.c: the host instruction that software executes is a thunk's */
     u32 host_opts;                /* OPT() bits that the host's processor can do */
     struct unit unit;
     struct insn_memo *memo;                  /* NULL: switched off */
@@ -135,6 +137,10 @@ struct bt {
     u32 kick_eip;
     u32 kick_host;   /* its offset in the code area */
     u16 *kick_sites; /* how often, hashed by host address; NULL: not counted */
+    /* KICKS_HOST: behind the trap at kick_host, on the way to a host instruction where no kick was tried; a bit
+     * for each byte of the code area, and behind it of the thunks. */
+    bool probing;
+    u8 *kick_tried;
     u64 stop;        /* exact counting: what monitor_count() is when BT_LEFT reaches 0 */
 };
 
@@ -169,7 +175,9 @@ u32 bt_mode(const struct vcpu *v);
 /* Host code entry points (thunks.S). */
 int bt_enter(struct vcpu *v);
 extern const u8 *const bt_rep_places[4]; /* repeated string instructions in thunks */
-extern const u8 bt_leave_async[], bt_leave_fault[], bt_thunks_start[], bt_thunks_end[];
+extern const u8 bt_leave_async[], bt_leave_fault[], bt_leave_kick[], bt_thunks_start[], bt_thunks_end[];
+/* In bt_resume, all state is in struct vcpu; up to bt_to_c_end, the way leads to C code or out. */
+extern const u8 bt_resume[], bt_resume_end[], bt_to_c_end[];
 extern const u8 th_read_miss[], th_write_miss[], th_slow[], th_exec[], th_lookup[], th_link[], th_intr[],
     th_ibranch[], th_underflow[], th_seg_load[], th_seg_real[], th_verw[], th_popf[], th_popf_if[], th_in[],
     th_sys[], th_sysenter[], th_sysexit[], th_int[], th_iret[], th_clts[], th_cr0[], th_ret_miss[],
@@ -206,6 +214,18 @@ void bt_dump_unit(struct vcpu *v, const struct fragment *f, const struct unit *u
 /* Installs signal handlers and the alternate stack for the calling thread (signals.c). */
 int bt_signals_init(struct vcpu *v);
 void bt_signals_kick(struct vcpu *v);
+/* What the signal handlers do with the interrupted registers (stop.c): on a kick, and after each single step
+ * that it needed; at a trap of monitor_config.kicks; after a single step behind one, while b->probing. */
+void bt_seek_boundary(struct vcpu *v, greg_t *g);
+void bt_forced_stop(struct vcpu *v, greg_t *g);
+void bt_probe(struct vcpu *v, greg_t *g);
+bool bt_in_code(struct vcpu *v, const u8 *pc);
+bool bt_in_thunks(const u8 *pc);
+/* Bytes of b->kick_tried. */
+u64 bt_kick_tried_bytes(const struct bt *b);
+/* The guest's registers into v; saved: its flags are in r13. The instruction at a host offset of f. */
+void bt_spill(struct vcpu *v, const greg_t *g, bool saved);
+u32 bt_find_insn(const struct fragment *f, u32 off);
 /* The calling thread's kicks from its own timer: without one all is the same but that windows are turned on
  * only by other kicks. */
 void bt_tick_start(struct vcpu *v);

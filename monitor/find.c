@@ -6,6 +6,7 @@
  * base and limit; it may run in any address space that maps those bytes at that address. The pages it was
  * made from carry MEMW_CODE, so that any write to them ends in bt_code_written().
  */
+#include <sys/mman.h>
 #include "base/log.h"
 #include "base/opts.h"
 #include "monitor/bt.h"
@@ -85,6 +86,8 @@ void bt_flush(struct vcpu *v)
 
     cpu_fpu_park(v); /* it also looks up the x87's pointers, while the code that they point to is there */
     tcache_flush(b->tc, forget_page, b);
+    if (b->kick_tried)
+        madvise(b->kick_tried, bt_kick_tried_bytes(b), MADV_DONTNEED);
     interp_flush(v); /* pages lost their watch: the interpreter's decode cache must not trust them either */
     forget_branches(b);
     v->events |= EV_SMC;
@@ -181,7 +184,7 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, const s
         .exact = b->cfg.exact,
         .host_tsc = !v->ops->tsc,
         .traps = b->cfg.kicks != KICKS_NONE,
-        .traps_all = b->cfg.kicks == KICKS_INSTRUCTION,
+        .traps_all = b->cfg.kicks >= KICKS_INSTRUCTION,
         .keep_insn = keep_insn,
         .check_site = v->opts & OPT(faultsites) ? check_site : NULL,
         .stop_before = v->debug && v->debug->n_breaks ? stop_before : NULL,

@@ -650,6 +650,12 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
     if (!b->tc)
         return err;
     b->windows = (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE) && (v->opts & OPT(window));
+    if (cfg->kicks == KICKS_HOST) {
+        b->kick_tried = mmap(NULL, bt_kick_tried_bytes(b), PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (b->kick_tried == MAP_FAILED)
+            return -errno;
+    }
     v->tc = b;
     for (u32 n = 0; n < TH_COUNT_; n++)
         v->bt[BT_THUNK0 + n] = (u64)(uintptr_t)thunks[n];
@@ -673,6 +679,8 @@ void monitor_destroy(struct vcpu *v)
     memory_remove_watcher(b->m, b);
     shadow_set_exec_hook(v, NULL, NULL);
     v->tc = NULL;
+    if (b->kick_tried)
+        munmap(b->kick_tried, bt_kick_tried_bytes(b));
     tcache_destroy(b->tc);
     verifier_destroy(b->verifier);
     insn_memo_destroy(b->memo);

@@ -4,14 +4,12 @@
  *
  * Two kinds concern the guest:
  *
- *  kick (SIGUSR1)   someone set v->kick. In translated code, stop at a guest instruction boundary: if the
- * interrupted pc is one, save the guest's state and leave; otherwise single-step the host (TF) until it is.
- * A repeated string instruction may be left in its middle. In the thunks, step too: they lead either into
- * translated code or to C code, which looks at v->kick before it resumes. fault            SIGFPE, SIGSEGV,
- * SIGBUS, SIGILL at a pc in translated code: a guest instruction that faults on the host as well (divide,
- * misaligned SSE operand, unmasked FP exception). The pc map names the instruction; its state is intact
- * because sequences change nothing before their last faulting step; the interpreter then finds out what the
- * guest sees.
+ *  kick (SIGUSR1)   someone set v->kick: translated code is stopped at a guest instruction boundary (stop.c).
+ *
+ *  fault            SIGFPE, SIGSEGV, SIGBUS, SIGILL at a pc in translated code: a guest instruction that faults on
+ *                   the host as well (divide, misaligned SSE operand, unmasked FP exception). The pc map names the
+ *                   instruction; its state is intact because sequences change nothing before their last faulting
+ *                   step; the interpreter then finds out what the guest sees.
  *
  *                   A call at the end of the return stack starts it anew.
  *
@@ -39,134 +37,6 @@
 
 static __thread struct vcpu *current; /* the vCPU whose thread this is */
 
-static bool in_thunks(const u8 *pc)
-{
-    return pc >= bt_thunks_start && pc < bt_thunks_end;
-}
-
-/* A thunk's repeated string instruction, one page of it: v->kick is looked at behind it. */
-static bool in_rep_thunk(const u8 *pc)
-{
-    for (u32 i = 0; i < ARRAY_SIZE(bt_rep_places); i++)
-        if (pc == bt_rep_places[i])
-            return true;
-    return false;
-}
-
-/* A repeated string instruction in window form (translator/act_string.c): the registers are the guest's at
- * every iteration. *compares: it writes the flags. */
-static bool at_rep(const u8 *pc, bool *compares)
-{
-    u8 op;
-
-    if (*pc != 0xf2 && *pc != 0xf3)
-        return false;
-    op = pc[1] == 0x66 ? pc[2] : pc[1];
-    *compares = (op & 0xfe) == 0xa6 || (op & 0xfe) == 0xae;
-    return op >= 0xa4 && op <= 0xaf && op != 0xa8 && op != 0xa9;
-}
-
-/* Guest registers and flags from the interrupted host context. */
-static void spill(struct vcpu *v, const greg_t *g, bool saved)
-{
-    v->gpr[R_EAX] = (u32)g[REG_RAX];
-    v->gpr[R_ECX] = (u32)g[REG_RCX];
-    v->gpr[R_EDX] = (u32)g[REG_RDX];
-    v->gpr[R_EBX] = (u32)g[REG_RBX];
-    v->gpr[R_ESP] = (u32)g[REG_R12];
-    v->gpr[R_EBP] = (u32)g[REG_RBP];
-    v->gpr[R_ESI] = (u32)g[REG_RSI];
-    v->gpr[R_EDI] = (u32)g[REG_RDI];
-    v->aflags = (u32)g[REG_EFL] & FL_HOST;
-    if (saved) {
-        u32 s = (u32)g[REG_R13];
-        v->aflags = (v->aflags & FL_DF) | ((s >> 8) & (FL_ARITH & 0xff)) | (s & 1 ? FL_OF : 0);
-    }
-}
-
-static void set_eip(struct vcpu *v, const struct fragment *f, u32 k)
-{
-    v->eip = f->key.eip + f->pcmap[k].guest;
-}
-
-static u32 find_insn(const struct fragment *f, u32 off)
-{
-    u32 k = f->n_insns - 1u;
-    while (k && f->pcmap[k].host > off)
-        k--;
-    return k;
-}
-
-/* At a boundary, or in the middle of a repeated string instruction: leave translated code there. */
-static bool stop_here(struct vcpu *v, greg_t *g, const u8 *pc)
-{
-    struct bt *b = bt_of(v);
-    const struct fragment *f = tcache_find_host(b->tc, pc);
-    u32 off, k;
-    bool compares;
-
-    if (!f)
-        return false;
-    off = (u32)(pc - fragment_host(b->tc, f));
-    k = find_insn(f, off);
-    if (at_rep(pc, &compares)) {
-        spill(v, g, !compares && (f->pcmap[k].flags & PCM_OP_SAVED));
-        v->bt[BT_LEFT]++; /* it goes on later, and is counted again */
-        goto leave;
-    }
-    while (k + 1 < f->n_insns &&
-           f->pcmap[k + 1].host == off) /* empty sequences (nop): the last one is next to run */
-        k++;
-    if (f->pcmap[k].host != off || (f->pcmap[k].flags & PCM_INHIBIT))
-        return false;
-    spill(v, g, f->pcmap[k].flags & PCM_SAVED);
-leave:
-    v->gpr[R_ESP] += (u32)f->pcmap[k].sp;
-    set_eip(v, f, k);
-    g[REG_RIP] = (greg_t)(uintptr_t)bt_leave_async;
-    v->stats.exit_async++;
-    return true;
-}
-
-static bool in_code(struct vcpu *v, const u8 *pc)
-{
-    const u8 *code = tcache_code(bt_of(v)->tc);
-    return pc >= code && pc < code + tcache_code_size(bt_of(v)->tc);
-}
-
-/* Continues or ends the walk to a boundary. */
-static void seek_boundary(struct vcpu *v, greg_t *g)
-{
-    struct bt *b = bt_of(v);
-    const u8 *pc = (const u8 *)(uintptr_t)g[REG_RIP];
-
-    g[REG_EFL] &= ~(greg_t)HOST_TF;
-    b->stepping = false;
-    if (!__atomic_load_n(&v->kick, __ATOMIC_RELAXED))
-        return;
-    if (in_code(v, pc) ? !stop_here(v, g, pc) : in_thunks(pc) && !in_rep_thunk(pc)) {
-        g[REG_EFL] |= HOST_TF;
-        b->stepping = true;
-        v->stats.exit_kick_steps++;
-    }
-}
-
-/* Translated code ran into a trap of monitor_config.kicks: the same as a kick there. */
-static void forced_stop(struct vcpu *v, greg_t *g)
-{
-    struct bt *b = bt_of(v);
-    const u8 *pc = (const u8 *)(uintptr_t)g[REG_RIP] - 1;
-
-    if (!stop_here(v, g, pc))
-        return; /* in the shadow of sti: not here; a kick that is looking for a boundary steps on */
-    g[REG_EFL] &= ~(greg_t)HOST_TF;
-    b->stepping = false;
-    b->kick_stopped = true;
-    b->kick_eip = v->eip;
-    b->kick_host = (u32)(pc - tcache_code(b->tc));
-    __atomic_store_n(&v->kick, 1, __ATOMIC_SEQ_CST);
-}
-
 /* The thread's timer: whether to make a kick of it. */
 static bool tick_wanted(struct vcpu *v)
 {
@@ -186,7 +56,7 @@ static void phase_in(struct vcpu *v, const greg_t *g, enum phase to)
 {
     const u8 *pc = (const u8 *)(uintptr_t)g[REG_RIP];
 
-    if (unlikely(v->phases) && v->phases->now == PHASE_code && (in_code(v, pc) || in_thunks(pc)))
+    if (unlikely(v->phases) && v->phases->now == PHASE_code && (bt_in_code(v, pc) || bt_in_thunks(pc)))
         phase_enter(v->phases, to);
 }
 
@@ -197,8 +67,8 @@ static void phase_out(struct vcpu *v, const greg_t *g)
 
     if (unlikely(v->phases) &&
         (v->phases->now == PHASE_signal_kick || v->phases->now == PHASE_signal_fault) &&
-        !bt_of(v)->stepping && (in_code(v, pc) || in_thunks(pc)) && pc != bt_leave_async &&
-        pc != bt_leave_fault)
+        !bt_of(v)->stepping && (bt_in_code(v, pc) || bt_in_thunks(pc)) && pc != bt_leave_async &&
+        pc != bt_leave_fault && pc != bt_leave_kick)
         phase_leave(v->phases, PHASE_code);
 }
 
@@ -214,7 +84,7 @@ static void on_kick(int sig, siginfo_t *si, void *ctx)
     if (si->si_code == SI_TIMER && tick_wanted(current))
         __atomic_store_n(&current->kick, 1, __ATOMIC_SEQ_CST);
     current->stats.host_signals++;
-    seek_boundary(current, g);
+    bt_seek_boundary(current, g);
     phase_out(current, g);
 }
 
@@ -229,16 +99,21 @@ static void take_fault(int sig, const siginfo_t *si, greg_t *g)
     if (v)
         v->stats.host_signals++;
     if (v && v->tc && sig == SIGTRAP) {
-        if (bt_of(v)->cfg.kicks && in_code(v, pc - 1) && pc[-1] == INT3) {
-            forced_stop(v, g);
+        bool step = si->si_code == TRAP_TRACE;
+        if (!step && bt_of(v)->cfg.kicks && bt_in_code(v, pc - 1) && pc[-1] == INT3) {
+            bt_forced_stop(v, g);
+            return;
+        }
+        if (bt_of(v)->probing) {
+            bt_probe(v, g);
             return;
         }
         if (bt_of(v)->stepping) {
-            seek_boundary(v, g);
+            bt_seek_boundary(v, g);
             return;
         }
     }
-    if (v && v->tc && sig != SIGTRAP && in_code(v, pc)) {
+    if (v && v->tc && sig != SIGTRAP && bt_in_code(v, pc)) {
         struct bt *b = bt_of(v);
         u64 depth = (u64)(uintptr_t)si->si_addr - (u64)(uintptr_t)b->ret_stacks;
         if (sig == SIGSEGV && depth < (u64)CTX_CACHE * RET_STACK) {
@@ -248,19 +123,19 @@ static void take_fault(int sig, const siginfo_t *si, greg_t *g)
         }
         const struct fragment *f = tcache_find_host(b->tc, pc);
         if (f) {
-            u32 k = find_insn(f, (u32)(pc - fragment_host(b->tc, f)));
+            u32 k = bt_find_insn(f, (u32)(pc - fragment_host(b->tc, f)));
             b->hf.frag = f;
             b->hf.insn = k;
             b->hf.addr = (u64)(uintptr_t)si->si_addr;
             b->hf.addr_valid = sig == SIGSEGV && si->si_code > 0 && si->si_code != SI_KERNEL;
             b->hf.write = g[REG_ERR] & 2;
             b->hf.divide = sig == SIGFPE && si->si_code == FPE_INTDIV;
-            spill(v, g, f->pcmap[k].flags & PCM_OP_SAVED);
+            bt_spill(v, g, f->pcmap[k].flags & PCM_OP_SAVED);
             v->gpr[R_ESP] += (u32)f->pcmap[k].sp;
-            set_eip(v, f, k);
+            v->eip = f->key.eip + f->pcmap[k].guest;
             g[REG_RIP] = (greg_t)(uintptr_t)bt_leave_fault;
             g[REG_EFL] &= ~(greg_t)HOST_TF;
-            b->stepping = false;
+            b->stepping = b->probing = false;
             return;
         }
     }

@@ -4,8 +4,9 @@
  *
  * Every exit thunk saves the guest's registers, calls one C function, and then either goes on in translated code at
  * v->bt[BT_RESUME] (the function returned 0) or returns to the caller of bt_enter() with the function's result.
- * Between bt_thunks_start and bt_thunks_end a kick signal cannot be lost: the signal handler single-steps from here into
- * translated code, or to the C function, which looks at v->kick itself (through bt_resume).
+ * Between bt_thunks_start and bt_thunks_end a kick signal cannot be lost (stop.c): up to bt_to_c_end the way leads to a C
+ * function, behind which bt_resume looks at v->kick, or out; in bt_resume the signal handler leaves at once; from the other
+ * thunks it follows the code into translated code, or to one of those.
  */
 #include "translator/abi.h"
 
@@ -15,7 +16,8 @@
 
         .text
         .globl  th_ibranch, th_underflow
-        .globl  bt_enter, bt_leave_async, bt_leave_fault, bt_thunks_start, bt_thunks_end
+        .globl  bt_enter, bt_leave_async, bt_leave_fault, bt_leave_kick, bt_thunks_start, bt_thunks_end
+        .globl  bt_resume, bt_resume_end, bt_to_c_end
 
         .macro  SAVE
         movl    %eax, (VO_GPR + 0)(%r15)
@@ -95,6 +97,7 @@ bt_resume:
         movl    (VO_GPR + 0)(%r15), %eax
         movq    BT_OFF(BT_RSP)(%r15), %rsp
         jmp     *BT_OFF(BT_RESUME)(%r15)
+bt_resume_end:
 
         /* The signal handler has saved the guest's state and sends us here. */
 bt_leave_fault:
@@ -139,6 +142,14 @@ th_write_miss:
         jz      bt_resume
         jmp     bt_leave
 
+        THUNK   th_slow, co_slow
+        THUNK   th_exec, co_exec
+        THUNK   th_sys, co_sys
+        THUNK   th_lookup, co_lookup
+        THUNK   th_link, co_link
+        THUNK   th_intr, co_intr
+
+bt_to_c_end:
         /*
          * sysenter and sysexit as they were done from this context last time (struct ctx), if everything that decided it
          * still is what it was. r8-r10 as for th_sys, where it goes otherwise; the guest's flags are in r13. There is
@@ -378,13 +389,6 @@ th_ind_of:
 th_link_of:
         OF_BACK
         jmp     th_link
-
-        THUNK   th_slow, co_slow
-        THUNK   th_exec, co_exec
-        THUNK   th_sys, co_sys
-        THUNK   th_lookup, co_lookup
-        THUNK   th_link, co_link
-        THUNK   th_intr, co_intr
 
         /*
          * Loads of data segment registers, in protected mode from the cache of earlier loads. Called from translated
