@@ -36,7 +36,8 @@
     X(wintables, "keep pages that were page tables a moment ago out of windows")                             \
     X(faultsites, "no host signals at divisions and window operands that keep faulting in the guest")        \
     X(wakeup, "a halted CPU wakes up by itself for the guest's timers")                                      \
-    X(softstep, "a kick inside of a guest instruction is rolled back or forward by software, without single steps") \
+    X(softstep,                                                                                              \
+      "a kick inside of a guest instruction is rolled back or forward by software, without single steps")    \
     X(keepspaces, "keep shadow address spaces across CR3 switches")
 
 enum opt_bit {

@@ -215,8 +215,8 @@ HANDLER(set_kick)
         else if (times && *times && !*end && n && n < 65536)
             c->cfg.kick_times = (u32)n;
         else
-            return cli_fail(o, "'%s' is not one of: fragment, instruction, host, nmi, irq=3..15, times=1..65535",
-                            item);
+            return cli_fail(
+                o, "'%s' is not one of: fragment, instruction, host, nmi, irq=3..15, times=1..65535", item);
     }
     return c->cfg.kick ? CLI_OK : cli_fail(o, "say where to stop: fragment, instruction or host");
 }

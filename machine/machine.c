@@ -134,7 +134,8 @@ static int create_inputs(struct vm *vm)
 }
 
 _Static_assert(KICK_FRAGMENT == KICKS_FRAGMENT && KICK_INSTRUCTION == KICKS_INSTRUCTION &&
-                   KICK_HOST == KICKS_HOST, "machine.h");
+                   KICK_HOST == KICKS_HOST,
+               "machine.h");
 
 static int create_monitor(struct vm *vm)
 {

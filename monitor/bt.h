@@ -137,11 +137,11 @@ struct bt {
     u32 kick_eip;
     u32 kick_host;   /* its offset in the code area */
     u16 *kick_sites; /* how often, hashed by host address; NULL: not counted */
-    /* KICKS_HOST: behind the trap at kick_host, on the way to a host instruction where no kick was tried; a bit
-     * for each byte of the code area, and behind it of the thunks. */
+    /* KICKS_HOST: behind the trap at kick_host, on the way to a host instruction where no kick was tried; a
+     * bit for each byte of the code area, and behind it of the thunks. */
     bool probing;
     u8 *kick_tried;
-    u64 stop;        /* exact counting: what monitor_count() is when BT_LEFT reaches 0 */
+    u64 stop; /* exact counting: what monitor_count() is when BT_LEFT reaches 0 */
 };
 
 /* Contexts start at different places in the branch cache. */

@@ -2,15 +2,16 @@
 /*
  * A few dozen host instructions, decoded and executed by software.
  *
- * A kick that meets translated code inside of a guest instruction's sequence has to get to its end (stop.c). A
- * single step of the host costs an exception and a signal, five microseconds; what stands between the
+ * A kick that meets translated code inside of a guest instruction's sequence has to get to its end (stop.c).
+ * A single step of the host costs an exception and a signal, five microseconds; what stands between the
  * instruction that does the guest's work and the next boundary is only moves, lea, additions and jumps. These
  * are here, with what the thunks use as well, and in the manual's semantics (SDM vol. 2), flags included.
  * Flags that the manual leaves undefined (AF of logic and shifts, OF of shifts by more than one) are given
  * some value.
  *
  * Whatever it does not know it refuses: other opcodes, other prefixes, operands in the guest's memory. Nobody
- * depends on what is known, only the speed does. tests/unit/translator/hoststep.c compares with the processor.
+ * depends on what is known, only the speed does. tests/unit/translator/hoststep.c compares with the
+ * processor.
  *
  * Must not: call libc, or touch memory that access() has not allowed; it runs in a signal handler.
  */
@@ -676,8 +677,7 @@ bool host_exec(struct host_state *s, const struct host_insn *i)
     case HOST_CMOV:
         if (!get_rm(s, i, i->size, &val))
             return false;
-        set_reg(s, i, i->reg, i->size,
-                condition(s->flags, i->cc) ? val : get_reg(s, i, i->reg, i->size));
+        set_reg(s, i, i->reg, i->size, condition(s->flags, i->cc) ? val : get_reg(s, i, i->reg, i->size));
         break;
     case HOST_SETCC:
         if (!set_rm(s, i, 1, condition(s->flags, i->cc)))
@@ -720,8 +720,7 @@ bool host_exec(struct host_state *s, const struct host_insn *i)
             return false;
         break;
     case HOST_LAHF:
-        s->r[0] = (s->r[0] & ~0xff00ull) |
-                  ((s->flags & (FLAGS & 0xff)) | 2) << 8;
+        s->r[0] = (s->r[0] & ~0xff00ull) | ((s->flags & (FLAGS & 0xff)) | 2) << 8;
         break;
     case HOST_SAHF:
         set_flags(s, FLAGS & 0xff, (u32)(s->r[0] >> 8));

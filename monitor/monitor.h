@@ -10,7 +10,7 @@
 
 enum monitor_kicks {
     KICKS_NONE,
-    KICKS_FRAGMENT,   /* wherever a fragment begins, and at the targets of jumps within one */
+    KICKS_FRAGMENT,    /* wherever a fragment begins, and at the targets of jumps within one */
     KICKS_INSTRUCTION, /* at every guest instruction */
     KICKS_HOST /* kicks at every host instruction of every guest instruction, one each time that it runs */
 };

@@ -6,10 +6,10 @@
  *
  *  kick (SIGUSR1)   someone set v->kick: translated code is stopped at a guest instruction boundary (stop.c).
  *
- *  fault            SIGFPE, SIGSEGV, SIGBUS, SIGILL at a pc in translated code: a guest instruction that faults on
- *                   the host as well (divide, misaligned SSE operand, unmasked FP exception). The pc map names the
- *                   instruction; its state is intact because sequences change nothing before their last faulting
- *                   step; the interpreter then finds out what the guest sees.
+ *  fault            SIGFPE, SIGSEGV, SIGBUS, SIGILL at a pc in translated code: a guest instruction that
+ * faults on the host as well (divide, misaligned SSE operand, unmasked FP exception). The pc map names the
+ *                   instruction; its state is intact because sequences change nothing before their last
+ * faulting step; the interpreter then finds out what the guest sees.
  *
  *                   A call at the end of the return stack starts it anew.
  *

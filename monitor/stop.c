@@ -2,25 +2,25 @@
 /*
  * A kick: stopping translated code at a guest instruction boundary.
  *
- * The signal handler has the host's registers where the thread was interrupted. What it does depends on where:
+ * The signal handler has the host's registers where the thread was interrupted. What it does depends on
+ * where:
  *
  *  at a boundary     the guest's state is complete: save it and leave.
  *  in a repeated string instruction in window form: leave, too; it goes on later.
- *  within the sequence of a guest instruction, before it has changed anything: roll back. The host code from the
- *                    instruction's start to here is followed with symbols in place of values (trace()). If every
- *                    guest register is still in some host register, memory has not been written, and the flags are
- *                    where they were, put aside, or dead, the guest is where the instruction begins.
- *  behind that       roll forward: what is left (a change of esp, flags, jumps, the check of a return's landing) is
- *                    executed by software (hoststep.c) until a boundary is reached.
- *  in a thunk that leads to C code: that looks at v->kick before it resumes (bt_resume). In bt_resume: leave at
- *                    once, all state is in struct vcpu. In the others: roll forward.
+ *  within the sequence of a guest instruction, before it has changed anything: roll back. The host code from
+ * the instruction's start to here is followed with symbols in place of values (trace()). If every guest
+ * register is still in some host register, memory has not been written, and the flags are where they were,
+ * put aside, or dead, the guest is where the instruction begins. behind that       roll forward: what is left
+ * (a change of esp, flags, jumps, the check of a return's landing) is executed by software (hoststep.c) until
+ * a boundary is reached. in a thunk that leads to C code: that looks at v->kick before it resumes
+ * (bt_resume). In bt_resume: leave at once, all state is in struct vcpu. In the others: roll forward.
  *  elsewhere         C code; as above.
  *
- * Where software does not know the next host instruction, the host is single-stepped over it (TF), at the price of an
- * exception and a signal; after each step all of the above is tried again. trace() and hoststep.c may know less than
- * the translator emits, but what they know they know exactly: neither relies on the translator to say what it has done
- * so far. The only thing they take from it is that flags which are lost and not put aside are dead (flags.c;
- * with --no-opt=flags none are lost).
+ * Where software does not know the next host instruction, the host is single-stepped over it (TF), at the
+ * price of an exception and a signal; after each step all of the above is tried again. trace() and hoststep.c
+ * may know less than the translator emits, but what they know they know exactly: neither relies on the
+ * translator to say what it has done so far. The only thing they take from it is that flags which are lost
+ * and not put aside are dead (flags.c; with --no-opt=flags none are lost).
  *
  * Not stopped at: a boundary in the shadow of sti (PCM_INHIBIT).
  *

@@ -23,8 +23,8 @@ void check_eq(const char *name, u32 got, u32 want);
 void check_tcg_gap(const char *name, bool good);
 extern bool peer_is_qemu;
 extern bool exact_run; /* "exact" on the command line: a recorded or a lockstep run */
-extern u32
-    storm_mode; /* "storm=fragment" (1) or "storm=instruction" (2) on the command line: see t_storm.c */
+extern u32 storm_mode; /* "storm=fragment" (1), "storm=instruction" (2), nmi (3) or host (4) on the command
+                          line: see t_storm.c */
 _Noreturn void finish(bool good);
 _Noreturn void panic(const char *why);
 void *memset(void *d, int c, size_t n);

@@ -309,7 +309,7 @@ void kmain(u32 magic, const u32 *info)
         exact_run |= !memcmp(p, "exact", 5);
     for (const char *p = cmdline; *p; p++)
         if (!memcmp(p, "storm=", 6))
-            storm_mode = p[6] == 'f' ? 1 : p[6] == 'n' ? 3 : 2;
+            storm_mode = p[6] == 'f' ? 1 : p[6] == 'n' ? 3 : p[6] == 'h' ? 4 : 2;
     tables_init();
     pic_init();
     pit_stop();

@@ -7,7 +7,8 @@
  * x87/SSE state and puts them back, and never runs within itself. The interrupts come from the timer; with
  * "storm=fragment" or "storm=instruction" on the command line from IRQ 5, which novt's --kick=...,irq=5
  * raises at every boundary of that kind: then each one must have been hit. With "storm=nmi" it is NMIs that
- * --kick=instruction,nmi raises, a second one within each first one's handler.
+ * --kick=instruction,nmi raises, a second one within each first one's handler. "storm=host" is for
+ * --kick=host,irq=5: one while each host instruction runs.
  */
 #include "kernel.h"
 
@@ -344,7 +345,7 @@ static void compare(const char *name, void (*run)(struct result *, u32), u32 rou
 void test_storm(void)
 {
     storm_forced = storm_mode != 0;
-    storm_all = storm_mode >= 2;
+    storm_all = storm_mode == 2 || storm_mode == 3;
     storm_nmi = storm_mode == 3;
     storm_irq = storm_forced ? 5 : 0;
     storm_vector = storm_nmi ? V_NMI : V_IRQ0 + storm_irq;

@@ -299,6 +299,7 @@ ITEMS = [
     ("replay-boot", replay_boot),
     ("kick-instruction", kick("instruction")),
     ("kick-fragment", kick("fragment")),
+    ("kick-host", kick("host")),
     ("fuzz", fuzz),
     ("verifier-boot", verifier_boot("686")),
     ("mutations", mutations),
