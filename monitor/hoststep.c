@@ -147,10 +147,30 @@ static void decode_0f(struct cursor *c, struct host_insn *i)
             return;
         i->op = HOST_BT;
         imm8(c, i);
+    } else if (op == 0xae && c->repz && (*c->p & 0xf8) == 0xd8) {
+        c->repz = false;
+        i->op = HOST_WRGSBASE;
+        i->size = c->rex & 8 ? 8 : 4;
+        modrm(c, i);
     } else if (op == 0x1f) {
         i->op = HOST_NOP;
         modrm(c, i);
     }
+}
+
+/* VEX.LZ.F2.0F3A.W0/1 F0 /r ib: rorx; the only one. */
+static void decode_vex(struct cursor *c, struct host_insn *i)
+{
+    u8 a = *c->p++, b = *c->p++;
+
+    if ((a & 0x1f) != 3 || (b & 0x7f) != 0x7b || *c->p++ != 0xf0)
+        return;
+    c->rex = (u8)((a & 0x80 ? 0 : 4) | (a & 0x40 ? 0 : 2) | (a & 0x20 ? 0 : 1));
+    i->size = b & 0x80 ? 8 : 4;
+    i->to_reg = true;
+    i->op = HOST_RORX;
+    modrm(c, i);
+    imm8(c, i);
 }
 
 static void decode_group(struct cursor *c, struct host_insn *i, u8 op)
@@ -355,7 +375,10 @@ bool host_decode(const u8 *code, struct host_insn *i)
         c.rex = *c.p++;
         i->rex = true;
     }
-    if (*c.p == 0x0f) {
+    if (*c.p == 0xc4 && !c.p66 && !c.rex) {
+        c.p++;
+        decode_vex(&c, i);
+    } else if (*c.p == 0x0f) {
         c.p++;
         i->size = c.rex & 8 ? 8 : c.p66 ? 2 : 4;
         decode_0f(&c, i);
@@ -688,6 +711,17 @@ bool host_exec(struct host_state *s, const struct host_insn *i)
             return false;
         sum = get_reg(s, i, i->reg, i->size);
         set_reg(s, i, i->reg, i->size, adox(s, sum, val, i->size));
+        break;
+    case HOST_RORX: {
+        u32 by = (u32)i->imm & (8 * i->size - 1);
+        if (!get_rm(s, i, i->size, &val))
+            return false;
+        set_reg(s, i, i->reg, i->size, by ? val >> by | val << (8 * i->size - by) : val);
+        break;
+    }
+    case HOST_WRGSBASE: /* the thread's, which signals leave alone */
+        val = get_reg(s, i, i->rm, i->size);
+        asm volatile(".byte 0xf3, 0x48, 0x0f, 0xae, 0xd8" : : "a"(val)); /* wrgsbase rax */
         break;
     case HOST_JCC:
         if (condition(s->flags, i->cc))

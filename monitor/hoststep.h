@@ -20,6 +20,8 @@ enum host_op {
     HOST_CMOV,
     HOST_SETCC,
     HOST_ADOX,
+    HOST_RORX,
+    HOST_WRGSBASE,
     HOST_JCC,
     HOST_JRCXZ,
     HOST_JMP,   /* to pc + len + imm */
