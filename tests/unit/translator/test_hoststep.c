@@ -283,8 +283,9 @@ static void shifts_and_flags(void **state)
         check_one((const u8[]){0x0f, 0xba, 0xe0 | R10 % 8, (u8)(rnd() & 31)}, 4, 0x894); /* bt edx */
         check_one((const u8[]){0xf3, 0x45, 0x0f, 0x38, 0xf6, 0xda}, 6, 0);               /* adox r11d, r10d */
         check_one((const u8[]){0xf3, 0x4c, 0x0f, 0x38, 0xf6, 0x1b}, 6, 0);               /* adox r11, [rbx] */
-        check_one((const u8[]){0xc4, 0x43, (u8)(n & 1 ? 0x7b : 0xfb), 0xf0, 0xdb, (u8)rnd()}, 6, 0); /* rorx r11, r11 */
-        check_one((const u8[]){0xc4, 0xe3, 0x7b, 0xf0, 0xc2, (u8)rnd()}, 6, 0);                      /* rorx eax, edx */
+        check_one((const u8[]){0xc4, 0x43, (u8)(n & 1 ? 0x7b : 0xfb), 0xf0, 0xdb, (u8)rnd()}, 6,
+                  0);                                                           /* rorx r11, r11 */
+        check_one((const u8[]){0xc4, 0xe3, 0x7b, 0xf0, 0xc2, (u8)rnd()}, 6, 0); /* rorx eax, edx */
         e_nops(&e, 1 + n % 9);
         check_one(code, e.pos, 0);
     }
