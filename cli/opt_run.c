@@ -137,6 +137,13 @@ HANDLER(set_stats)
     return CLI_OK;
 }
 
+HANDLER(set_count)
+{
+    c->cfg.stats = true;
+    c->cfg.count = true;
+    return CLI_OK;
+}
+
 /* 0xLO-0xHI: false if it does not look like one. */
 static bool address_range(const char *item, u32 *lo, u32 *hi)
 {

@@ -84,7 +84,9 @@ const struct option cli_options[] = {
     {"max-spaces", G_ENGINE, ARG_VALUE, "N", set_spaces, "shadow address spaces kept, 2 to 4096", "64"},
     {"accel", G_ENGINE, ARG_VALUE, "tcg", set_accel, "for QEMU's sake: there is nothing to choose but --engine", NULL},
 
-    {"stats", G_DEBUG, ARG_OPTIONAL, "FILE", set_stats, "print counters at exit, to stderr or FILE (as JSON if it ends in .json)", "off"},
+    {"stats", G_DEBUG, ARG_OPTIONAL, "FILE", set_stats,
+     "at exit: counters, and where the time went; to stderr or FILE (JSON if it ends in .json)", "off"},
+    {"count", G_DEBUG, ARG_NONE, NULL, set_count, "count the guest instructions that translated code executes for --stats; slows it", "off"},
     {"perf-map", G_DEBUG, ARG_OPTIONAL, "FILE", set_perf_map,
      "names translated code for perf report, in FILE", "off; /tmp/perf-PID.map"},
     {"symbols", G_DEBUG, ARG_VALUE, "FILE", set_symbols,

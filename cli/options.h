@@ -137,6 +137,7 @@ HANDLER(set_windows);
 HANDLER(set_tcache);
 HANDLER(set_spaces);
 HANDLER(set_stats);
+HANDLER(set_count);
 HANDLER(set_perf_map);
 HANDLER(set_symbols);
 HANDLER(set_dump);

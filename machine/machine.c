@@ -167,7 +167,7 @@ static int create_monitor(struct vm *vm)
         .tcache_bytes = cfg->tcache_bytes,
         .windows_always = cfg->windows_always,
         .tick = true,
-        .count = cfg->stats,
+        .count = cfg->count,
         .dump = cfg->dump,
         .dump_lo = cfg->dump_lo,
         .dump_hi = cfg->dump_hi,

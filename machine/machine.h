@@ -43,6 +43,7 @@ struct machine_config {
     int debug_exit_iosize;
     const char *rtc_base;
     bool stats;
+    bool count;                /* the guest instructions that translated code executes, too */
     const char *symbols;       /* file with the guest's symbols; NULL: those of an ELF kernel */
     bool perf_map;             /* write the map of translated code that perf reads */
     const char *perf_map_file; /* NULL: /tmp/perf-PID.map */

@@ -193,7 +193,7 @@ void report_stats(struct vm *vm)
         stats_print(s, out);
     if (!cfg->stats_file || strcmp(cfg->stats_file + len - (len > 5 ? 5 : 0), ".json")) {
         u64 total = s->insns_bt + s->insns_interp;
-        if (total)
+        if (total && (cfg->count || cfg->engine != ENGINE_BT))
             fprintf(out,
                     "%" PRIu64 ".%03" PRIu64 " %% of guest instructions ran from the translation cache\n",
                     json_safe(s->insns_bt * 100.0 / total), json_safe(s->insns_bt * 100000.0 / total) % 1000);

@@ -80,7 +80,7 @@ bool sp_mergeable(const struct xl *x, u32 k)
     const struct insn *i = &x->u->insns[k];
     const struct cls *c = &x->cls[k];
 
-    if (!(x->env->opts & OPT(spmerge)) || (x->env->mode & need) != need || x->env->exact ||
+    if (!(x->env->opts & OPT(spmerge)) || (x->env->mode & need) != need ||
         (x->env->table_site && x->env->table_site(x->env->opaque, x->u->pcmap[k].guest)) ||
         x->sp_pend <= -SP_PEND_MAX || x->sp_pend >= SP_PEND_MAX)
         return false;

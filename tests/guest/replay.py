@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Records a run of the guest kernel and repeats it from the log with both engines.
 
-    replay.py --vmm PROGRAM KERNEL SUBJECT
+    replay.py --vmm PROGRAM KERNEL SUBJECT [-- more options of novt]
 
 Each replay must execute the same instructions to the same end. A damaged log must be refused, not crash.
 """
@@ -24,9 +24,10 @@ def main():
     parser.add_argument("--vmm", required=True)
     parser.add_argument("kernel")
     parser.add_argument("subject")
+    parser.add_argument("more", nargs="*")
     args = parser.parse_args()
     base = [args.vmm, "-kernel", args.kernel, "-append", "exact only=" + args.subject, "-m", "64", "-nographic", "-no-reboot",
-            "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+            "-device", "isa-debug-exit,iobase=0xf4,iosize=4"] + args.more
     bad = 0
     with tempfile.TemporaryDirectory() as folder:
         log = os.path.join(folder, "log")

@@ -62,6 +62,9 @@ def main():
         stats = json.loads(run(args, where, ["--engine=interp"], "s.json", "irq,paging"))
         cycles = adds_up(stats, "interp")
         assert cycles["interp"] and cycles["halted"] and cycles["fill"] and not cycles["code"] and not cycles["translate"], cycles
+        assert stats["insns_interp"] > 100000
+        few, all_of_them = (json.loads(run(args, where, more, "s.json", "flow"))["insns_bt"] for more in ([], ["--count"]))
+        assert all_of_them > 2 * few, ("--count", few, all_of_them)
         text = run(args, where, [], "s.txt", "irq,paging")
         shares = [float(x) for x in re.findall(r"^\w+ +\d+ +\d+ +(\d+\.\d+) %  ", text, re.M)]
         assert len(shares) > 10 and abs(sum(shares) - 100) < 0.01 * len(shares), shares

@@ -283,7 +283,11 @@ static void ours(void **state)
     assert_int_equal(ok("-kernel k --no-opt=all")->opts, 0);
     struct machine_config *c = ok("-kernel k --stats");
     assert_true(c->stats);
+    assert_false(c->count);
     assert_null(c->stats_file);
+    c = ok("-kernel k --stats=x --count");
+    assert_true(c->stats && c->count);
+    assert_string_equal(c->stats_file, "x");
     c = ok("--stats=x.json -kernel k");
     assert_string_equal(c->stats_file, "x.json");
     c = ok("-kernel k --dump=guest,host,0x1000-0xc0000000");
