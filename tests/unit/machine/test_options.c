@@ -311,7 +311,7 @@ static void ours(void **state)
     bad("-kernel k --tcache-size=1k", "out of range");
     assert_true(ok("-kernel k --kick=instruction,irq=5,times=9")->kick == KICK_INSTRUCTION);
     assert_true(ok("-kernel k --kick=fragment,irq=5")->kick_irq == 5);
-    bad("-kernel k --kick=irq=5", "fragment or instruction");
+    bad("-kernel k --kick=irq=5", "fragment, instruction or host");
     bad("-kernel k --kick=fragment,irq=99", "irq=3..15");
     bad("-kernel k --max-spaces=1", "out of range");
     bad("-kernel k -d int,everything", "unknown log channel 'everything'");
