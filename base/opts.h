@@ -18,6 +18,7 @@
     X(align, "loops begin at the start of a cache line in window form")                                      \
     X(inline_sens, "inline sequences for cli, sti, pushf and friends")                                       \
     X(inline_sys, "inline sequences for popf, control registers and reads of simple ports")                  \
+    X(quickports, "reads of the timer's ports call the device straight from translated code")                \
     X(segload, "segment loads, verw and rdtsc without leaving translated code")                              \
     X(gates, "entries through gates and irets that were checked before")                                     \
     X(string, "fast paths for repeated string instructions")                                                 \

@@ -268,7 +268,10 @@ struct cpu_ops {
     void (*set_tsc_deadline)(struct vcpu *v, u64 val);
 };
 
-#define PORT_VALUE 0x100u /* in vcpu.port_values; the same as BUS_PORT_VALUE */
+/* In vcpu.ports; the same as BUS_PORT_*, and where the functions are. */
+#define PORT_VALUE     0x100u
+#define PORT_QUICK     0x200u
+#define PORT_QUICK_OFF 131072
 
 /* v->mode: everything that the meaning of a piece of code depends on besides its bytes and address. */
 #define MODE_CPL     0x0003u /* current privilege level (3 in V86, 0 in real mode) */
@@ -355,9 +358,10 @@ struct vcpu {
     struct seg_cached segc[SEGC_ENTRIES];
     struct dtr gdtr, idtr;
     u32 cr0, cr2, cr3, cr4;
-    /* Ports that have a value now which reading does not change: PORT_VALUE | value each, else 0; written by
-     * the devices at any time. NULL: all reads go through ops->io_in. */
-    const u16 *port_values;
+    /* struct port_table (devices/devices.h): ports that have a value now which reading does not change,
+     * PORT_VALUE | value each, or a function that gives it at once; written by the devices at any time. NULL:
+     * all reads go through ops->io_in. */
+    const void *ports;
     /* ---- not addressed by translated code below ---- */
     u32 next_eip; /* where eip goes when the current instruction completes */
     u32 dr[8];

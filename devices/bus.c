@@ -38,11 +38,11 @@ struct bus *bus_create(const struct bus_host *host)
     if (!b)
         return NULL;
     b->ev = event_create();
-    b->values = calloc(65536, sizeof(*b->values));
-    if (!b->ev || !b->values) {
+    b->table = calloc(1, sizeof(*b->table));
+    if (!b->ev || !b->table) {
         if (b->ev)
             event_destroy(b);
-        free(b->values);
+        free(b->table);
         free(b);
         return NULL;
     }
@@ -69,7 +69,7 @@ void bus_destroy(struct bus *b)
     for (int i = 0; i < 256; i++)
         free(b->page[i]);
     free(b->ranges);
-    free(b->values);
+    free(b->table);
     free(b->devs);
     pthread_mutex_destroy(&b->work_lock);
     free(b);
@@ -89,6 +89,28 @@ static inline struct port_range *port_lookup(struct bus *b, u16 port)
         return NULL;
     u16 idx = page[port & 0xff];
     return idx ? &b->ranges[idx - 1] : NULL;
+}
+
+/* The number of a quick function is in the table as long as its range is there. */
+static void quick_add(struct bus *b, const struct port_range *r)
+{
+    u32 n = 0;
+    NOVT_ASSERT(!r->ops->peek);
+    while (n < BUS_QUICK_MAX && b->table->quick[n].read)
+        n++;
+    if (n == BUS_QUICK_MAX || !(r->sizes & 1) || !b->host.quick_ports)
+        return;
+    b->table->quick[n].opaque = r->opaque;
+    b->table->quick[n].read = r->ops->quick;
+    for (u32 p = r->base; p < r->base + r->count; p++)
+        __atomic_store_n(&b->table->port[p], (u16)(BUS_PORT_QUICK | n), __ATOMIC_RELEASE);
+}
+
+static void quick_remove(struct bus *b, const struct port_range *r)
+{
+    u16 entry = b->table->port[r->base];
+    if (entry & BUS_PORT_QUICK)
+        b->table->quick[entry & 0xff].read = NULL;
 }
 
 int bus_add_ports(struct bus *b, u16 base, u16 count, int sizes, const struct port_ops *ops, void *opaque)
@@ -124,6 +146,8 @@ int bus_add_ports(struct bus *b, u16 base, u16 count, int sizes, const struct po
             b->page[p >> 8] = dev_alloc(256 * sizeof(u16));
         b->page[p >> 8][p & 0xff] = slot + 1;
     }
+    if (ops->quick)
+        quick_add(b, &b->ranges[slot]);
 out:
     bus_unlock(b);
     return err;
@@ -136,6 +160,7 @@ void bus_remove_ports(struct bus *b, u16 base, u16 count)
     NOVT_ASSERT(r && r->base == base && r->count == count);
     for (u32 p = base; p < (u32)base + count; p++)
         b->page[p >> 8][p & 0xff] = 0;
+    quick_remove(b, r);
     bus_port_changed(b, base, count);
     *r = (struct port_range){0};
     bus_unlock(b);
@@ -162,12 +187,12 @@ static inline bool range_takes(const struct port_range *r, u16 port, int size)
 void bus_port_changed(struct bus *b, u16 base, u16 count)
 {
     for (u32 p = base; p < (u32)base + count; p++)
-        __atomic_store_n(&b->values[p], 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&b->table->port[p], 0, __ATOMIC_RELAXED);
 }
 
-const u16 *bus_port_values(const struct bus *b)
+const struct port_table *bus_port_table(const struct bus *b)
 {
-    return b->values;
+    return b->table;
 }
 
 /* Around a read: gives the value out if it stays. */
@@ -177,7 +202,7 @@ static void offer_value(struct bus *b, const struct port_range *r, u16 port, int
     if (val < 0)
         bus_port_changed(b, (u16)r->base, (u16)r->count);
     else
-        __atomic_store_n(&b->values[port], (u16)(BUS_PORT_VALUE | val), __ATOMIC_RELAXED);
+        __atomic_store_n(&b->table->port[port], (u16)(BUS_PORT_VALUE | val), __ATOMIC_RELAXED);
 }
 
 static u32 port_read(struct bus *b, u16 port, int size)
@@ -483,7 +508,9 @@ void bus_add_device(struct bus *b, const struct device_desc *desc, void *dev)
 void bus_reset(struct bus *b)
 {
     bus_lock(b);
-    memset(b->values, 0, 65536 * sizeof(*b->values));
+    for (u32 p = 0; p < 65536; p++)
+        if (!(b->table->port[p] & BUS_PORT_QUICK))
+            b->table->port[p] = 0;
     for (u32 i = 0; i < b->n_devs; i++)
         device_reset(&b->devs[i]);
     b->a20 = true;

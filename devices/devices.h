@@ -34,6 +34,7 @@ struct bus_host {
     /* What follows may use the FPU: called first in accesses that are not light. Any thread. NULL: so may
      * all. */
     void (*heavy)(void *opaque);
+    bool quick_ports; /* the CPU may call struct port_ops' quick functions */
 };
 
 /* ---- bus ---- */
@@ -45,6 +46,11 @@ struct port_ops {
      * read it without asking, until the next write to the range, a read of it for which peek says -1, or
      * bus_port_changed(). NULL: never. */
     int (*peek)(void *opaque, u16 port);
+    /* Reads the byte that read() would give, at once: on the CPU's thread straight out of translated code,
+     * without the lock (it takes it if it is free: bus_quick_lock()). Else -1, and nothing has changed. It is
+     * light code, does nothing that anybody beside the device could notice (no interrupt, timer or callback),
+     * and has no string instructions. Not together with peek. NULL: none. */
+    int (*quick)(void *opaque, u16 port);
     /* read and write are light code (light.c): the guest's FPU state may stay where it is. */
     bool light;
 };
@@ -63,9 +69,19 @@ u32 bus_in(struct bus *b, u16 port, int size);
 void bus_out(struct bus *b, u16 port, int size, u32 val);
 /* What peek() said of these ports is no longer so (for another reason than an access). Lock held. */
 void bus_port_changed(struct bus *b, u16 base, u16 count);
-/* 65,536 entries: BUS_PORT_VALUE | value where a port may be read without asking, else 0. */
+/* Each port: BUS_PORT_VALUE | value where it may be read without asking; BUS_PORT_QUICK | number of the quick
+ * function that gives the byte; else 0. */
 #define BUS_PORT_VALUE 0x100u
-const u16 *bus_port_values(const struct bus *b);
+#define BUS_PORT_QUICK 0x200u
+#define BUS_QUICK_MAX  256
+struct port_table {
+    u16 port[65536];
+    struct {
+        int (*read)(void *opaque, u16 port);
+        void *opaque;
+    } quick[BUS_QUICK_MAX];
+};
+const struct port_table *bus_port_table(const struct bus *b);
 /* ISA interrupt lines 0..15: level 0 or 1. */
 void bus_set_irq(struct bus *b, int irq, int level);
 /* NMI from the board: through LINT1 where there is a local APIC. Lock held. */

@@ -43,7 +43,7 @@ struct bus {
     u16 *page[256]; /* port >> 8 -> index + 1 into ranges for each port; NULL: nothing there */
     struct port_range *ranges;
     u32 n_ranges, cap_ranges;
-    u16 *values; /* see bus_port_values(); written with the lock held */
+    struct port_table *table; /* written with the lock held */
 
     struct bus_device *devs;
     u32 n_devs, cap_devs;
@@ -80,6 +80,11 @@ void event_look_again(struct bus *b); /* wakes the event thread, lock held */
 
 /* light.c */
 void bus_clock_init(struct bus *b);
+/* For struct port_ops' quick: the lock, if it is free. Whoever holds it must not come back for it. */
+bool bus_quick_lock(struct bus *b);
+void bus_quick_unlock(struct bus *b);
+/* bus_now(), or false where that takes more than a look at the time-stamp counter. */
+bool bus_quick_now(struct bus *b, u64 *ns);
 /* Whoever may use the FPU in an access that is light (struct port_ops): from here on the guest's state is out
  * of the way. */
 void bus_heavy(struct bus *b);

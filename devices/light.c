@@ -63,6 +63,18 @@ void bus_unlock(struct bus *b)
         host_syscall(SYS_futex, (u64)(uintptr_t)&b->lock, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
 }
 
+bool bus_quick_lock(struct bus *b)
+{
+    u32 free = 0;
+    return __atomic_compare_exchange_n(&b->lock, &free, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+void bus_quick_unlock(struct bus *b)
+{
+    if (unlikely(__atomic_exchange_n(&b->lock, 0, __ATOMIC_RELEASE) == 2))
+        host_syscall(SYS_futex, (u64)(uintptr_t)&b->lock, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
+}
+
 void bus_heavy(struct bus *b)
 {
     if (b->host.heavy)
@@ -193,6 +205,14 @@ u64 bus_now(struct bus *b)
     if (unlikely(stopped))
         return stopped;
     return host_now(b) - __atomic_load_n(&b->clock_base, __ATOMIC_RELAXED);
+}
+
+bool bus_quick_now(struct bus *b, u64 *ns)
+{
+    if (unlikely(b->clock || __atomic_load_n(&b->clock_stopped, __ATOMIC_RELAXED) || !line_now(&b->line, ns)))
+        return false;
+    *ns -= __atomic_load_n(&b->clock_base, __ATOMIC_RELAXED);
+    return true;
 }
 
 u64 bus_host_now(struct bus *b)

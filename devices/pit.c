@@ -136,22 +136,28 @@ static bool output(const struct pit_channel *c, u64 t)
     }
 }
 
+/* d % count: a division of 64 bits takes much longer. */
+static u32 phase_of(const struct pit_channel *c, u64 d)
+{
+    return likely(d <= UINT32_MAX) ? (u32)d % c->count : (u32)(d % c->count);
+}
+
 static u16 counter(const struct pit_channel *c, u64 t)
 {
     u32 modulus = c->bcd ? 10000 : 0x10000, v;
     u64 d = elapsed(c, t);
     if (!c->loaded) {
         v = 0;
+    } else if (!periodic(c)) {
+        v = c->bcd ? (u32)((c->count + modulus - d % modulus) % modulus) : (u16)(c->count - d);
     } else if (c->mode == 2) {
-        v = c->count - d % c->count;
-    } else if (c->mode == 3) {
+        v = c->count - phase_of(c, d);
+    } else {
         /* Counts by two; an odd count is loaded less one, and the high half lasts a tick longer. */
-        u32 high = (c->count + 1) / 2, phase = d % c->count;
+        u32 high = (c->count + 1) / 2, phase = phase_of(c, d);
         if (phase >= high)
             phase -= high;
         v = (c->count & ~1u) - 2 * phase;
-    } else {
-        v = (c->count + modulus - d % modulus) % modulus;
     }
     if (!c->bcd)
         return v;
@@ -439,7 +445,8 @@ static void write_channel(struct pit *p, int n, u8 val)
     }
 }
 
-static u8 read_channel(struct pit *p, int n)
+/* At tick t, up to which edges are accounted for. */
+static u8 read_channel_at(struct pit *p, int n, u64 t)
 {
     struct pit_channel *c = &p->ch[n];
     if (c->status_latched) {
@@ -448,9 +455,6 @@ static u8 read_channel(struct pit *p, int n)
     }
     u16 v = c->latch;
     if (!c->latched) {
-        u64 t = now_tick(p);
-        if (n == 0)
-            catch_up(p, t);
         settle(c, t);
         v = counter(c, t);
     }
@@ -460,6 +464,34 @@ static u8 read_channel(struct pit *p, int n)
     if (c->rw != RW_BOTH || high)
         c->latched = 0;
     return high ? v >> 8 : v;
+}
+
+static u8 read_channel(struct pit *p, int n)
+{
+    u64 t = 0;
+    if (!p->ch[n].status_latched && !p->ch[n].latched) {
+        t = now_tick(p);
+        if (n == 0)
+            catch_up(p, t);
+    }
+    return read_channel_at(p, n, t);
+}
+
+/* Where channel 0 has an edge to give it is left to read_channel(). */
+static int pit_quick(void *opaque, u16 port)
+{
+    struct pit *p = opaque;
+    int n = port & 3, val = -1;
+    u64 ns, t;
+    if (n == 3 || !bus_quick_lock(p->b))
+        return -1;
+    if (bus_quick_now(p->b, &ns)) {
+        t = ns_to_tick(ns);
+        if (n || t < p->edge_at)
+            val = read_channel_at(p, n, t);
+    }
+    bus_quick_unlock(p->b);
+    return val;
 }
 
 static void pit_write(void *opaque, u16 port, int size, u32 val)
@@ -495,10 +527,8 @@ static bool held_up(struct pit *p, u64 now, bool high)
     return hide;
 }
 
-static u32 port61_read(void *opaque, u16 port, int size)
+static u32 port61_at(struct pit *p, u64 now)
 {
-    struct pit *p = opaque;
-    u64 now = bus_now(p->b);
     struct pit_channel *c = &p->ch[2];
     settle(c, ns_to_tick(now));
     bool high = output(c, ns_to_tick(now));
@@ -507,8 +537,29 @@ static u32 port61_read(void *opaque, u16 port, int size)
     return p->port61 | (now / REFRESH_NS & 1) << 4 | high << 5;
 }
 
-static const struct port_ops pit_ops = {.read = pit_read, .write = pit_write, .light = true};
-static const struct port_ops port61_ops = {.read = port61_read, .write = port61_write, .light = true};
+static u32 port61_read(void *opaque, u16 port, int size)
+{
+    struct pit *p = opaque;
+    return port61_at(p, bus_now(p->b));
+}
+
+static int port61_quick(void *opaque, u16 port)
+{
+    struct pit *p = opaque;
+    u64 ns;
+    int val = -1;
+    if (!bus_quick_lock(p->b))
+        return -1;
+    if (bus_quick_now(p->b, &ns))
+        val = (int)(port61_at(p, ns) & 0xff);
+    bus_quick_unlock(p->b);
+    return val;
+}
+
+static const struct port_ops pit_ops = {
+    .read = pit_read, .write = pit_write, .quick = pit_quick, .light = true};
+static const struct port_ops port61_ops = {
+    .read = port61_read, .write = port61_write, .quick = port61_quick, .light = true};
 
 /* ---- life ---- */
 

@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "base/opts.h"
 #include "base/syscall.h"
 #include "devices/apic.h"
 #include "devices/fdc.h"
@@ -26,7 +27,10 @@
 #include "monitor/monitor.h"
 #include "shadowpt/shadowpt.h"
 
-_Static_assert(PORT_VALUE == BUS_PORT_VALUE, "the CPU reads what the bus wrote");
+_Static_assert(PORT_VALUE == BUS_PORT_VALUE && PORT_QUICK == BUS_PORT_QUICK &&
+                   PORT_QUICK_OFF == offsetof(struct port_table, quick[0].read) &&
+                   PORT_QUICK_OFF + 8 == offsetof(struct port_table, quick[0].opaque),
+               "the CPU reads what the bus wrote");
 
 #define LIGHT __attribute__((target("general-regs-only")))
 
@@ -409,14 +413,15 @@ int wiring_devices(struct vm *vm)
                             .mem_read = dma_read,
                             .mem_write = dma_write,
                             .deferred = deferred,
-                            .heavy = heavy};
+                            .heavy = heavy,
+                            .quick_ports = vm->cpu->opts & OPT(quickports)};
     vm->bus = bus_create(&host);
     if (!vm->bus) {
         error_report("no host memory for the devices");
         return -ENOMEM;
     }
     if (!vm->inputs) /* recorded and compared runs see every access */
-        vm->cpu->port_values = bus_port_values(vm->bus);
+        vm->cpu->ports = bus_port_table(vm->bus);
     struct bus *b = vm->bus;
     const char *rtc = vm->cfg.rtc_base ? vm->cfg.rtc_base : "utc";
     int err = add_apics(vm);

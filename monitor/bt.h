@@ -175,7 +175,8 @@ u32 bt_mode(const struct vcpu *v);
 /* Host code entry points (thunks.S). */
 int bt_enter(struct vcpu *v);
 extern const u8 *const bt_rep_places[4]; /* repeated string instructions in thunks */
-extern const u8 bt_leave_async[], bt_leave_fault[], bt_leave_kick[], bt_thunks_start[], bt_thunks_end[];
+extern const u8 bt_leave_async[], bt_leave_fault[], bt_leave_kick[], bt_kick_trap[], bt_thunks_start[],
+    bt_thunks_end[];
 /* In bt_resume, all state is in struct vcpu; up to bt_to_c_end, the way leads to C code or out. */
 extern const u8 bt_resume[], bt_resume_end[], bt_to_c_end[];
 extern const u8 th_read_miss[], th_write_miss[], th_slow[], th_exec[], th_lookup[], th_link[], th_intr[],

@@ -242,8 +242,8 @@ static void decode_one(struct cursor *c, struct host_insn *i, u8 op)
         imm_full(c, i);
         return;
     }
-    if (op >= 0x58 && op <= 0x5f) {
-        i->op = HOST_POP;
+    if (op >= 0x50 && op <= 0x5f) {
+        i->op = op < 0x58 ? HOST_PUSH : HOST_POP;
         i->size = 8;
         i->rm = (op & 7) | (c->rex & 1) << 3;
         return;
@@ -761,6 +761,10 @@ bool host_exec(struct host_state *s, const struct host_insn *i)
         break;
     case HOST_PUSHF:
         if (!push(s, s->flags & ~0x10000ull)) /* RF does not show */
+            return false;
+        break;
+    case HOST_PUSH:
+        if (!push(s, s->r[i->rm]))
             return false;
         break;
     case HOST_POP:

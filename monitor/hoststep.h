@@ -32,9 +32,10 @@ enum host_op {
     HOST_LAHF,
     HOST_SAHF,
     HOST_PUSHF,
-    HOST_POP, /* rm */
-    HOST_DF,  /* cld, std: imm */
-    HOST_NOP, /* and int3: a forced stop's, to be passed */
+    HOST_PUSH, /* rm */
+    HOST_POP,  /* rm */
+    HOST_DF,   /* cld, std: imm */
+    HOST_NOP,  /* and int3: a forced stop's, to be passed */
 };
 
 struct host_insn {

@@ -44,7 +44,9 @@ _Static_assert(offsetof(struct vcpu, gdtr) == VO_GDTR, "abi.h");
 _Static_assert(offsetof(struct vcpu, sflags) == VO_SFLAGS, "abi.h");
 _Static_assert(offsetof(struct vcpu, cr0) == VO_CR0 && offsetof(struct vcpu, cr2) == VO_CR2, "abi.h");
 _Static_assert(offsetof(struct vcpu, cr3) == VO_CR3 && offsetof(struct vcpu, cr4) == VO_CR4, "abi.h");
-_Static_assert(offsetof(struct vcpu, port_values) == VO_PORTS && PORT_VALUE == 0x100, "abi.h, thunks.S");
+_Static_assert(offsetof(struct vcpu, ports) == VO_PORTS && PORT_VALUE == 0x100 && PORT_QUICK == 0x200 &&
+                   PORT_QUICK_OFF == 131072,
+               "abi.h, thunks.S");
 _Static_assert(sizeof(struct seg_cached) == 32 && SEGC_ENTRIES == 64 && SEGC_VERW == 0x100000, "thunks.S");
 _Static_assert(offsetof(struct seg_cached, seg) == 16 && offsetof(struct seg, attr) == 12, "thunks.S");
 _Static_assert(offsetof(struct vcpu, mode) == VO_MODE && offsetof(struct vcpu, rtab) == VO_TABLES &&

@@ -100,6 +100,10 @@ static void take_fault(int sig, const siginfo_t *si, greg_t *g)
         v->stats.host_signals++;
     if (v && v->tc && sig == SIGTRAP) {
         bool step = si->si_code == TRAP_TRACE;
+        if (!step && pc == bt_kick_trap) {
+            bt_seek_boundary(v, g);
+            return;
+        }
         if (!step && bt_of(v)->cfg.kicks && bt_in_code(v, pc - 1) && pc[-1] == INT3) {
             bt_forced_stop(v, g);
             return;

@@ -150,9 +150,10 @@ struct symbol {
 
 struct trace {
     struct symbol r[16];
-    bool flags;   /* EFLAGS are the guest's, */
-    bool adox;    /* but for OF, which a comparison has changed */
-    bool aside;   /* r13 has them */
+    bool flags; /* EFLAGS are the guest's, */
+    u8 adox;    /* but for OF, which a comparison (exits.c) has changed: 1; its jo was not taken: 2; the adox
+                   that    brings OF back has run: 0 again */
+    bool aside; /* r13 has them */
     bool counted; /* BT_LEFT has been counted down */
     i8 pushed;    /* quadwords */
 };
@@ -201,7 +202,7 @@ static void sym_merge(struct trace *t, const struct trace *o)
             t->r[n].swapped != o->r[n].swapped)
             t->r[n] = (struct symbol){SYM_NONE, SYM_NONE, false};
     t->flags = t->flags && o->flags;
-    t->adox = t->adox || o->adox;
+    t->adox = t->adox | o->adox ? 1 : 0;
     t->aside = t->aside && o->aside;
 }
 
@@ -267,7 +268,7 @@ static bool trace_one(struct trace *t, const struct host_insn *i)
     case HOST_NOT:
         return !i->mem && sym_result(t, i, i->rm);
     case HOST_ADOX:
-        t->adox = true;
+        t->adox = t->adox == 2 && i->mem && i->base == R15 && i->index < 0 && i->disp == VO_ONE ? 0 : 1;
         return sym_result(t, i, i->reg);
     case HOST_XCHG:
         if (i->size != 1 || i->rex || i->reg != i->rm + 4 || !is_guest(t->r[i->rm]))
@@ -333,7 +334,7 @@ static bool trace(const u8 *start, const u8 *pc, struct trace *t)
         if (i.op == HOST_JMP || i.op == HOST_JMP_M)
             alive = false;
         else if (i.op == HOST_JCC && i.cc == 0 && t->adox)
-            t->adox = false; /* jo that was not taken (exits.c): OF is what it was */
+            t->adox = 2;
         else if (!jump && !trace_one(t, &i))
             return false;
         at += i.len;

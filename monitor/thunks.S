@@ -514,7 +514,13 @@ th_popf:
         jnz     th_seg_miss
         jmp     2b
 
-        /* r8w = port: r9d = its value, if the device has given it in advance. */
+        /*
+         * r8w = port: r9d = its value, if the device has given it in advance, or has a function that gives it at once.
+         * That is light code, has no string instructions (DF may be set), and needs nothing but its arguments. A kick
+         * that comes while it runs, or that it makes, may not come before the instruction is done: the trap behind it
+         * makes the signal handler look.
+         */
+        .globl  bt_kick_trap
         .p2align 4
 th_in:
         movq    VO_PORTS(%r15), %r10
@@ -523,9 +529,41 @@ th_in:
         movzwl  %r8w, %r8d
         movzwl  (%r10, %r8, 2), %r9d
         testl   $0x100, %r9d            /* PORT_VALUE */
-        jz      th_seg_miss
+        jz      1f
         movzbl  %r9b, %r9d
         xorl    %r8d, %r8d
+        ret
+1:      testl   $0x200, %r9d            /* PORT_QUICK */
+        jz      th_seg_miss
+        movzbl  %r9b, %r9d
+        shll    $4, %r9d
+        movq    %rsp, %r11
+        movq    BT_OFF(BT_HOSTRSP)(%r15), %rsp
+        pushq   %r11
+        pushq   %rax
+        pushq   %rcx
+        pushq   %rdx
+        pushq   %rsi
+        pushq   %rdi
+        movl    %r8d, %esi
+        movq    131080(%r10, %r9), %rdi /* PORT_QUICK_OFF */
+        call    *131072(%r10, %r9)
+        movl    %eax, %r9d
+        popq    %rdi
+        popq    %rsi
+        popq    %rdx
+        popq    %rcx
+        popq    %rax
+        popq    %rsp
+        testl   %r9d, %r9d
+        js      th_seg_miss
+        xorl    %r8d, %r8d
+        cmpl    VO_KICK(%r15), %r8d
+        jne     2f
+        ret
+2:      cmpl    %r8d, %r8d              /* ZF */
+        int3
+bt_kick_trap:
         ret
 
         .p2align 4

@@ -5,7 +5,7 @@
  *
  *  popf    arithmetic flags and IF change; TF, IOPL, NT, AC and ID are as they were, and DF is clear.
  *  mov to  CR2; CR0 and CR4, if the value is what they hold.
- *  in      one byte, from a port whose value the device has given in advance (vcpu.port_values).
+ *  in      one byte, from a port whose value the device has given in advance, or gives at once (vcpu.ports).
  *
  * Only where no check of rights is left: control registers at CPL 0, ports where CPL <= IOPL outside of V86.
  */

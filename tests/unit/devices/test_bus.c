@@ -450,7 +450,7 @@ static void test_values(void **st)
 
         if (r % 64 < 40) {
             for (u32 t = 0; t < times; t++) { /* a polling guest */
-                u16 v = bus_port_values(f[1]->b)[port];
+                u16 v = bus_port_table(f[1]->b)->port[port];
                 given += v != 0;
                 assert_int_equal(inb(f[0], port), v ? (u8)v : inb(f[1], port));
             }
