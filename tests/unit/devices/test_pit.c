@@ -493,9 +493,84 @@ static void test_reset_stops(void **st)
     fix_free(f);
 }
 
+static int quick(struct bus *b, u16 port)
+{
+    const struct port_table *t = bus_port_table(b);
+    u16 entry = t->port[port];
+    assert_true(entry & BUS_PORT_QUICK);
+    return t->quick[entry & 0xff].read(t->quick[entry & 0xff].opaque, port);
+}
+
+static u64 stands_still(void *opaque)
+{
+    return *(u64 *)opaque;
+}
+
+/* The quick functions of 40h-42h and 61h give what a read gives, in turn with it, or say no and change
+ * nothing. */
+static void test_quick(void **state)
+{
+    struct bus_host h = {.quick_ports = true}, without = {0};
+    struct bus *b = bus_create(&h), *slow = bus_create(&without);
+    u64 now = 12345678;
+    int first = -1;
+    assert_int_equal(pit_create(b), 0);
+    assert_int_equal(pit_create(slow), 0);
+    assert_int_equal(bus_port_table(slow)->port[0x40], 0); /* nobody asked for them */
+    bus_destroy(slow);
+    bus_reset(b); /* they stay */
+    bus_out(b, 0x61, 1, 1);
+    bus_out(b, 0x43, 1, 0xb0);
+    bus_out(b, 0x42, 1, 0xff);
+    bus_out(b, 0x42, 1, 0xff);
+    assert_int_equal(quick(b, 0x43), -1);
+    /* There is no line through the host's counter before a millisecond, and on some hosts never. */
+    for (u64 until = bus_now(b) + 100000000u; first < 0 && bus_now(b) < until;)
+        first = quick(b, 0x61);
+    for (u32 n = 0; first >= 0 && n < 100; n++) {
+        bus_out(b, 0x43, 1, 0x80); /* latched: nothing depends on the time */
+        int lo = n & 1 ? quick(b, 0x42) : (int)bus_in(b, 0x42, 1),
+            hi = n & 2 ? quick(b, 0x42) : (int)bus_in(b, 0x42, 1);
+        if (lo < 0 || hi < 0) { /* the line has just ended: the other half is read next */
+            (void)bus_in(b, 0x42, 1);
+            (void)bus_in(b, 0x42, 1);
+            bus_out(b, 0x43, 1, 0xb0);
+            bus_out(b, 0x42, 1, 0xff);
+            bus_out(b, 0x42, 1, 0xff);
+            continue;
+        }
+        bus_out(b, 0x43, 1, 0xe8 & ~0x10); /* status and count of counter 2: the status comes first */
+        int status = n & 1 ? quick(b, 0x42) : (int)bus_in(b, 0x42, 1);
+        assert_int_equal(status < 0 ? 0x30 : status & 0x3f, 0x30);
+        (void)bus_in(b, 0x42, 1);
+        (void)bus_in(b, 0x42, 1);
+        if (status < 0)
+            (void)bus_in(b, 0x42, 1);
+        int port61 = quick(b, 0x61);
+        assert_true(port61 < 0 || (port61 & 0x0f) == 1);
+    }
+    bus_set_clock(b, stands_still, &now);
+    bus_out(b, 0x43, 1, 0xb0);
+    bus_out(b, 0x42, 1, 0x34);
+    bus_out(b, 0x42, 1, 0x12);
+    assert_int_equal(quick(b, 0x42), -1); /* a clock of somebody's */
+    assert_int_equal(quick(b, 0x61), -1);
+    now += 1000000; /* 1193 ticks */
+    u32 lo = bus_in(b, 0x42, 1);
+    assert_int_equal(quick(b, 0x42), -1);
+    u32 count = lo | bus_in(b, 0x42, 1) << 8;
+    assert_in_range(count, 0x1234 - 1195, 0x1234 - 1190);
+    bus_set_clock(b, NULL, NULL);
+    bus_lock(b);
+    assert_int_equal(quick(b, 0x42), -1); /* the lock is held */
+    bus_unlock(b);
+    bus_destroy(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_mode0),
+                                       cmocka_unit_test(test_quick),
                                        cmocka_unit_test(test_mode0_gate),
                                        cmocka_unit_test(test_mode1),
                                        cmocka_unit_test(test_mode2),
