@@ -11,6 +11,7 @@
 #include "base/opts.h"
 #include "monitor/bt.h"
 #include "shadowpt/shadowpt.h"
+#include "tcache/verify.h"
 
 /* Exec-table value of the page of lin, filling it: 0 if the page is not RAM or ROM. CPU_FAULT: v->fault is
  * set. */
@@ -165,6 +166,16 @@ static void check_moved(struct bt *b, const struct fragment *f, const u8 *code)
     }
 }
 
+static void check_entry(struct bt *b, const struct fragment *f)
+{
+    u32 len, check;
+    const u8 *entry = tcache_entry(b->tc, f, &len, &check);
+
+    if (len && !verify_entry(entry, len, check, f->key.eip, f->key.cs_base + f->key.eip,
+                             (u32)(f->key.gpa >> PAGE_SHIFT) + 1))
+        NOVT_BUG("checked entry of %08x for %08x is none", (u32)f->key.gpa, f->key.eip);
+}
+
 static enum bt_found translate(struct vcpu *v, const struct frag_key *k, const struct fragment *check,
                                struct fragment **out)
 {
@@ -251,6 +262,7 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, const s
             bt_verify_unit(v, k, code, env.first_link);
         if (unlikely(check)) {
             check_moved(b, check, code);
+            check_entry(b, check);
             return BT_FOUND;
         }
         *out = tcache_commit(b->tc, k, b->unit.crosses ? x2 : 0, &b->unit);
@@ -258,6 +270,8 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, const s
             bt_flush(v);
             continue;
         }
+        if (unlikely(b->verifier))
+            check_entry(b, *out);
         v->stats.tc_fragments++;
         v->stats.sensitive_leaks += b->unit.leaks;
         v->stats.tc_guest_insns += b->unit.n_insns;

@@ -435,9 +435,8 @@ static int do_link(struct vcpu *v, u64 eip, u32 link)
         v->bt[BT_BASE] == base && tcache_link_owner(b->tc, link)->valid) {
         const struct fragment *f =
             b->found ? b->found : tcache_find_host(b->tc, (const u8 *)(uintptr_t)v->bt[BT_RESUME]);
-        u32 lin = v->seg[S_CS].base + v->eip;
         if (f && f->key.eip == (u32)eip) {
-            tcache_link(b->tc, link, (struct fragment *)f, v->xtab[lin >> PAGE_SHIFT]);
+            tcache_link(b->tc, link, (struct fragment *)f);
             v->stats.tc_links++;
         }
     }
@@ -600,7 +599,7 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
         [TH_SYS] = th_sys,
         [TH_RET_MISS] = th_ret_miss,
         [TH_IND_OF] = th_ind_of,
-        [TH_LINK_OF] = th_link_of,
+        [TH_FAR] = th_far,
         [TH_SYSENTER] = th_sysenter,
         [TH_SYSEXIT] = th_sysexit,
         [TH_INT] = th_int,
@@ -648,7 +647,7 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
             return -errno;
     }
     b->tc = tcache_create(cfg->tcache_bytes ? cfg->tcache_bytes : 256 * MiB, 1ull << 20,
-                          v->opts & OPT(largepages), &err);
+                          v->opts & b->host_opts, &err);
     if (!b->tc)
         return err;
     b->windows = (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE) && (v->opts & OPT(window));

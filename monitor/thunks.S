@@ -365,7 +365,7 @@ th_ibranch:
          * A comparison by adox (translator/exits.c) said "different": it has set OF, and bit 0 of the sum, r11, is what
          * OF was.
          */
-        .globl  th_ret_miss, th_ind_of, th_link_of
+        .globl  th_ret_miss, th_ind_of, th_far
 
         .macro  OF_BACK                 /* r10 and r11 are lost */
         movl    $0, %r10d
@@ -386,9 +386,9 @@ th_ind_of:
         jmp     th_lookup
 
         .p2align 4
-th_link_of:
+th_far:
         OF_BACK
-        jmp     th_link
+        jmp     th_ibranch
 
         /*
          * Loads of data segment registers, in protected mode from the cache of earlier loads. Called from translated

@@ -6,9 +6,10 @@
 #include "tcache/tcache.h"
 
 struct link {
-    u32 owner;               /* fragment number */
-    u32 patch, stub, expect; /* absolute offsets in the code area; expect 0: same page */
-    u32 next;                /* in the target's incoming list, 1 + number */
+    u32 owner : 31;  /* fragment number */
+    u32 far : 1;     /* leads to the target's checked entry */
+    u32 patch, stub; /* absolute offsets in the code area */
+    u32 next;        /* in the target's incoming list, 1 + number */
 };
 
 /* The cache is divided: code that was translated, and copies of it (move.c), which are dropped by themselves
@@ -25,6 +26,8 @@ struct tcache {
     u8 *rw, *rx;
     u64 size;
     bool large; /* ask the host for large pages */
+    u32 opts;
+    u32 entry_len, check_len; /* bytes before a fragment's code: its checked entry, where others jump to */
     struct arena arena[ARENAS];
     u64 side_ready; /* bytes of side that the host has memory for already */
     struct fragment *frags;
@@ -48,10 +51,18 @@ static inline void tc_patch32(struct tcache *tc, u32 at, u32 val)
     __builtin_memcpy(tc->rw + at, &val, 4);
 }
 
+/* Where the arena's next fragment has its code: behind a checked entry. */
+static inline u64 tc_code_at(const struct tcache *tc, const struct arena *a)
+{
+    return ALIGN_UP(a->used + tc->entry_len, (u64)FRAGMENT_ALIGN);
+}
+
+/* Writes the checked entry of a fragment. */
+void tc_entry(struct tcache *tc, const struct fragment *f);
 /* Enters the fragment that tc_next() gave out, which is filled in but for the lists. */
 struct fragment *tc_enter(struct tcache *tc, struct arena *a);
-/* Space for one more unit in the arena: its fragment, where its code goes (a->used) and its first link
- * (a->n_links). NULL: full. */
+/* Space for one more unit in the arena: its fragment; its code goes to tc_code_at(), its first link is
+ * a->n_links. NULL: full. */
 struct fragment *tc_next(struct tcache *tc, struct arena *a);
 void tc_unlink_incoming(struct tcache *tc, struct fragment *f);
 /* The list of tc->alike that k belongs to. */

@@ -71,8 +71,8 @@ struct fragment *tcache_move(struct tcache *tc, const struct fragment *from, con
 {
     struct arena *a = &tc->arena[COPIES];
     struct fragment *f = tc_next(tc, a);
-    u8 *code = tc->rw + a->used;
-    u32 first = a->n_links;
+    u32 at = (u32)tc_code_at(tc, a), first = a->n_links;
+    u8 *code = tc->rw + at;
 
     if (!f)
         return NULL;
@@ -81,7 +81,7 @@ struct fragment *tcache_move(struct tcache *tc, const struct fragment *from, con
         move_one(code, &from->moves[i], k->eip - from->key.eip, first - from->first_link);
     *f = *from;
     f->key = *k;
-    f->host = (u32)a->used;
+    f->host = at;
     f->first_link = first;
     f->incoming = 0;
     f->alike_next = 0;
@@ -89,12 +89,10 @@ struct fragment *tcache_move(struct tcache *tc, const struct fragment *from, con
         const struct link *o = &tc->links[from->first_link + i];
         struct link *l = &tc->links[first + i];
         *l = (struct link){.owner = a->n_frags,
+                           .far = o->far,
                            .patch = o->patch - from->host + f->host,
-                           .stub = o->stub - from->host + f->host,
-                           .expect = o->expect ? o->expect - from->host + f->host : 0};
+                           .stub = o->stub - from->host + f->host};
         tc_patch32(tc, l->patch, l->stub - (l->patch + 4));
-        if (l->expect)
-            tc_patch32(tc, l->expect, 0);
     }
     return tc_enter(tc, a);
 }

@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "base/log.h"
+#include "base/opts.h"
 #include "tcache/internal.h"
 
 /* How many bytes of code a fragment needs at least on average, so that the code area is what runs out (about
@@ -124,7 +125,7 @@ static void split(struct tcache *tc, u32 share)
     u32 frags = share ? tc->frags_max / share : 0, links = share ? tc->links_max / share : 0;
 
     tc->arena[TRANSLATED] = (struct arena){
-        .start = FRAGMENT_ALIGN, /* offset 0 means "none" */
+        .start = 1, /* offset 0 means "none" */
         .end = tc->size - code,
         .frags_end = tc->frags_max - frags,
         .links_end = tc->links_max - links,
@@ -147,16 +148,21 @@ static void reset(struct arena *a)
     a->n_links = a->link0;
 }
 
-struct tcache *tcache_create(u64 bytes, u64 phys_pages, bool large, int *err)
+struct tcache *tcache_create(u64 bytes, u64 phys_pages, u32 opts, int *err)
 {
     struct tcache *tc = map(sizeof(*tc));
+    u8 entry[ENTRY_MAX];
+    u32 check = 0;
 
     *err = -ENOMEM;
     if (!tc)
         return NULL;
     tc->size = ALIGN_UP(bytes, (u64)PAGE_SIZE);
     tc->phys_pages = phys_pages;
-    tc->large = large;
+    tc->opts = opts;
+    tc->large = opts & OPT(largepages);
+    tc->entry_len = translate_entry(opts, 0, 0, 0, entry, &check);
+    tc->check_len = tc->entry_len - check;
     tc->frags_max = (u32)(tc->size / FRAG_CODE);
     tc->links_max = tc->frags_max * FRAG_LINKS + UNIT_MAX_LINKS;
     tc->side_bytes = tc->size / SIDE_SHARE + SIDE_SPARE;
@@ -292,10 +298,10 @@ struct fragment *tcache_link_owner(struct tcache *tc, u32 link)
 
 struct fragment *tc_next(struct tcache *tc, struct arena *a)
 {
-    if (a->used + UNIT_MAX_CODE > a->end || a->n_frags == a->frags_end ||
+    if (tc_code_at(tc, a) + UNIT_MAX_CODE > a->end || a->n_frags == a->frags_end ||
         a->n_links + UNIT_MAX_LINKS > a->links_end)
         return NULL;
-    if (unlikely(a->used + UNIT_MAX_CODE > a->ready))
+    if (unlikely(tc_code_at(tc, a) + UNIT_MAX_CODE > a->ready))
         code_ahead(tc, a);
     return &tc->frags[a->n_frags];
 }
@@ -306,7 +312,7 @@ bool tcache_reserve(struct tcache *tc, u8 **code, u32 *cap, u32 *first_link)
 
     if (tc->side_used + SIDE_SPARE > tc->side_bytes || !tc_next(tc, a))
         return false;
-    *code = tc->rw + a->used;
+    *code = tc->rw + tc_code_at(tc, a);
     *cap = UNIT_MAX_CODE;
     *first_link = a->n_links;
     return true;
@@ -333,6 +339,27 @@ static void page_add(struct tcache *tc, u32 n, u32 slot, u64 page)
     tc->page_head[page] = (n + 1) | (slot ? SLOT1 : 0);
 }
 
+static bool has_entry(const struct tcache *tc, const struct fragment *f)
+{
+    return tc->entry_len && (f->key.mode & MODE_FLATCS);
+}
+
+void tc_entry(struct tcache *tc, const struct fragment *f)
+{
+    u32 check;
+
+    if (has_entry(tc, f))
+        translate_entry(tc->opts, f->key.eip, f->key.cs_base + f->key.eip,
+                        (u32)(f->key.gpa >> PAGE_SHIFT) + 1, tc->rw + f->host - tc->entry_len, &check);
+}
+
+const u8 *tcache_entry(const struct tcache *tc, const struct fragment *f, u32 *len, u32 *check)
+{
+    *len = has_entry(tc, f) ? tc->entry_len : 0;
+    *check = tc->entry_len - tc->check_len;
+    return fragment_host(tc, f) - *len;
+}
+
 struct fragment *tc_enter(struct tcache *tc, struct arena *a)
 {
     u32 n = a->n_frags;
@@ -340,7 +367,8 @@ struct fragment *tc_enter(struct tcache *tc, struct arena *a)
     u32 *head = &tc->hash[hash_of(tc, &f->key)];
 
     a->n_links += f->n_links;
-    a->used = ALIGN_UP(a->used + f->host_len, (u64)FRAGMENT_ALIGN);
+    a->used = f->host + f->host_len;
+    tc_entry(tc, f);
     page_add(tc, n, 0, f->key.gpa >> PAGE_SHIFT);
     if (f->page2)
         page_add(tc, n, 1, f->page2 - 1);
@@ -371,7 +399,7 @@ struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 
     *f = (struct fragment){
         .key = *k,
         .page2 = page2,
-        .host = (u32)a->used,
+        .host = (u32)tc_code_at(tc, a),
         .host_len = u->host_len,
         .guest_len = (u16)u->depends,
         .n_insns = (u16)u->n_insns,
@@ -387,10 +415,8 @@ struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 
     };
     for (u32 i = 0; i < u->n_links; i++) {
         const struct unit_link *l = &u->links[i];
-        tc->links[a->n_links + i] = (struct link){.owner = n,
-                                                  .patch = f->host + l->patch,
-                                                  .stub = f->host + l->stub,
-                                                  .expect = l->expect ? f->host + l->expect : 0};
+        tc->links[a->n_links + i] =
+            (struct link){.owner = n, .far = l->far, .patch = f->host + l->patch, .stub = f->host + l->stub};
     }
     if (moves) {
         u32 *alike = tc_alike_list(tc, k);
@@ -405,16 +431,15 @@ void tcache_patch_nop(struct tcache *tc, u32 at)
     tc->rw[at] = 0x90;
 }
 
-void tcache_link(struct tcache *tc, u32 link, struct fragment *f, u32 expect)
+void tcache_link(struct tcache *tc, u32 link, struct fragment *f)
 {
     struct link *l = &tc->links[link];
 
     NOVT_ASSERT(link < tc->links_max && f->valid);
     if (l->next) /* chained already, for another physical page: that target's list owns it */
         return;
-    if (l->expect)
-        tc_patch32(tc, l->expect, -2 * expect);
-    tc_patch32(tc, l->patch, f->host - (l->patch + 4));
+    NOVT_ASSERT(!l->far || has_entry(tc, f));
+    tc_patch32(tc, l->patch, f->host - (l->far ? tc->check_len : 0) - (l->patch + 4));
     l->next = f->incoming ? f->incoming : ~0u;
     f->incoming = link + 1;
 }

@@ -49,9 +49,9 @@ struct fragment {
     u32 alike_next;                /* 1 + number: in the list of fragments that copies are made from */
 };
 
-/* bytes: size of the code area; large: in large pages of the host where it gives any. Returns NULL with *err
- * (negative errno) on host failure. */
-struct tcache *tcache_create(u64 bytes, u64 phys_pages, bool large, int *err);
+/* bytes: size of the code area; opts: OPT(), as the translator gets them. Returns NULL with *err (negative
+ * errno) on host failure. */
+struct tcache *tcache_create(u64 bytes, u64 phys_pages, u32 opts, int *err);
 void tcache_destroy(struct tcache *tc);
 
 /* Executable address range of the code area. */
@@ -86,8 +86,11 @@ const struct fragment *tcache_alike(struct tcache *tc, const struct frag_key *k)
 /* Copies it to k's address. NULL: full, tcache_flush_copies(). */
 struct fragment *tcache_move(struct tcache *tc, const struct fragment *from, const struct frag_key *k);
 
-/* Chains link number `link` to f. expect: exec-table value of the target's page, for cross-page links. */
-void tcache_link(struct tcache *tc, u32 link, struct fragment *f, u32 expect);
+/* Chains link number `link` to f. */
+void tcache_link(struct tcache *tc, u32 link, struct fragment *f);
+/* The fragment's checked entry, *len bytes just before its code (0: it has none); *check: the offset in it
+ * that other pages' code jumps to. */
+const u8 *tcache_entry(const struct tcache *tc, const struct fragment *f, u32 *len, u32 *check);
 
 /* Makes a one-byte instruction at this offset of the code area a nop. */
 void tcache_patch_nop(struct tcache *tc, u32 at);

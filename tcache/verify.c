@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shadowpt/shadowpt.h"
 #include "tcache/verify_int.h"
 
 struct verifier *verifier_create(void)
@@ -188,7 +189,7 @@ static bool check_tables(struct verifier *v)
     }
     for (u32 i = 0; i < in->n_links; i++) {
         const struct unit_link *l = &in->links[i];
-        bool found = false, disp = !l->expect;
+        bool found = false;
         if (l->stub >= in->len || !v->at[l->stub])
             return vf_bad(v, NULL, "the stub of link %u is not an instruction", i);
         for (u32 back = 1; back <= 2; back++) {
@@ -198,16 +199,9 @@ static bool check_tables(struct verifier *v)
                 found |= h->len == back + 4 && (back == 1 ? h->op == 0xe9 || h->op == 0xe8
                                                           : h->op == 0x0f && (h->op2 & 0xf0) == 0x80);
             }
-            /* lea, perhaps with a REX prefix, with a SIB byte */
-            if (l->expect >= back + 2 && l->expect + 4 <= in->len && v->at[l->expect - back - 2]) {
-                h = &v->hi[v->at[l->expect - back - 2] - 1];
-                disp |= h->len == back + 6 && h->op == 0x8d && h->modrm >> 6 == 2;
-            }
         }
-        if (!found || !disp)
-            return vf_bad(v, NULL,
-                          "link %u patches something else than a jump and its constant (%u %u: %d %d)", i,
-                          l->patch, l->expect, found, disp);
+        if (!found)
+            return vf_bad(v, NULL, "link %u patches something else than a jump (at %u)", i, l->patch);
     }
     return true;
 }
@@ -255,6 +249,44 @@ bool verify_fragment(struct verifier *v, const struct verify_in *in, u32 *at)
     if (good)
         v->why[0] = 0;
     return good;
+}
+
+/* There are but two kinds of checked entry, without choices: no need to understand what one does. */
+bool verify_entry(const u8 *code, u32 len, u32 check, u32 eip, u32 lin, u32 expected)
+{
+    struct {
+        u8 bytes[ENTRY_MAX];
+        u32 n;
+    } want = {.n = 0};
+    u32 entry = (lin >> PAGE_SHIFT) * 4 - (u32)SPACE_XT_OFF;
+    bool of = len && code[0] == 0x41;
+
+#define WANT(...)                                                                                            \
+    do {                                                                                                     \
+        const u8 part[] = {__VA_ARGS__};                                                                     \
+        memcpy(want.bytes + want.n, part, sizeof(part));                                                     \
+        want.n += (u32)sizeof(part);                                                                         \
+    } while (0)
+#define LE32(x) (u8)(x), (u8)((x) >> 8), (u8)((x) >> 16), (u8)((x) >> 24)
+    if (!of)
+        WANT(0x49, 0x8b, 0xcb); /* mov rcx, r11 */
+    WANT(0x41, 0xb8, LE32(eip), 0x41, 0xff, 0xa7,
+         LE32((u32)BT_OFF(BT_THUNK0 + (of ? TH_FAR : TH_IBRANCH)))); /* mov r8d; jmp [r15] */
+    if (check != want.n)
+        return false;
+    if (of) {
+        WANT(0x45, 0x8b, 0x9e, LE32(entry));                   /* mov r11d, [r14] */
+        WANT(0x47, 0x8d, 0x9c, 0x1b, LE32(-2 * expected));     /* lea r11d, [r11 + r11 - 2 * expected] */
+        WANT(0xf3, 0x45, 0x0f, 0x38, 0xf6, 0x5f, (u8)VO_ONES); /* adox r11d, [r15] */
+        WANT(0x70, (u8)(0 - (want.n + 2)));                    /* jo miss */
+    } else {
+        WANT(0x4c, 0x8b, 0xd9, 0x41, 0x8b, 0x8e, LE32(entry)); /* mov r11, rcx; mov ecx, [r14] */
+        WANT(0x8d, 0x89, LE32(0 - expected), 0xe3, 2);         /* lea ecx, [rcx - expected]; jrcxz */
+        WANT(0xeb, (u8)(0 - (want.n + 2)), 0x49, 0x8b, 0xcb);  /* jmp miss; mov rcx, r11 */
+    }
+#undef WANT
+#undef LE32
+    return len == want.n && !memcmp(code, want.bytes, len);
 }
 
 void verify_print(struct verifier *v, const struct verify_in *in, u32 mark)

@@ -39,6 +39,9 @@ void verifier_destroy(struct verifier *v);
 /* Whether the fragment is safe. If not, *at is the offset of the offending instruction and the returned text
  * of verifier_why() says what is wrong with it. */
 bool verify_fragment(struct verifier *v, const struct verify_in *in, u32 *at);
+/* Whether these are the bytes of a checked entry (translator/entry.c) that lets pass, to the code behind it,
+ * only where page lin >> 12 has the exec-table value `expected`. */
+bool verify_entry(const u8 *code, u32 len, u32 check, u32 eip, u32 lin, u32 expected);
 const char *verifier_why(const struct verifier *v);
 /* Disassembles the fragment for a report. */
 void verify_print(struct verifier *v, const struct verify_in *in, u32 mark);

@@ -6,8 +6,8 @@
  * Invariants: every address that anybody outside may come back to is an entry point, begins with nothing
  * known but the contract, and is only reached by states that keep the contract; every other target of a jump
  * is a label whose state is the join of all that reach it. A thunk gets only arguments that the C side may
- * rely on without looking. An exit may be chained to another page only behind the comparison of that page's
- * exec-table entry.
+ * rely on without looking. An exit to another page may only be chained as such, to a checked entry (which
+ * verify_entry() judges).
  */
 #include "tcache/verify_int.h"
 
@@ -87,10 +87,8 @@ bool vf_flow_to(struct verifier *v, const struct hi *h, i64 to, const struct sta
     }
     if (j.ib_ok != s->ib_ok || j.ib_ref != s->ib_ref)
         j.ib_ok = j.ib_ref = 0;
-    if (j.xt_ok != s->xt_ok || j.xt_page != s->xt_page)
-        j.xt_ok = 0, j.xt_page = 0;
     bool same = j.flag == old->flag && j.flag_id == old->flag_id && j.ib_ok == old->ib_ok &&
-                j.xt_ok == old->xt_ok && vf_equal(&j.tmp, &old->tmp);
+                vf_equal(&j.tmp, &old->tmp);
     for (u32 i = 0; same && i < 16; i++)
         same = vf_equal(&j.r[i], &old->r[i]);
     if (!same) {
@@ -113,18 +111,14 @@ static u32 link_page(const struct verifier *v, u32 eip)
     return (eip + v->in->cs_base) >> PAGE_SHIFT;
 }
 
-/* An exit that may be patched to lead to another fragment's start. */
+/* An exit that may be patched to lead to another fragment's code, or (far) to its checked entry. */
 static bool check_link(struct verifier *v, const struct hi *h, const struct unit_link *l,
                        const struct state *s)
 {
     if (!vf_keeps_contract(v, h, s))
         return false;
-    if (l->expect) {
-        if (s->xt_ok != l->expect || s->xt_page != link_page(v, l->target))
-            return vf_bad(v, h, "a chain to another page without a check of that page");
-    } else if (v->in->crosses || link_page(v, l->target) != link_page(v, v->in->eip)) {
+    if (!l->far && (v->in->crosses || link_page(v, l->target) != link_page(v, v->in->eip)))
         return vf_bad(v, h, "an unchecked chain to another page");
-    }
     return true;
 }
 
@@ -158,9 +152,6 @@ bool vf_jump(struct verifier *v, const struct hi *h, struct state *s)
     if (jo && s->flag == F_OF_SUM) {
         s->ib_ok = s->flag_id;
         s->ib_ref = s->flag_ref;
-    } else if (jo && s->flag == F_OF_XT) {
-        s->xt_ok = s->flag_id;
-        s->xt_page = s->flag_ref;
     }
     if (cond && !rcx && (cc == 4 || cc == 5)) {
         refine(&t, cc == 4);
@@ -171,9 +162,6 @@ bool vf_jump(struct verifier *v, const struct hi *h, struct state *s)
         if (c->kind == K_SUM && c->parts == (PART_TAG | PART_EIP | PART_SALT)) {
             t.ib_ok = (u32)c->aux;
             t.ib_ref = c->ref;
-        } else if (c->kind == K_XTD) {
-            t.xt_ok = (u32)c->aux;
-            t.xt_page = c->ref;
         }
     }
     if (l) {
@@ -261,7 +249,6 @@ bool vf_leave(struct verifier *v, const struct hi *h, const struct state *s, i64
     case TH_IND_OF: /* looks at the lower half */
         return true;
     case TH_LINK:
-    case TH_LINK_OF:
         if (!vf_is_u32(&s->r[R8]) || s->r[R9].kind != K_CONST ||
             s->r[R9].aux - v->in->first_link >= v->in->n_links)
             return vf_bad(v, h, "r9 is not the number of a link of this unit");

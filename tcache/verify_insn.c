@@ -43,9 +43,7 @@ bool vf_lea(struct verifier *v, const struct hi *h, struct state *s)
         else if (b && !x && b->kind == K_COUNT)
             r = *b, r.id = 0;
     } else {
-        if (b && b == x && b->kind == K_XT && h->scale == 1 && h->modrm >> 6 == 2)
-            r = (struct val){.kind = K_XTD, .aux = h->off + h->len - 4u, .ref = (u32)b->aux};
-        else if (b && !x && vf_is_u32(b) && b->id && h->disp >= 0 && h->disp < 16)
+        if (b && !x && vf_is_u32(b) && b->id && h->disp >= 0 && h->disp < 16)
             r = (struct val){.kind = K_PLUS, .ref = b->id, .aux = (u64)h->disp};
     }
     r.max = ~0u;
@@ -223,8 +221,8 @@ bool vf_known(struct verifier *v, const struct hi *h, struct state *s)
 }
 
 /*
- * adox r, -2: r + OF - 2, and no overflow only if r, where it is even, was 0: the doubled difference of
- * exec-table entries (K_XTD) and of a tag (K_SUM), and others, of which no overflow says nothing. adox r, 1
+ * adox r, -2: r + OF - 2, and no overflow only if r, where it is even, was 0: the doubled difference of a
+ * tag (K_SUM), and others, of which no overflow says nothing. adox r, 1
  * brings OF back.
  */
 bool vf_adox(struct verifier *v, const struct hi *h, struct state *s)
@@ -241,12 +239,8 @@ bool vf_adox(struct verifier *v, const struct hi *h, struct state *s)
         return false;
     was = s->r[r];
     s->flag = F_NONE;
-    if (h->disp == VO_MINUS_TWO && !h->w && was.kind == K_XTD) {
-        s->flag = F_OF_XT;
-        s->flag_id = (u32)was.aux;
-        s->flag_ref = was.ref;
-    } else if (h->disp == VO_MINUS_TWO && h->w && was.kind == K_SUM &&
-               was.parts == (PART_TAG | PART_EIP | PART_SALT)) {
+    if (h->disp == VO_MINUS_TWO && h->w && was.kind == K_SUM &&
+        was.parts == (PART_TAG | PART_EIP | PART_SALT)) {
         s->flag = F_OF_SUM;
         s->flag_id = (u32)was.aux;
         s->flag_ref = was.ref;

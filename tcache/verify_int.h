@@ -17,8 +17,6 @@ enum kind {
     K_LOW16,  /* value ref & ffff */
     K_PLUS,   /* (u32)(value ref + aux) */
     K_CROSS,  /* that, xor value ref: upper bits set iff [ref, ref + aux] crosses a page */
-    K_XT,     /* exec-table entry of page aux */
-    K_XTD,    /* twice the exec-table entry of page ref minus the constant at offset aux, which is even */
     K_RENT,   /* read-table entry for value ref */
     K_WENT,   /* write-table entry for value ref */
     K_HOST_R, /* host address of the byte at linear address ref, readable */
@@ -52,8 +50,7 @@ enum fkind {
     F_ZERO /* ZF = value id is 0 */,
     F_ALIGNED /* ZF => within */,
     F_SUM /* ZF => the tag matches */,
-    F_OF_SUM /* no OF => the tag matches */,
-    F_OF_XT /* no OF => the exec-table entry of page flag_ref is what the constant at flag_id says */
+    F_OF_SUM /* no OF => the tag matches */
 };
 
 struct state {
@@ -64,8 +61,6 @@ struct state {
     bool live;
     u32 flag_id, flag_ref;
     u32 ib_ok, ib_ref; /* value for whose branch-cache entry the tag has matched, with which target value */
-    u32 xt_ok;         /* offset of the constant that the exec table was compared with */
-    u64 xt_page;
 };
 
 enum {
@@ -141,8 +136,6 @@ static inline bool vf_is_u32(const struct val *a)
     case K_LOW16:
     case K_PLUS:
     case K_CROSS:
-    case K_XT:
-    case K_XTD:
         return true;
     case K_CONST:
         return a->aux <= 0xffffffff;

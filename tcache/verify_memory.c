@@ -97,7 +97,7 @@ bool vf_memory(struct verifier *v, const struct hi *h, struct state *s, u32 size
         if (!i && h->disp >= -(i64)SPACE_XT_OFF && h->disp < -(i64)SPACE_XT_OFF + 0x400000 &&
             h->disp % 4 == 0 && size == 4) {
             if (load)
-                *load = (struct val){.kind = K_XT, .aux = (u64)(h->disp + (i64)SPACE_XT_OFF) / 4};
+                *load = (struct val){.kind = K_U32, .max = ~0u};
             return true;
         }
         if (i && i->kind == K_PAGE && h->scale == 8 && size == 8 &&

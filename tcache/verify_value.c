@@ -23,12 +23,12 @@ void vf_forget(struct state *s, u32 id)
         struct val *a = i < 16 ? &s->r[i] : &s->tmp;
         if (a->id == id)
             a->id = 0, a->within = 0;
-        if (a->ref == id && a->kind != K_XTD) /* its is a page */
+        if (a->ref == id)
             *a = vf_is_u32(a) ? (struct val){.kind = K_U32, .max = ~0u} : (struct val){.kind = K_ANY};
         if (a->kind == K_SUM && a->aux == id)
             *a = (struct val){.kind = K_ANY};
     }
-    if ((s->flag_id == id || s->flag_ref == id) && s->flag != F_OF_XT)
+    if (s->flag_id == id || s->flag_ref == id)
         s->flag = F_NONE;
     if (s->ib_ok == id || s->ib_ref == id)
         s->ib_ok = 0;

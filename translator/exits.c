@@ -2,26 +2,15 @@
 /*
  * Ways out of a unit: chained direct exits, indirect branches, callouts, and the out-of-line stubs.
  *
- * A direct exit within the page is `jmp rel32` (or jcc rel32) to its stub until it is chained to its target.
- * An exit to another page may be chained too, but every passage checks that this address space still maps the
- * target page to the physical page it was chained for:
- *
- *      mov  r11d, [r14 + exec table entry of the target page]
- *      lea  r11d, [r11 + r11 - 2 * expected]
- *      adox r11d, [-2]
- *      jo   stub
- *      adox r11d, [1]
- *      jmp  target
- *
- * That is what makes chains safe across address spaces and demand paging without flushing anything on CR3
- * loads. Flags survive it, so exits need no knowledge of the target's liveness.
+ * A direct exit is `jmp rel32` (or jcc or call rel32) to its stub until it is chained to its target: within
+ * the page to the target's code, else to its checked entry (entry.c). Flags survive both, so exits need no
+ * knowledge of the target's liveness.
  *
  * Comparing without losing flags: adox adds OF and sets OF to the carry out, and changes nothing else. The
  * doubling makes the difference even: 0 plus -2 plus OF does not carry, whatever OF was; 2 and more always
  * do. Bit 0 of the sum is then what OF was. Where they are equal the sum is -2 or -1, and adding 1 makes that
  * OF again; it is left away where OF is dead. Where they differ the thunk does it. On hosts without ADX, or
- * with
- * --no-opt=ofcheck, jrcxz compares, which costs two moves and a jump that is taken:
+ * with --no-opt=ofcheck, jrcxz compares, which costs two moves and a jump that is taken:
  *
  *      mov  r11, rcx
  *      lea  ecx, [difference]
@@ -45,7 +34,6 @@
  * The host's return stack belongs to one context (address-space view, mode, code segment; monitor/run.c), so
  * a landing never runs with other rights or another address space than its call did.
  */
-#include "shadowpt/shadowpt.h"
 #include "translator/xl.h"
 
 static void jmp_thunk(struct emit *e, int th)
@@ -134,27 +122,31 @@ static bool same_page(const struct xl *x, u32 target)
     return !x->u->crosses && ((x->env->eip + base) >> PAGE_SHIFT) == ((target + base) >> PAGE_SHIFT);
 }
 
-/* Registers a chainable exit whose rel32 is at `patch`. */
-static u32 link_new(struct xl *x, u32 target, u32 patch, u32 expect)
+/* Whether the exit may be chained; far: to another page. */
+static bool may_chain(const struct xl *x, bool far)
 {
-    u32 n = x->u->n_links;
+    u32 need = far ? OPT(xpage) | OPT(chain) : OPT(chain);
 
-    if (n == UNIT_MAX_LINKS) {
-        x->e.overflow = true;
-        return 0;
-    }
-    x->u->links[n] = (struct unit_link){.target = target, .patch = patch, .expect = expect};
-    x->u->n_links++;
-    stub_add(x, STUB_LINK, patch, 0, 0, n);
-    return n;
+    return (x->env->opts & need) == need && (!far || (x->env->mode & MODE_FLATCS));
 }
 
-/* Whether the exit may be chained; expect: to another page. */
-static bool may_chain(const struct xl *x, bool expect)
+/* The jump whose rel32 is at `from` leads to another unit: chained, if that may be. */
+static void exit_to(struct xl *x, u32 target, u32 from)
 {
-    u32 need = expect ? OPT(xpage) | OPT(chain) : OPT(chain);
+    u32 n = x->u->n_links;
+    bool far = !same_page(x, target);
 
-    return (x->env->opts & need) == need && (!expect || (x->env->mode & MODE_FLATCS));
+    if (!may_chain(x, far)) {
+        stub_add(x, STUB_LOOKUP, from, 0, 0, target);
+        return;
+    }
+    if (n == UNIT_MAX_LINKS) {
+        x->e.overflow = true;
+        return;
+    }
+    x->u->links[n] = (struct unit_link){.target = target, .patch = from, .far = far};
+    x->u->n_links++;
+    stub_add(x, STUB_LINK, from, 0, 0, n);
 }
 
 /* Jumps if reg, which is even, is not 0. Returns the rel32's position. of: OF matters behind it. */
@@ -167,23 +159,6 @@ static u32 jump_nonzero(struct emit *e, int w, int reg, bool of)
     if (of)
         e_adox(e, 0, reg, R15, VO_ONE);
     return at;
-}
-
-/* reg = (exec-table entry of the target's page - the expected one) * 2. Returns where the latter is patched
- * in. */
-static u32 xpage_difference(struct xl *x, u32 target, int reg)
-{
-    struct emit *e = &x->e;
-    u32 page = (target + x->env->cs_base) >> PAGE_SHIFT;
-
-    e_rm(e, 0, 0x8b, reg, R14, -1, 1, (i32)(page * 4) - (i32)SPACE_XT_OFF);
-    unit_moves(x, MOVE_EXEC);
-    e_rex(e, 0, reg, reg, reg);
-    e8(e, 0x8d); /* lea reg, [reg + reg + disp32] */
-    e_modrm(e, 2, reg, 4);
-    e8(e, (u8)((reg & 7) << 3 | (reg & 7)));
-    e32(e, 0);
-    return e->pos - 4;
 }
 
 /*
@@ -201,37 +176,6 @@ static void align_landing(struct xl *x, u32 bytes)
         e_nops(&x->e, FRAGMENT_ALIGN - at);
 }
 
-/* The checked jump to another page; its two ways to fail share the link's stub. */
-static void emit_xpage(struct xl *x, u32 target, bool call)
-{
-    struct emit *e = &x->e;
-    u32 same, miss, expect, at, n, landing = 0;
-
-    if ((x->env->opts & OPT(ofcheck)) && may_chain(x, true)) {
-        expect = xpage_difference(x, target, R11);
-        miss = jump_nonzero(e, 0, R11, true);
-        if (call)
-            align_landing(x, 5);
-        at = e->pos;
-        n = link_new(x, target, call ? e_call(e) : e_jmp(e), expect);
-        stub_add(x, STUB_LINK_OF, miss, call, at, n);
-        return;
-    }
-    e_mov_rr64(e, R11, RCX);
-    expect = xpage_difference(x, target, RCX);
-    same = e_jrcxz(e);
-    e_mov_rr64(e, RCX, R11);
-    miss = call ? e_call(e) : e_jmp(e);
-    if (call)
-        landing = e_jmp(e);
-    e_fix8(e, same, e->pos);
-    e_mov_rr64(e, RCX, R11);
-    n = link_new(x, target, call ? e_call(e) : e_jmp(e), expect);
-    stub_add(x, STUB_LINK, miss, 0, 0, n);
-    if (call)
-        e_fix32(e, landing, e->pos);
-}
-
 void exit_direct(struct xl *x, u32 target)
 {
     int t = unit_insn_at(x, target);
@@ -240,10 +184,8 @@ void exit_direct(struct xl *x, u32 target)
     count_flush(x);
     if (t >= 0 && x->target[t])
         jump_insn(x, e_jmp(&x->e), (u32)t);
-    else if (same_page(x, target))
-        link_new(x, target, e_jmp(&x->e), 0);
     else
-        emit_xpage(x, target, false);
+        exit_to(x, target, e_jmp(&x->e));
 }
 
 bool call_goes_on(const struct xl *x, u32 k)
@@ -309,12 +251,8 @@ void exit_call(struct xl *x, u32 target)
     sp_flush(x);
     fl_host(x);
     count_flush(x);
-    if (same_page(x, target)) {
-        align_landing(x, 5);
-        link_new(x, target, e_call(&x->e), 0);
-    } else {
-        emit_xpage(x, target, true);
-    }
+    align_landing(x, 5);
+    exit_to(x, target, e_call(&x->e));
     emit_landing(x);
 }
 
@@ -338,13 +276,10 @@ void exit_cond(struct xl *x, int cc, u32 target)
     fl_host(x);
     count_flush(x);
     u32 j = e_jcc(&x->e, cc);
-    if (t >= 0 && x->target[t]) {
+    if (t >= 0 && x->target[t])
         jump_insn(x, j, (u32)t);
-    } else if (same_page(x, target)) {
-        link_new(x, target, j, 0);
-    } else {
-        stub_add(x, STUB_XPAGE, j, 0, 0, target);
-    }
+    else
+        exit_to(x, target, j);
 }
 
 void exit_indirect(struct xl *x, int reg, bool call)
@@ -551,21 +486,17 @@ static void stub_emit(struct xl *x, u32 n)
         e_mov_ri32(e, R10, 0);
         jmp_thunk(e, TH_SLOW);
         break;
-    case STUB_XPAGE:
-        emit_xpage(x, s->link, false); /* adds LINK stubs, emitted later by the same loop */
+    case STUB_LOOKUP:
+        e_mov_eip(x, R8, s->link);
+        jmp_thunk(e, TH_LOOKUP);
         break;
-    case STUB_LINK: {
-        struct unit_link *l = &x->u->links[s->link];
-        bool chain = may_chain(x, l->expect);
-        l->stub = s->from == l->patch ? e->pos : l->stub;
-        e_mov_eip(x, R8, l->target);
-        if (chain) {
-            e_mov_ri32(e, R9, x->env->first_link + s->link);
-            unit_moves(x, MOVE_LINK);
-        }
-        jmp_thunk(e, chain ? TH_LINK : TH_LOOKUP);
+    case STUB_LINK:
+        x->u->links[s->link].stub = e->pos;
+        e_mov_eip(x, R8, x->u->links[s->link].target);
+        e_mov_ri32(e, R9, x->env->first_link + s->link);
+        unit_moves(x, MOVE_LINK);
+        jmp_thunk(e, TH_LINK);
         break;
-    }
     case STUB_IND_MISS:
         if (s->saved)
             fl_emit_restore(e);
@@ -585,17 +516,6 @@ static void stub_emit(struct xl *x, u32 n)
         }
         jmp_thunk(e, TH_IND_OF);
         break;
-    case STUB_LINK_OF:
-        if (s->size) { /* a call: push its landing, which is behind it */
-            u32 over = e_call(e);
-            e_fix32(e, e_jmp(e), s->back + 5);
-            e_fix32(e, over, e->pos);
-        }
-        e_mov_eip(x, R8, x->u->links[s->link].target);
-        e_mov_ri32(e, R9, x->env->first_link + s->link);
-        unit_moves(x, MOVE_LINK);
-        jmp_thunk(e, TH_LINK_OF);
-        break;
     case STUB_RET_OF:
         jmp_thunk(e, TH_RET_MISS);
         if (s->link) {
@@ -608,7 +528,7 @@ static void stub_emit(struct xl *x, u32 n)
 
 void stubs_emit(struct xl *x)
 {
-    for (u32 n = 0; n < x->n_stubs; n++) /* n_stubs may grow */
+    for (u32 n = 0; n < x->n_stubs; n++)
         stub_emit(x, n);
     for (u32 n = 0; n < x->n_fixups; n++)
         e_fix32(&x->e, x->fixups[n].at, x->host[x->fixups[n].insn]);

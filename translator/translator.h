@@ -39,12 +39,13 @@ struct unit_landing {
 };
 #define LANDING_PATCH 5
 
-/* A direct exit that can be chained. */
+/* A direct exit that can be chained: if `far` to the target's checked entry, else, within the page, to its
+ * code. */
 struct unit_link {
     u32 target; /* guest eip */
     u32 patch;  /* offset of the rel32 to patch */
     u32 stub;   /* offset of the stub that the rel32 goes to while unlinked */
-    u32 expect; /* cross-page: offset of the disp32 holding -2 * (expected exec-table value); 0: same page */
+    bool far;   /* to another page */
 };
 
 /* What in a unit's code depends on the guest address that it was made for. A copy of the code with these
@@ -105,6 +106,7 @@ struct unit {
     u32 n_links;
     u32 n_landings; /* those with code of the unit behind them */
     bool fixed;     /* cannot be moved */
+    bool of;        /* OF is live at its start */
     u32 n_moves;
     struct unit_move moves[UNIT_MAX_MOVES];
     struct unit_landing landings[UNIT_MAX_INSNS];
@@ -120,6 +122,12 @@ enum xlate_status {
     XLATE_INTERP, /* the first instruction cannot be fetched here (too long, beyond the CS limit): interpret
                      it */
 };
+
+/* Writes the checked entry of a fragment for eip (linear address lin, of a page whose exec-table value is
+ * `expected`), whose code must follow immediately; of: it may look at OF. Returns how many bytes that are, whatever
+ * the addresses; *check: the offset to which others jump. 0: nothing is chained across pages. */
+#define ENTRY_MAX 48
+u32 translate_entry(u32 opts, u32 eip, u32 lin, u32 expected, bool of, u8 *code, u32 *check);
 
 /* opts without what this host's processor cannot do. Slow: under a hypervisor cpuid traps. */
 u32 translate_host_opts(u32 opts);

@@ -89,11 +89,10 @@ enum stub_kind {
     STUB_EXEC,     /* callout, as exit_exec() */
     STUB_CR0,      /* mov to CR0 of another value than it has; the flags are saved */
     STUB_SLOW_OUT, /* interpreted, and what follows is looked up anew: this unit assumes what does not hold */
-    STUB_XPAGE,
+    STUB_LOOKUP, /* link = where to */
     STUB_LINK,
     STUB_IND_MISS, /* link = where an indirect call's landing is, 0: a jump */
     STUB_IND_OF,   /* the same, compared by adox */
-    STUB_LINK_OF,  /* a link's comparison by adox failed: back = its jump, size: it is a call */
     STUB_RET_OF,   /* a landing's; back = where it goes on, link = 1 + number in unit->landings, 0: none */
 };
 
@@ -104,7 +103,7 @@ struct stub {
     u8 size;
     u32 from; /* the rel32 that jumps here */
     u32 back; /* MISALIGNED: where to go on when the access does not cross a page; *_OF: if it was equal */
-    u32 link; /* LINK, XPAGE: index into unit->links */
+    u32 link; /* LINK: index into unit->links */
 };
 
 /* How the host names the operand that was prepared last. */

@@ -99,7 +99,7 @@ static bool try_unit(struct tcache *tc, const struct frag *f)
     assert_int_equal(from->movable, !u.fixed);
     /* what chaining changed must not be seen in copies */
     for (u32 n = 0; n < from->n_links; n += 2)
-        tcache_link(tc, from->first_link + n, from, 0x1234);
+        tcache_link(tc, from->first_link + n, from);
     for (u32 d = 0; d < ARRAY_SIZE(deltas); d++) {
         struct frag_key k2 = k;
         const struct fragment *src;
@@ -127,11 +127,11 @@ static bool try_unit(struct tcache *tc, const struct frag *f)
         n_kept = mark;
         /* into the copy from the original, and the other way round */
         for (u32 n = 1; n < from->n_links; n += 2)
-            tcache_link(tc, from->first_link + n, copy, 0x1234);
+            tcache_link(tc, from->first_link + n, copy);
         /* its links are its own: chained and unchained they leave the original alone */
         for (u32 n = 0; n < copy->n_links; n++) {
             assert_ptr_equal(tcache_link_owner(tc, copy->first_link + n), copy);
-            tcache_link(tc, copy->first_link + n, n & 1 ? copy : from, 0x4321);
+            tcache_link(tc, copy->first_link + n, n & 1 ? copy : from);
         }
     }
     /* copies go by themselves: the original's links into them are its own again, and it can be copied anew */
@@ -141,7 +141,7 @@ static bool try_unit(struct tcache *tc, const struct frag *f)
         assert_int_equal(tcache_fragments(tc), left - tried);
         assert_ptr_equal(tcache_lookup(tc, &k), from);
         for (u32 n = 1; n < from->n_links; n += 2)
-            tcache_link(tc, from->first_link + n, from, 0x1234);
+            tcache_link(tc, from->first_link + n, from);
         for (u32 d = 0; d < ARRAY_SIZE(deltas); d++) {
             struct frag_key k2 = k;
             k2.eip += deltas[d];
@@ -160,7 +160,7 @@ static bool try_unit(struct tcache *tc, const struct frag *f)
 static void moved(void **st)
 {
     int err;
-    struct tcache *tc = tcache_create(1 * MiB, PAGES, true, &err);
+    struct tcache *tc = tcache_create(1 * MiB, PAGES, translate_host_opts(OPT_ALL), &err);
     u32 n, could = 0;
 
     (void)st;
@@ -179,7 +179,7 @@ static void moved(void **st)
 static void ends(void **st)
 {
     int err;
-    struct tcache *tc = tcache_create(1 * MiB, PAGES, true, &err);
+    struct tcache *tc = tcache_create(1 * MiB, PAGES, translate_host_opts(OPT_ALL), &err);
     static struct unit u;
     static const u8 bytes[] = {0xe8, 0, 1, 0, 0, 0xc3}; /* call +100h; ret */
     struct unit_env env = {.model = cpu_model_find("qemu32"),

@@ -227,7 +227,7 @@ static const char *judge_exit(const greg_t *g, u64 pc)
         return "r11 is no place to resume";
     if (th == TH_RET_MISS && r8 >> 32)
         return "r8 is no address";
-    if ((th == TH_LINK || th == TH_LINK_OF) && r9 - run.f->env.first_link >= run.f->u.n_links)
+    if (th == TH_LINK && r9 - run.f->env.first_link >= run.f->u.n_links)
         return "r9 is no link";
     if (th == TH_EXEC || th == TH_SYS || th == TH_SYSENTER || th == TH_SYSEXIT || th == TH_INT ||
         th == TH_IRET || th == TH_CLTS || th == TH_CR0) {
