@@ -225,6 +225,8 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, const s
         }
         if (check)
             env.first_link = check->first_link;
+        env.line_at =
+            (u32)(check ? (uintptr_t)fragment_host(b->tc, check) : (uintptr_t)code) & (CODE_LINE - 1);
         st = translate_unit(&env, code, cap, &b->unit);
         if (st == XLATE_NEED_CROSS) {
             u32 n = env.avail < INSN_MAX ? env.avail : INSN_MAX;

@@ -27,7 +27,9 @@ struct tcache {
     u64 size;
     bool large; /* ask the host for large pages */
     u32 opts;
-    u32 entry_len, check_len; /* bytes before a fragment's code: its checked entry, where others jump to */
+    struct {
+        u32 len, check; /* bytes before a fragment's code: its checked entry, where others jump to */
+    } entry[2];         /* by whether OF is live */
     struct arena arena[ARENAS];
     u64 side_ready; /* bytes of side that the host has memory for already */
     struct fragment *frags;
@@ -40,6 +42,7 @@ struct tcache {
     u32 *alike; /* the same, by bytes and mode only: fragments that others can be copied from */
     u32 hash_mask;
     u32 *page_head; /* per physical page: 1 + fragment number, with the list's slot (0 or 1) in bit 31 */
+    u64 *swept;     /* bits by physical page, while copies are flushed */
     u64 phys_pages;
     u32 generation;
 };
@@ -51,10 +54,17 @@ static inline void tc_patch32(struct tcache *tc, u32 at, u32 val)
     __builtin_memcpy(tc->rw + at, &val, 4);
 }
 
+/* Where a copy of f has its code: in the same place of a line. */
+static inline u64 tc_copy_at(const struct tcache *tc, const struct arena *a, const struct fragment *f)
+{
+    u64 at = a->used + tc->entry[f->of].len;
+    return at + ((f->host - at) & (CODE_LINE - 1));
+}
+
 /* Where the arena's next fragment has its code: behind a checked entry. */
 static inline u64 tc_code_at(const struct tcache *tc, const struct arena *a)
 {
-    return ALIGN_UP(a->used + tc->entry_len, (u64)FRAGMENT_ALIGN);
+    return ALIGN_UP(a->used + tc->entry[1].len, (u64)FRAGMENT_ALIGN);
 }
 
 /* Writes the checked entry of a fragment. */

@@ -71,7 +71,7 @@ struct fragment *tcache_move(struct tcache *tc, const struct fragment *from, con
 {
     struct arena *a = &tc->arena[COPIES];
     struct fragment *f = tc_next(tc, a);
-    u32 at = (u32)tc_code_at(tc, a), first = a->n_links;
+    u32 at = (u32)tc_copy_at(tc, a, from), first = a->n_links;
     u8 *code = tc->rw + at;
 
     if (!f)

@@ -161,8 +161,10 @@ struct tcache *tcache_create(u64 bytes, u64 phys_pages, u32 opts, int *err)
     tc->phys_pages = phys_pages;
     tc->opts = opts;
     tc->large = opts & OPT(largepages);
-    tc->entry_len = translate_entry(opts, 0, 0, 0, entry, &check);
-    tc->check_len = tc->entry_len - check;
+    for (u32 of = 0; of < 2; of++) {
+        tc->entry[of].len = translate_entry(opts, 0, 0, 0, of, entry, &check);
+        tc->entry[of].check = tc->entry[of].len - check;
+    }
     tc->frags_max = (u32)(tc->size / FRAG_CODE);
     tc->links_max = tc->frags_max * FRAG_LINKS + UNIT_MAX_LINKS;
     tc->side_bytes = tc->size / SIDE_SHARE + SIDE_SPARE;
@@ -178,7 +180,8 @@ struct tcache *tcache_create(u64 bytes, u64 phys_pages, u32 opts, int *err)
     tc->hash = map_array(tc, (tc->hash_mask + 1ull) * sizeof(*tc->hash));
     tc->alike = map_array(tc, (tc->hash_mask + 1ull) * sizeof(*tc->alike));
     tc->page_head = map_array(tc, phys_pages * sizeof(*tc->page_head));
-    if (!tc->frags || !tc->links || !tc->side || !tc->hash || !tc->alike || !tc->page_head)
+    tc->swept = map((phys_pages / 64 + 1) * sizeof(*tc->swept));
+    if (!tc->frags || !tc->links || !tc->side || !tc->hash || !tc->alike || !tc->page_head || !tc->swept)
         goto fail;
     split(tc, COPY_SHARE);
     reset(&tc->arena[TRANSLATED]);
@@ -207,6 +210,8 @@ void tcache_destroy(struct tcache *tc)
         munmap(tc->alike, (tc->hash_mask + 1ull) * sizeof(*tc->alike));
     if (tc->page_head)
         munmap(tc->page_head, tc->phys_pages * sizeof(*tc->page_head));
+    if (tc->swept)
+        munmap(tc->swept, (tc->phys_pages / 64 + 1) * sizeof(*tc->swept));
     munmap(tc, sizeof(*tc));
 }
 
@@ -298,10 +303,10 @@ struct fragment *tcache_link_owner(struct tcache *tc, u32 link)
 
 struct fragment *tc_next(struct tcache *tc, struct arena *a)
 {
-    if (tc_code_at(tc, a) + UNIT_MAX_CODE > a->end || a->n_frags == a->frags_end ||
+    if (tc_code_at(tc, a) + CODE_LINE + UNIT_MAX_CODE > a->end || a->n_frags == a->frags_end ||
         a->n_links + UNIT_MAX_LINKS > a->links_end)
         return NULL;
-    if (unlikely(tc_code_at(tc, a) + UNIT_MAX_CODE > a->ready))
+    if (unlikely(tc_code_at(tc, a) + CODE_LINE + UNIT_MAX_CODE > a->ready))
         code_ahead(tc, a);
     return &tc->frags[a->n_frags];
 }
@@ -341,7 +346,7 @@ static void page_add(struct tcache *tc, u32 n, u32 slot, u64 page)
 
 static bool has_entry(const struct tcache *tc, const struct fragment *f)
 {
-    return tc->entry_len && (f->key.mode & MODE_FLATCS);
+    return tc->entry[1].len && (f->key.mode & MODE_FLATCS);
 }
 
 void tc_entry(struct tcache *tc, const struct fragment *f)
@@ -350,13 +355,13 @@ void tc_entry(struct tcache *tc, const struct fragment *f)
 
     if (has_entry(tc, f))
         translate_entry(tc->opts, f->key.eip, f->key.cs_base + f->key.eip,
-                        (u32)(f->key.gpa >> PAGE_SHIFT) + 1, tc->rw + f->host - tc->entry_len, &check);
+                        (u32)(f->key.gpa >> PAGE_SHIFT) + 1, f->of, tc->rw + f->host - tc->entry[f->of].len, &check);
 }
 
 const u8 *tcache_entry(const struct tcache *tc, const struct fragment *f, u32 *len, u32 *check)
 {
-    *len = has_entry(tc, f) ? tc->entry_len : 0;
-    *check = tc->entry_len - tc->check_len;
+    *len = has_entry(tc, f) ? tc->entry[f->of].len : 0;
+    *check = tc->entry[f->of].len - tc->entry[f->of].check;
     return fragment_host(tc, f) - *len;
 }
 
@@ -410,6 +415,7 @@ struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 
         .first_link = a->n_links,
         .n_links = u->n_links,
         .movable = moves,
+        .of = u->of,
         .moves = list,
         .n_moves = u->n_moves,
     };
@@ -439,7 +445,7 @@ void tcache_link(struct tcache *tc, u32 link, struct fragment *f)
     if (l->next) /* chained already, for another physical page: that target's list owns it */
         return;
     NOVT_ASSERT(!l->far || has_entry(tc, f));
-    tc_patch32(tc, l->patch, f->host - (l->far ? tc->check_len : 0) - (l->patch + 4));
+    tc_patch32(tc, l->patch, f->host - (l->far ? tc->entry[f->of].check : 0) - (l->patch + 4));
     l->next = f->incoming ? f->incoming : ~0u;
     f->incoming = link + 1;
 }
@@ -570,6 +576,15 @@ static void sweep_page(struct tcache *tc, u64 page)
     }
 }
 
+/* A page's list holds many copies, and is as long as they and their originals are many. */
+static void sweep_page_once(struct tcache *tc, u64 page)
+{
+    if (tc->swept[page / 64] >> page % 64 & 1)
+        return;
+    tc->swept[page / 64] |= 1ull << page % 64;
+    sweep_page(tc, page);
+}
+
 void tcache_flush_copies(struct tcache *tc)
 {
     struct arena *a = &tc->arena[COPIES], *t = &tc->arena[TRANSLATED];
@@ -587,10 +602,12 @@ void tcache_flush_copies(struct tcache *tc)
                 p = &tc->frags[*p - 1].hash_next;
         }
     for (u32 n = a->frag0; n < a->n_frags; n++) {
-        sweep_page(tc, tc->frags[n].key.gpa >> PAGE_SHIFT);
+        sweep_page_once(tc, tc->frags[n].key.gpa >> PAGE_SHIFT);
         if (tc->frags[n].page2)
-            sweep_page(tc, tc->frags[n].page2 - 1);
+            sweep_page_once(tc, tc->frags[n].page2 - 1);
     }
+    for (u64 n = 0; n <= tc->phys_pages / 64; n++)
+        tc->swept[n] = 0;
     for (u32 n = t->frag0; n < t->n_frags; n++) /* their links to translated code */
         for (u32 *p = &tc->frags[n].incoming; *p && *p != ~0u;) {
             if (*p - 1 >= a->link0)

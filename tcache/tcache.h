@@ -43,7 +43,7 @@ struct fragment {
     u32 incoming;  /* links chained to this fragment, 1 + number; 0: none */
     u32 hash_next; /* 1 + number */
     u32 page_next[2];
-    bool movable;
+    bool movable, of; /* of: OF is live at its start */
     u32 n_moves;
     const struct unit_move *moves; /* a copy at another address shares the lists of what it was made from */
     u32 alike_next;                /* 1 + number: in the list of fragments that copies are made from */

@@ -251,7 +251,7 @@ bool verify_fragment(struct verifier *v, const struct verify_in *in, u32 *at)
     return good;
 }
 
-/* There are but two kinds of checked entry, without choices: no need to understand what one does. */
+/* There are but three kinds of checked entry, without choices: no need to understand what one does. */
 bool verify_entry(const u8 *code, u32 len, u32 check, u32 eip, u32 lin, u32 expected)
 {
     struct {
@@ -277,8 +277,10 @@ bool verify_entry(const u8 *code, u32 len, u32 check, u32 eip, u32 lin, u32 expe
     if (of) {
         WANT(0x45, 0x8b, 0x9e, LE32(entry));                   /* mov r11d, [r14] */
         WANT(0x47, 0x8d, 0x9c, 0x1b, LE32(-2 * expected));     /* lea r11d, [r11 + r11 - 2 * expected] */
-        WANT(0xf3, 0x45, 0x0f, 0x38, 0xf6, 0x5f, (u8)VO_ONES); /* adox r11d, [r15] */
+        WANT(0xf3, 0x45, 0x0f, 0x38, 0xf6, 0x5f, (u8)VO_MINUS_TWO); /* adox r11d, [r15] */
         WANT(0x70, (u8)(0 - (want.n + 2)));                    /* jo miss */
+        if (len > want.n)
+            WANT(0xf3, 0x45, 0x0f, 0x38, 0xf6, 0x5f, (u8)VO_ONE); /* adox r11d, [r15]: OF as it was */
     } else {
         WANT(0x4c, 0x8b, 0xd9, 0x41, 0x8b, 0x8e, LE32(entry)); /* mov r11, rcx; mov ecx, [r14] */
         WANT(0x8d, 0x89, LE32(0 - expected), 0xe3, 2);         /* lea ecx, [rcx - expected]; jrcxz */

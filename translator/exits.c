@@ -169,11 +169,11 @@ static u32 jump_nonzero(struct emit *e, int w, int reg, bool of)
 static void align_landing(struct xl *x, u32 bytes)
 {
     const u32 landing = 7 + 4 + 7 + 6; /* lea, lea, adox, jo */
-    u32 at = (x->e.pos + bytes) & (FRAGMENT_ALIGN - 1);
+    u32 at = (x->env->line_at + x->e.pos + bytes) & (CODE_LINE - 1);
 
     if ((x->env->opts & OPT(ofcheck)) && (x->env->opts & OPT(align)) && (x->env->mode & MODE_WIN) &&
-        at + landing > FRAGMENT_ALIGN)
-        e_nops(&x->e, FRAGMENT_ALIGN - at);
+        at + landing > CODE_LINE)
+        e_nops(&x->e, CODE_LINE - at);
 }
 
 void exit_direct(struct xl *x, u32 target)

@@ -16,7 +16,8 @@
 
 #define UNIT_MAX_INSNS 64
 #define UNIT_MAX_LINKS (2 * UNIT_MAX_INSNS + 2)
-#define FRAGMENT_ALIGN 64    /* where a unit's host code may begin: lines of the host's caches */
+#define CODE_LINE      64    /* of the host's caches */
+#define FRAGMENT_ALIGN 32    /* where a unit's host code may begin */
 #define UNIT_MAX_CODE  32768 /* bytes of host code that any unit fits into */
 
 /* One guest instruction's place in the host code. */
@@ -78,6 +79,7 @@ struct unit_env {
     u32 cross_avail;
     u32 cross_expect; /* exec-table value of the second page */
     u32 first_link;   /* number of the unit's first link */
+    u32 line_at;      /* where in a line of CODE_LINE bytes its code begins */
     bool count;       /* emit instruction counting */
     /* Count each instruction down in BT_LEFT where it starts, and leave through TH_INTR before one when
      * nothing is left. Every input (rdtsc, in) must then go through a callout. */

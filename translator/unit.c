@@ -241,7 +241,7 @@ static void liveness(struct xl *x)
 static void align_loop(struct xl *x)
 {
     if (x->loop[x->k] && x->k && (x->env->mode & MODE_WIN) && (x->env->opts & OPT(align)))
-        e_nops(&x->e, -x->e.pos & (FRAGMENT_ALIGN - 1));
+        e_nops(&x->e, -(x->env->line_at + x->e.pos) & (CODE_LINE - 1));
 }
 
 static void emit_unit(struct xl *x)

@@ -89,7 +89,7 @@ enum stub_kind {
     STUB_EXEC,     /* callout, as exit_exec() */
     STUB_CR0,      /* mov to CR0 of another value than it has; the flags are saved */
     STUB_SLOW_OUT, /* interpreted, and what follows is looked up anew: this unit assumes what does not hold */
-    STUB_LOOKUP, /* link = where to */
+    STUB_LOOKUP,   /* link = where to */
     STUB_LINK,
     STUB_IND_MISS, /* link = where an indirect call's landing is, 0: a jump */
     STUB_IND_OF,   /* the same, compared by adox */

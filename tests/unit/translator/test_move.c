@@ -93,6 +93,7 @@ static bool try_unit(struct tcache *tc, const struct frag *f)
     n_kept = 0;
     env.keep_insn = keep;
     assert_true(tcache_reserve(tc, &at, &cap, &env.first_link));
+    env.line_at = (u32)(uintptr_t)at & (CODE_LINE - 1);
     assert_int_equal(translate_unit(&env, at, cap, &u), XLATE_OK);
     from = tcache_commit(tc, &k, u.crosses ? 5 : 0, &u);
     assert_non_null(from);
@@ -118,6 +119,7 @@ static bool try_unit(struct tcache *tc, const struct frag *f)
         assert_ptr_equal(tcache_lookup(tc, &k2), copy);
         env.eip = k2.eip;
         env.first_link = copy->first_link;
+        env.line_at = copy->host & (CODE_LINE - 1);
         u32 mark = n_kept; /* the original's stay */
         assert_int_equal(translate_unit(&env, code, sizeof(code), &u), XLATE_OK);
         assert_false(u.fixed);
