@@ -355,7 +355,8 @@ void tc_entry(struct tcache *tc, const struct fragment *f)
 
     if (has_entry(tc, f))
         translate_entry(tc->opts, f->key.eip, f->key.cs_base + f->key.eip,
-                        (u32)(f->key.gpa >> PAGE_SHIFT) + 1, f->of, tc->rw + f->host - tc->entry[f->of].len, &check);
+                        (u32)(f->key.gpa >> PAGE_SHIFT) + 1, f->of, tc->rw + f->host - tc->entry[f->of].len,
+                        &check);
 }
 
 const u8 *tcache_entry(const struct tcache *tc, const struct fragment *f, u32 *len, u32 *check)

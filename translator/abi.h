@@ -100,8 +100,9 @@
 /* Where a comparison by adox (exits.c) has failed. OF is set now; what it was before is bit 0 of r11. */
 #define TH_RET_MISS 19 /* r8d target eip of a return */
 #define TH_IND_OF   20 /* an indirect branch: r8d = eip, the upper half of r8 may be anything */
-/* The same of a checked entry (entry.c), of a fragment for eip r8d: this view maps its page to something else. */
-#define TH_FAR      21
+/* The same of a checked entry (entry.c), of a fragment for eip r8d: this view maps its page to something
+ * else. */
+#define TH_FAR 21
 /* The same, with the guest's flags in r13: does it at once if it was done before in the same way. */
 #define TH_SYSENTER 22
 #define TH_SYSEXIT  23

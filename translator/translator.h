@@ -126,8 +126,8 @@ enum xlate_status {
 };
 
 /* Writes the checked entry of a fragment for eip (linear address lin, of a page whose exec-table value is
- * `expected`), whose code must follow immediately; of: it may look at OF. Returns how many bytes that are, whatever
- * the addresses; *check: the offset to which others jump. 0: nothing is chained across pages. */
+ * `expected`), whose code must follow immediately; of: it may look at OF. Returns how many bytes that are,
+ * whatever the addresses; *check: the offset to which others jump. 0: nothing is chained across pages. */
 #define ENTRY_MAX 48
 u32 translate_entry(u32 opts, u32 eip, u32 lin, u32 expected, bool of, u8 *code, u32 *check);
 
