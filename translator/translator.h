@@ -17,7 +17,7 @@
 #define UNIT_MAX_INSNS 64
 #define UNIT_MAX_LINKS (2 * UNIT_MAX_INSNS + 2)
 #define CODE_LINE      64    /* of the host's caches */
-#define FRAGMENT_ALIGN 32    /* where a unit's host code may begin */
+#define FRAGMENT_ALIGN 64    /* where a unit's host code may begin */
 #define UNIT_MAX_CODE  32768 /* bytes of host code that any unit fits into */
 
 /* One guest instruction's place in the host code. */
