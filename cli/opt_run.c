@@ -124,8 +124,12 @@ HANDLER(set_perf_map)
 
 HANDLER(set_symbols)
 {
-    c->cfg.symbols = val;
-    return CLI_OK;
+    for (int i = 0; i < MACHINE_SYMBOLS; i++)
+        if (!c->cfg.symbols[i]) {
+            c->cfg.symbols[i] = val;
+            return CLI_OK;
+        }
+    return cli_fail(o, "at most %d files", MACHINE_SYMBOLS);
 }
 
 HANDLER(set_stats)

@@ -90,7 +90,7 @@ const struct option cli_options[] = {
     {"perf-map", G_DEBUG, ARG_OPTIONAL, "FILE", set_perf_map,
      "names translated code for perf report, in FILE", "off; /tmp/perf-PID.map"},
     {"symbols", G_DEBUG, ARG_VALUE, "FILE", set_symbols,
-     "the guest kernel's symbols: ELF, System.map, or a copy of /proc/kallsyms", "those of an ELF kernel"},
+     "the guest's symbols: ELF, System.map, copy of /proc/kallsyms; several times", "those of an ELF kernel"},
     {"dump", G_DEBUG, ARG_VALUE, "LIST", set_dump,
      "guest, host, exits, shadow; and 0xLO-0xHI or a kernel symbol to look at only that", "off"},
     {"audit", G_DEBUG, ARG_VALUE, "shadow", set_audit, "compare the shadow page tables with the guest's all the time", "off"},

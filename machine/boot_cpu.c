@@ -64,7 +64,7 @@ int machine_boot(struct vm *vm)
         error_report("%s", b.error);
         return err;
     }
-    if (vm->cfg.symbols) {
+    if (vm->cfg.symbols[0]) {
         symbols_free(b.symbols); /* the user's file knows better */
     } else {
         symbols_free(vm->symbols);

@@ -140,10 +140,17 @@ _Static_assert(KICK_FRAGMENT == KICKS_FRAGMENT && KICK_INSTRUCTION == KICKS_INST
 static int create_monitor(struct vm *vm)
 {
     struct machine_config *cfg = &vm->cfg;
-    if (cfg->symbols) {
-        int bad = symbols_from_file(cfg->symbols, &vm->symbols);
+    for (int i = 0; i < MACHINE_SYMBOLS && cfg->symbols[i]; i++) {
+        struct symbols *more;
+        int bad = symbols_from_file(cfg->symbols[i], &more);
+        if (!bad && i == 0) { /* in place of the kernel's own */
+            symbols_free(vm->symbols);
+            vm->symbols = NULL;
+        }
+        if (!bad && !symbols_merge(&vm->symbols, more))
+            bad = -ENOMEM;
         if (bad) {
-            error_report("--symbols: '%s': %s", cfg->symbols,
+            error_report("--symbols: '%s': %s", cfg->symbols[i],
                          bad == -EINVAL ? "neither a 32-bit ELF file with symbols nor a list as System.map"
                                         : strerror(-bad));
             return -EINVAL;

@@ -28,6 +28,8 @@ struct drive_config {
 };
 #define MAX_DRIVES 8
 
+#define MACHINE_SYMBOLS 8
+
 struct machine_config {
     u64 ram_bytes;
     const char *kernel, *initrd, *append;
@@ -43,13 +45,13 @@ struct machine_config {
     int debug_exit_iosize;
     const char *rtc_base;
     bool stats;
-    bool count;                /* the guest instructions that translated code executes, too */
-    const char *symbols;       /* file with the guest's symbols; NULL: those of an ELF kernel */
-    bool perf_map;             /* write the map of translated code that perf reads */
-    const char *perf_map_file; /* NULL: /tmp/perf-PID.map */
-    const char *stats_file;    /* NULL: stderr; ends in .json: JSON */
-    u32 dump;                  /* DUMP_* */
-    u32 dump_lo, dump_hi;      /* guest linear addresses that --dump is limited to */
+    bool count;                           /* the guest instructions that translated code executes, too */
+    const char *symbols[MACHINE_SYMBOLS]; /* files with the guest's symbols; none: those of an ELF kernel */
+    bool perf_map;                        /* write the map of translated code that perf reads */
+    const char *perf_map_file;            /* NULL: /tmp/perf-PID.map */
+    const char *stats_file;               /* NULL: stderr; ends in .json: JSON */
+    u32 dump;                             /* DUMP_* */
+    u32 dump_lo, dump_hi;                 /* guest linear addresses that --dump is limited to */
     bool audit_shadow;
     bool windows_always;         /* --windows=always */
     u64 tcache_bytes;            /* 0: default */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Symbols of the guest's kernel, from its ELF file or from a list.
+ * Symbols of the guest's kernel and of its programs, from their ELF files or from lists.
  *
  * The symbol table is copied out of the ELF file once, sorted by address, and kept for the life of the
  * machine; lookups are binary searches and allocate nothing, so dumps may call them from anywhere. Names are
@@ -27,6 +27,7 @@ struct symbols {
     struct symbol *sym;
     size_t count;
     char *names;
+    size_t names_len;
 };
 
 static int by_address(const void *a, const void *b)
@@ -93,6 +94,7 @@ struct symbols *symbols_from_elf(Elf *elf)
         return NULL;
     }
     scan_all(elf, s, &names);
+    s->names_len = names;
     qsort(s->sym, s->count, sizeof(*s->sym), by_address);
     return s;
 }
@@ -153,6 +155,7 @@ static struct symbols *from_text(FILE *f)
         symbols_free(s);
         return NULL;
     }
+    s->names_len = used;
     qsort(s->sym, s->count, sizeof(*s->sym), by_address);
     return s;
 }
@@ -176,6 +179,35 @@ int symbols_from_file(const char *path, struct symbols **out)
     }
     fclose(f);
     return *out ? 0 : -EINVAL;
+}
+
+bool symbols_merge(struct symbols **to, struct symbols *from)
+{
+    struct symbols *s = *to;
+    struct symbol *sym;
+    char *names;
+
+    if (!s) {
+        *to = from;
+        return true;
+    }
+    sym = realloc(s->sym, (s->count + from->count) * sizeof(*sym));
+    if (sym)
+        s->sym = sym;
+    names = realloc(s->names, s->names_len + from->names_len);
+    if (names)
+        s->names = names;
+    if (sym && names) {
+        for (size_t i = 0; i < from->count; i++) {
+            s->sym[s->count] = from->sym[i];
+            s->sym[s->count++].name += (u32)s->names_len;
+        }
+        memcpy(s->names + s->names_len, from->names, from->names_len);
+        s->names_len += from->names_len;
+        qsort(s->sym, s->count, sizeof(*s->sym), by_address);
+    }
+    symbols_free(from);
+    return sym && names;
 }
 
 void symbols_free(struct symbols *s)

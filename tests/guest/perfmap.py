@@ -52,6 +52,9 @@ def main():
             f.write("f0000000 T elsewhere\n")
         names = {name for _, _, name in run(args, where, f"--symbols={symbols}")}
         assert names and all(re.fullmatch(r"guest_001[0-9a-f]{5}", n) for n in names), sorted(names)
+        # Several files: a kernel and its programs.
+        names = {name for _, _, name in run(args, where, f"--symbols={symbols}", f"--symbols={args.kernel}")}
+        assert {"kmain", "puts", "test_flow"} <= names and "elsewhere" not in names, sorted(names)
         # The cache is flushed: what is left is the last filling, still without overlaps.
         run(args, where, "--tcache-size=1M", "--no-opt=all")
         for content in (b"", b"\x7fELF", b"\x7fELF" + bytes(100), b"no symbols\n"):
