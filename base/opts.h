@@ -33,6 +33,7 @@
     X(winaround, "map what is known of the pages around into the window, too")                               \
     X(windefer, "pages that leave the window of a program that is not running are unmapped together, when "  \
                 "it runs again")                                                                             \
+    X(winlow, "the supervisor's window is the host's lowest 4 GiB, and needs no change of the GS base")      \
     X(winholes, "window pages that are not mapped are holes in the address space, not reserved memory")      \
     X(wintables, "keep pages that were page tables a moment ago out of windows")                             \
     X(faultsites, "no host signals at divisions and window operands that keep faulting in the guest")        \

@@ -31,7 +31,7 @@ struct ctx {
     u64 salt;            /* 0: unused */
     u64 rsp;             /* while another context is current */
     u64 ibtc;            /* BT_IBTC */
-    u64 window;          /* GS base, 0: not in window form */
+    u64 window;          /* GS base, 0: not in window form, or in the window that needs none */
     const u32 *epoch_of; /* the view's; the context is good for nothing if it is not `epoch` any more */
     const u8 *window_on; /* whether the view's window is in use; nor if that is not `in_window` */
     u32 in_window;

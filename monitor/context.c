@@ -12,7 +12,7 @@
 #include "monitor/bt.h"
 #include "shadowpt/shadowpt.h"
 
-static inline u32 mode_with(const struct vcpu *v, u64 window)
+static inline u32 mode_with(const struct vcpu *v, bool window)
 {
     const u32 flat = MODE_PE | MODE_FLATDS | MODE_FLATES | MODE_FLATSS;
     u32 mode = v->mode & ~MODE_STEP;
@@ -22,7 +22,7 @@ static inline u32 mode_with(const struct vcpu *v, u64 window)
 
 u32 bt_mode(const struct vcpu *v)
 {
-    return mode_with(v, shadow_window_base(v));
+    return mode_with(v, shadow_window_on(v));
 }
 
 static u32 *view_epoch(struct bt *b, u64 base)
@@ -76,7 +76,7 @@ static inline void enter_context(struct vcpu *v, const struct ctx *n)
 static __attribute__((noinline)) void find_context(struct vcpu *v, struct ctx *c, u64 base)
 {
     struct bt *b = bt_of(v);
-    u64 window = shadow_window_base(v);
+    bool window = shadow_window_on(v);
 
     shadow_window_settle(v);
     struct ctx k = {.base = base,
@@ -91,7 +91,7 @@ static __attribute__((noinline)) void find_context(struct vcpu *v, struct ctx *c
         n->salt = (b->next_salt += 1ull << 32);
         n->rsp = ret_stack_bottom(b, n);
         n->ibtc = (u64)(uintptr_t)bt_branch_tag(b, 0, (u32)(n - b->ctx));
-        n->window = k.mode & MODE_WIN ? window : 0;
+        n->window = k.mode & MODE_WIN ? shadow_window_base(v) : 0;
         n->epoch_of = view_epoch(b, base);
         n->window_on = shadow_window_flag(v);
         n->sys.from_mode = n->ts.from_mode = n->gate.from_mode = NO_MODE;

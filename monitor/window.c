@@ -204,7 +204,7 @@ bool bt_host_fault(struct vcpu *v)
     u32 lin = (u32)(b->hf.addr - base);
 
     /* The last bytes: an operand that wraps at 4 GiB is #GP before it can be #PF (cpu/segment.c). */
-    if (b->hf.addr_valid && base && b->hf.addr - base < 4 * GiB - 16) {
+    if (b->hf.addr_valid && shadow_window_on(v) && b->hf.addr - base < 4 * GiB - 16) {
         v->stats.window_faults++;
         switch (shadow_fill(v, lin, b->hf.write ? SH_WRITE : SH_READ, v->cpl == 3, NULL)) {
         case SH_FILLED:

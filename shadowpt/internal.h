@@ -120,6 +120,7 @@ struct shadow {
     bool holes;    /* what is not mapped in a window is not mapped at all, in place of PROT_NONE */
     u32 win_areas; /* memory areas that windows may have made since they were last emptied */
     u64 kwin_base; /* the supervisor window, see kwindow.c */
+    bool kwin_low; /* it is the host's lowest 4 GiB, kwin_base 0 */
     u64 *kwin;     /* one bit a mapped page */
     u64 *klarge;   /* one bit a page that was mapped by a large one */
     u32 *kphys;    /* 1 + physical page where mapped writable */
@@ -239,6 +240,9 @@ struct sh_space *sh_master(struct shadow *s, struct sh_space *sp, const struct s
 bool sh_clone_chunk(struct shadow *s, const struct sh_view *from, struct sh_view *vw, u32 c, bool large);
 
 /* ---- kwindow.c ---- */
+#define KWIN_LOW 0x10000ull /* at lower addresses the host maps nothing (vm.mmap_min_addr) */
+bool sh_kwin_reserve_low(void);
+void sh_kwin_free_low(void);
 
 #define KWIN_ID 4095u /* its view number in rmap keys */
 bool sh_kwin_enable(struct shadow *s);

@@ -81,14 +81,14 @@ u64 shadow_phys_read64(struct vcpu *v, u64 gpa);
 
 /* Windows (see window.c): whether the current view's window is in use; turning it on and off. A view's window
  * goes off by itself when its space is cleared. */
-u64 shadow_window_base(const struct vcpu *v); /* 0: not in use. CPL 0-2 share one window (kwindow.c) */
+u64 shadow_window_base(const struct vcpu *v); /* meaningless if not in use */
+bool shadow_window_on(const struct vcpu *v);
+/* CPL 0-2 share one window (kwindow.c). Is its base 0, so that an offset is an address? For the life of the
+ * VM. */
+bool shadow_kernel_window_low(const struct vcpu *v);
 /* Where the current view keeps whether its window is in use: the same place as long as the view is the same.
  */
 const u8 *shadow_window_flag(const struct vcpu *v);
-static inline bool shadow_window_on(const struct vcpu *v)
-{
-    return shadow_window_base(v) != 0;
-}
 /* Before the current view's window is used again: pages that have left it meanwhile go. The flag is neither 0
  * nor 1 as long as there are any. */
 void shadow_window_settle(struct vcpu *v);
@@ -105,6 +105,7 @@ enum shadow_mapped {
     SH_MAPPED,
     SH_WAS_TABLE, /* not for writing, unless anyway: it was a page table lately */
     SH_MISFIT,    /* the window cannot hold it: not RAM, not global, watched */
+    SH_NO_PLACE,  /* nor this: the host maps nothing there */
 };
 /* Maps the page of lin, whose read entry is set, with neighbours that need no further walk. */
 enum shadow_mapped shadow_window_map(struct vcpu *v, u32 lin, bool want_write, bool anyway);

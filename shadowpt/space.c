@@ -325,12 +325,17 @@ static int reserve_all(struct shadow *s)
         }
     }
     s->empty_base = base;
+    s->kwin_low = (s->v->opts & OPT(winlow)) && sh_kwin_reserve_low();
+    if (s->kwin_low)
+        return sh_map_tables(s, NULL);
     s->kwin_base = base + VIEW_STRIDE;
     return make_hole(s, s->kwin_base) ? sh_map_tables(s, NULL) : -errno;
 }
 
 static void free_shadow(struct shadow *s)
 {
+    if (s->kwin_low)
+        sh_kwin_free_low();
     if (s->area)
         munmap(s->area, s->area_bytes);
     if (s->arrays)

@@ -31,7 +31,13 @@ long sh_sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off)
 
 static long unmap_host(const struct shadow *s, u64 addr, u64 len)
 {
-    if (likely(s->holes))
+    if (addr < KWIN_LOW) { /* nothing of it is mapped */
+        if (addr + len <= KWIN_LOW)
+            return 0;
+        len -= KWIN_LOW - addr;
+        addr = KWIN_LOW;
+    }
+    if (likely(s->holes && addr >= 4 * GiB)) /* others might want to be in the lowest 4 GiB */
         return host_syscall(SYS_munmap, addr, len, 0, 0, 0, 0);
     return host_syscall(SYS_mmap, addr, len, PROT_NONE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, (u64)-1, 0);
@@ -212,11 +218,17 @@ u64 shadow_window_base(const struct vcpu *v)
 {
     const struct shadow *s = sh_of(v);
     const struct sh_view *vw = &s->cur->view[v->cpl == 3];
-    if (v->slow_access)
-        return 0;
-    if (v->cpl != 3)
-        return s->kwin_on ? s->kwin_base : 0;
-    return vw->win_on ? vw->base : 0;
+    return v->cpl != 3 ? s->kwin_base : vw->base;
+}
+
+bool shadow_window_on(const struct vcpu *v)
+{
+    return !v->slow_access && *shadow_window_flag(v);
+}
+
+bool shadow_kernel_window_low(const struct vcpu *v)
+{
+    return sh_of(v)->kwin_low;
 }
 
 const u8 *shadow_window_flag(const struct vcpu *v)

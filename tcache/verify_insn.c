@@ -266,7 +266,8 @@ bool vf_string(struct verifier *v, const struct hi *h, struct state *s)
     if (rep && !vf_is_u32(&s->r[RCX]))
         return vf_bad(v, h, "rcx is not a count");
     for (u32 k = 0; k < 2; k++) {
-        if (!r[k] || r[k]->kind == K_IN_WIN)
+        if (!r[k] || r[k]->kind == K_IN_WIN ||
+            ((v->in->mode & MODE_WIN) && vf_low_window(v) && vf_is_u32(r[k])))
             continue;
         if (rep)
             return vf_bad(v, h, "a repeated string instruction outside the window");

@@ -128,6 +128,11 @@ struct verifier {
 #define RD 1 /* direction of a memory operand */
 #define WR 2
 
+/* Is the window that this unit may use the one whose offsets are addresses? */
+static inline bool vf_low_window(const struct verifier *v)
+{
+    return v->in->win_low && (v->in->mode & MODE_CPL) != 3;
+}
 static inline bool vf_is_u32(const struct val *a)
 {
     switch (a->kind) {

@@ -61,7 +61,7 @@ bool vf_memory(struct verifier *v, const struct hi *h, struct state *s, u32 size
     if (!size || size > 16)
         return vf_bad(v, h, "memory operand of %u bytes", size);
     if (h->gs || h->a67) {
-        if (!h->gs || !h->a67)
+        if (!h->a67 || h->gs == vf_low_window(v))
             return vf_bad(v, h, "gs without 32-bit addressing, or the reverse");
         if (!(v->in->mode & MODE_WIN))
             return vf_bad(v, h, "a window access outside window mode");
@@ -82,7 +82,7 @@ bool vf_memory(struct verifier *v, const struct hi *h, struct state *s, u32 size
                                          : (struct val){.kind = K_U32, .max = ~0u};
         if (load && h->disp == BT_OFF(BT_IBTC))
             load->kind = K_IBTC;
-        if (load && h->disp == BT_OFF(BT_GS) && (v->in->mode & MODE_WIN))
+        if (load && h->disp == BT_OFF(BT_GS) && (v->in->mode & MODE_WIN) && !vf_low_window(v))
             load->kind = K_WINDOW;
         if (load && h->disp == BT_OFF(BT_SALT))
             *load = (struct val){.kind = K_SUM, .parts = PART_SALT};

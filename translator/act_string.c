@@ -81,11 +81,13 @@ static void window_form(struct xl *x, const struct insn *i, const struct string 
         flags_before_repeated(x);
     else
         fl_before_op(x, i);
-    e_rm(e, 1, 0x8b, R8, R15, -1, 1, BT_OFF(BT_GS));
-    if (s->src)
-        e_lea64(e, RSI, RSI, R8, 1, 0);
-    if (s->dst)
-        e_lea64(e, RDI, RDI, R8, 1, 0);
+    if (!low_window(x->env)) {
+        e_rm(e, 1, 0x8b, R8, R15, -1, 1, BT_OFF(BT_GS));
+        if (s->src)
+            e_lea64(e, RSI, RSI, R8, 1, 0);
+        if (s->dst)
+            e_lea64(e, RDI, RDI, R8, 1, 0);
+    }
     host_string(x, i, s);
     if (s->src)
         e_mov_rr32(e, RSI, RSI);

@@ -234,8 +234,9 @@ void op_mem(struct xl *x, u32 pfx, int map, u8 op, int reg)
 
     if (h->win) {
         x->op_saved |= x->fs == FS_SAVED; /* it may fault here */
-        e8(e, 0x65);                      /* gs: the window's base */
-        e8(e, 0x67);                      /* 32-bit addressing: wraps at 4 GiB as the guest's does */
+        if (!low_window(x->env))
+            e8(e, 0x65); /* gs: the window's base */
+        e8(e, 0x67);     /* 32-bit addressing: wraps at 4 GiB as the guest's does */
     }
     if (pfx & OP_66)
         e8(e, 0x66);

@@ -147,6 +147,11 @@ struct xl {
     struct fixup fixups[MAX_FIXUPS];
 };
 
+/* Where window form means an address by itself, not an offset from GS. */
+static inline bool low_window(const struct unit_env *env)
+{
+    return env->win_low && (env->mode & MODE_CPL) != 3;
+}
 static inline int hreg(int g) /* guest register number -> host */
 {
     return g == R_ESP ? R12 : g;

@@ -446,9 +446,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_tables),
     };
     ZydisDecoderInit(&zd, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-    frags_make(argv + 1, argc - 1);
     if (oracle_setup())
         return 1;
+    frags_make(argv + 1, argc - 1);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     print_message("mutations: %u fragments, %u of them of real guest code\n", n_frags, n_real);
     print_score("random", &at_random);

@@ -43,6 +43,7 @@ static const struct way {
 struct frag *frags;
 u32 n_frags, n_real;
 struct verifier *vf;
+bool frags_low_window;
 static u32 room;
 
 static u64 rng = 0x9e3779b97f4a7c15ull;
@@ -98,6 +99,7 @@ static u32 make(const struct way *w, u32 opts, u32 eip, const u8 *bytes, u32 len
         .first_link = 1000,
         .exact = w->exact,
         .host_tsc = !w->exact,
+        .win_low = frags_low_window && rnd() % 2,
         .count = w->count,
         .keep_insn = keep,
         .opaque = stable,
@@ -136,6 +138,7 @@ bool verify(const struct frag *f, const u8 *code)
         .landings = f->u.landings,
         .n_landings = f->u.n_landings,
         .crosses = f->u.crosses,
+        .win_low = f->env.win_low,
         .kept = (const struct insn *const *)f->kept,
         .n_kept = f->n_kept,
     };

@@ -33,6 +33,7 @@ static u8 *code_page, *ret_stack;
 static u64 *ibtc;
 #define IBTC_HOST(tag) ((tag)[IBTC_HOST_OFF / 8])
 static struct vcpu *vc;
+#define LOW_FIRST 0x10000ull /* a host maps nothing below */
 static ZydisDecoder zd;
 #define STOP_THUNK(n)                                                                                        \
     (0x7000000000000ull + 16 * (n)) /* never mapped: reaching it is seen before it is fetched */
@@ -66,11 +67,21 @@ static bool inside(u64 a, u64 n, const void *lo, u64 len)
     return a >= (u64)(uintptr_t)lo && a + n <= (u64)(uintptr_t)lo + len;
 }
 
+/* The unit's window begins at 0, and the GS base is that of another. */
+static bool low(void)
+{
+    return run.f->env.win_low && (run.f->env.mode & MODE_CPL) != 3;
+}
+
 /* The isolation property for one access. */
 static const char *judge_access(u64 a, u32 n, bool write, bool gs)
 {
+    if (gs && low())
+        return "an access to another window";
     if (gs)
         return inside(a, n, base, 4 * GiB + 16) ? NULL : "an access through gs leaves the window";
+    if ((run.f->env.mode & MODE_WIN) && low() && a < 4 * GiB && n <= 16)
+        return NULL;
     for (u32 p = 0; p < GUEST_PAGES; p++)
         if (inside(a, n, guest_mem + 2 * p * PAGE_SIZE, PAGE_SIZE))
             return (write ? p % 2 == 0 : p % 4 != 3) ? NULL : "guest page without the right";
@@ -110,9 +121,15 @@ static const char *judge_string(u64 a, u32 n, bool write, bool rep)
 {
     bool win = run.f->env.mode & MODE_WIN;
 
-    if (win && inside(a, n, base, 4 * GiB))
+    if (win && low()) {
+        if (a < 4 * GiB && a >= LOW_FIRST)
+            return NULL;
+        if (a + PAGE_SIZE < 4 * GiB + 2 * PAGE_SIZE)
+            return faults;
+    }
+    if (win && !low() && inside(a, n, base, 4 * GiB))
         return NULL;
-    if (win && inside(a, n, base - PAGE_SIZE, 4 * GiB + 2 * PAGE_SIZE))
+    if (win && !low() && inside(a, n, base - PAGE_SIZE, 4 * GiB + 2 * PAGE_SIZE))
         return faults;
     return rep ? "a repeated string instruction outside the window" : judge_access(a, n, write, false);
 }
@@ -158,6 +175,8 @@ static const char *judge(const greg_t *g, u64 pc)
             continue;
         u64 a = address(g, &i, o, pc);
         u32 n = o->size / 8;
+        if (o->mem.segment == ZYDIS_REGISTER_FS)
+            return "an access through fs";
         bool stack = o->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN && greg_of(o->mem.base) == REG_RSP;
         if (stack && (o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
             a -= 8;
@@ -406,6 +425,9 @@ int oracle_setup(void)
         return -1;
     for (u32 k = 0; k < IBTC_ENTRIES; k++)
         IBTC_HOST(&ibtc[k]) = STOP_POISON;
+    frags_low_window =
+        mmap((void *)LOW_FIRST, 4 * GiB, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) == (void *)LOW_FIRST;
     base = area + SPACE_RT_OFF;
     for (u32 p = 0; p < 1u << 20; p++) {
         u64 e = (u64)(uintptr_t)(guest_mem + 2 * (p % GUEST_PAGES) * PAGE_SIZE) - ((u64)p << PAGE_SHIFT);

@@ -30,6 +30,7 @@ struct frag {
 extern struct frag *frags;
 extern u32 n_frags, n_real; /* the last n_real are units of real guest code */
 extern struct verifier *vf;
+extern bool frags_low_window; /* make some for a window at address 0: set by oracle_setup() */
 
 u32 rnd(void);
 void rnd_seed(u64 seed);
