@@ -200,6 +200,7 @@ static u32 go_and_return(u32 cs, u32 ss, u32 flags)
     return enter_user(&r);
 }
 
+static u8 again_carry;
 static void irets(void)
 {
     u64 code = make_desc(0, 0xfffff, ACC_CODE | ACC_DPL3 | 1, DESC_G | DESC_D);
@@ -278,6 +279,54 @@ static void irets(void)
     }
 }
 
+/* iretd within ring 0, its frame at `at`: the flags that it leaves, and where esp is then. */
+static __attribute__((noinline)) u32 iret_at(u32 at, u32 flags, u32 *esp)
+{
+    u32 got, where;
+    asm volatile(
+        "movl %%esp, %%esi\n\tmovl $1f, (%2)\n\tmovl $0, 4(%2)\n\tmovw %%cs, 4(%2)\n\tmovl %3, 8(%2)\n\t"
+        "movl %2, %%esp\n\tiret\n1:\tmovl %%esp, %1\n\tmovl %%esi, %%esp\n\tpushfl\n\tpopl %0\n\t"
+        "pushl $2\n\tpopfl"
+        : "=&r"(got), "=&r"(where)
+        : "r"(at), "r"(flags)
+        : "esi", "memory", "cc");
+    *esp = where;
+    return got;
+}
+
+static void check_iret_at(const char *name, u32 at, u32 flags)
+{
+    const u32 seen = FL_CF | FL_OF | FL_DF | FL_IOPL3 | FL_AC | FL_ID | FL_RF | FL_NT;
+    u32 esp, got = iret_at(at, flags, &esp);
+    check(name, (got & seen) == (flags & seen & ~FL_RF) && esp == at + 12);
+}
+
+static void irets_within(void)
+{
+    static const u32 flags[] = {2, FL_CF | FL_OF | 2, FL_DF | 2, 2,         FL_IOPL3 | 2,
+                                2, FL_AC | 2,         FL_ID | 2, FL_RF | 2, 2};
+    u32 esp;
+
+    for (u32 n = 0; n < sizeof(flags) / sizeof(flags[0]); n++)
+        for (u32 k = 0; k < 3; k++)
+            check_iret_at("again: iret within ring 0", ARENA(5) + 0x100, flags[n]);
+    for (u32 k = 0; k < 24; k++) /* a frame on both sides of a page boundary */
+        check_iret_at("again: iret within ring 0 near a page's end", ARENA(6) - 4 * (k % 8), flags[k % 2]);
+
+    paging_on();
+    for (u32 k = 0; k < 3; k++)
+        check_iret_at("again: iret from a paged stack", WINDOW_AT(6) + 0x100, 2);
+    iret_at(ARENA(7) + 0x100, FL_CF | 2, &esp); /* the frame stays there */
+    set_pte(6, ARENA(7) | P_P);
+    invlpg(WINDOW_AT(6));
+    u32 v = TRY("movl %0, %%esp\n\tmovl $.Lagain%=, %1\n\tiret\n.Lagain%=:\n\tsetc %2",
+                :
+                : "r"(WINDOW_AT(6) + 0x100), "m"(*(u32 *)(ARENA(7) + 0x100)), "m"(again_carry)
+                : "memory", "cc");
+    check("again: iret from another page, read-only", v == V_NONE && again_carry == 1);
+    paging_off();
+}
+
 /* Calls that are never returned from, as kernels make them against speculation: an engine that keeps their
  * return addresses must stand it whatever instruction finds its store full. */
 static u8 again_from[4] = {1, 2, 3, 4}, again_to[4];
@@ -303,6 +352,7 @@ void test_again(void)
     code_segments();
     stacks();
     irets();
+    irets_within();
     handlers[0x70] = NULL;
     handlers[0x71] = NULL;
     set_gate(0x70, ACC_INT32);

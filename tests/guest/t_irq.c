@@ -112,6 +112,45 @@ static void shadows(void)
     check("the frame has IF", irq_flags & FL_IF);
 }
 
+static u32 user_once(u32 n)
+{
+    return n + irq_count;
+}
+
+/* iret lets an interrupt in that waits, before the first instruction that it leads to; and has done so
+ * without one before. */
+static void after_iret(void)
+{
+    u32 after = 0;
+
+    handlers[V_IRQ0] = on_irq0;
+    for (u32 k = 0; k < 9; k++) {
+        u32 waits = k % 3 == 2;
+        irq_count = irq_eip = 0;
+        if (waits)
+            one_shot();
+        asm volatile("pushfl\n\torl $0x200, (%%esp)\n\tpushl %%cs\n\tpushl $1f\n\tiret\n1:\tnop\n\tcli\n\t"
+                     "movl $1b, %0"
+                     : "=r"(after)
+                     :
+                     : "memory", "cc");
+        check("iret with IF", irq_count == waits && irq_eip == (waits ? after : 0));
+        irq_count = irq_eip = 0;
+        if (waits)
+            one_shot();
+        check_eq("iret to ring 3 with IF", run_user(user_once, 5, FL_IF), 5 + waits);
+        asm volatile("cli"); /* a trap gate led back */
+        check_eq("iret to ring 3 with IF: where", irq_eip, waits ? (u32)user_once : 0);
+        irq_count = 0;
+        if (waits)
+            one_shot();
+        check_eq("iret to ring 3 without IF", run_user(user_once, 5, 0), 5);
+        if (waits)
+            asm volatile("sti\n\tnop\n\tcli" : : : "memory");
+        check_eq("iret to ring 3 without IF: still there", irq_count, waits);
+    }
+}
+
 static u32 user_spin(u32 n)
 {
     u32 i = 0;
@@ -283,6 +322,7 @@ static void nested(void)
 void test_irq(void)
 {
     shadows();
+    after_iret();
     periodic();
     controller();
     nested();
