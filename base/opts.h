@@ -49,7 +49,7 @@ enum opt_bit {
         OPT_BIT_COUNT
 };
 #define OPT(name) (1u << OPT_BIT_##name)
-#define OPT_ALL   ((1u << OPT_BIT_COUNT) - 1)
+#define OPT_ALL   (~0u >> (32 - OPT_BIT_COUNT))
 
 /* Clears the bits named in "a,b,c" from *opts ("all" clears every bit). Returns 0, or -EINVAL with *bad set
  * to the unknown name. */
