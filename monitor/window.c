@@ -148,14 +148,14 @@ static bool often_at_tables(struct vcpu *v)
 
 /*
  * A host fault at a window operand was the guest's own. Where that happens again and again (a garbage
- * collector's barrier, a probe of user memory), the operand is better off in table form, which sees it
- * without a signal. That costs a few cycles each time, a signal ten thousand: so while signals take more than
- * about a tenth of the time (FAULTS_SPAN of them within FAULTS_SPAN * FAULTS_CYCLES), the sites that they
- * come from are given up at their FAULTS_SITE'th.
+ * collector's barrier, a probe of user memory, the first touch of new memory), the operand is better off in
+ * table form, which sees it without a signal. That costs a few cycles each time, a signal ten thousand and
+ * more: so while there are more than one signal in FAULTS_CYCLES (over FAULTS_SPAN of them), the sites that
+ * they come from are given up at their FAULTS_SITE'th.
  */
 #define FAULTS_SITE   4u
 #define FAULTS_SPAN   64u
-#define FAULTS_CYCLES 100000u
+#define FAULTS_CYCLES 1000000u
 
 static void guest_fault_at_window(struct vcpu *v)
 {
