@@ -8,6 +8,11 @@
  * says which pages are mapped; whoever clears a table entry calls sh_win_drop() or sh_win_readonly() first,
  * so a stale page cannot be reached.
  *
+ * What is not mapped is a hole in the address space (space.c says why nothing else gets there): a mapping
+ * then splits no reservation and removing it makes none. While a program does not run, pages that leave its
+ * window are only noted (gone[], win_on is WIN_STALE): contexts compare win_on before they enter translated
+ * code, and settle() unmaps them by runs first. So a page that leaves costs a bit, an exit one system call.
+ *
  * Each mapping costs microseconds and up to two of the process's memory areas (vm.max_map_count), so runs
  * that are contiguous in guest-physical memory are mapped by one call, and all windows are emptied when
  * WIN_AREAS is exceeded. The system calls are made directly: this is light code.
@@ -376,6 +381,8 @@ enum shadow_mapped shadow_window_map(struct vcpu *v, u32 lin, bool want_write, b
     }
     if (v->cpl != 3)
         return sh_kwin_map(s, lin, want_write, anyway);
+    if (unlikely(!vw->win_on)) /* a fill that found no room dropped everything */
+        return SH_MISFIT;
     if (v->opts & OPT(winaround))
         sh_fill_around(s, vw, lp, lp & ~(WIN_AROUND - 1), (lp | (WIN_AROUND - 1)) + 1);
     if (!map_run_at(s, vw, lp, &first, &end))
