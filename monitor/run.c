@@ -629,8 +629,6 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
         return -errno;
     if (v->opts & OPT(largepages)) /* it is looked at here and there */
         madvise(b->ibtc, IBTC_BYTES, MADV_HUGEPAGE);
-    if (v->opts & OPT(largepages))
-        madvise(b->ibtc, IBTC_BYTES, MADV_HUGEPAGE);
     b->table_sites =
         mmap(NULL, TABLE_SITES * sizeof(u64), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (b->table_sites == MAP_FAILED)
