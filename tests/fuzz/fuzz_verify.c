@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
         struct unit_link *l = &f.u.links[take8(&in) % vi.n_links];
         l->patch = take16(&in);
         l->stub ^= take16(&in);
-        l->expect ^= take16(&in);
+        l->far ^= take8(&in) & 1;
     }
     if (changes & 0x40) /* more entry points than the unit had */
         for (u32 k = 0; k < 16 && vi.n_insns < UNIT_MAX_INSNS; k++) {

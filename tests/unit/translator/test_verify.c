@@ -20,6 +20,7 @@
 #include <string.h>
 #include <cmocka.h>
 #include <Zydis/Zydis.h>
+#include "base/opts.h"
 #include "shadowpt/shadowpt.h"
 #include "tests/unit/translator/verify_test.h"
 
@@ -438,12 +439,38 @@ static void print_score(const char *name, const struct score *s)
         s->harmful);
 }
 
+/* What stands before fragments: taken as it is made, refused with any byte changed and for any other place.
+ */
+static void test_entries(void **state)
+{
+    static const u32 opts[] = {OPT(xpage) | OPT(chain) | OPT(ofcheck), OPT(xpage) | OPT(chain)};
+    const u32 eip = 0x80481234, lin = 0xc0481234, expected = 0x12346;
+
+    (void)state;
+    for (u32 n = 0; n < 2 * ARRAY_SIZE(opts); n++) {
+        u8 code[ENTRY_MAX];
+        u32 check, len = translate_entry(opts[n / 2], eip, lin, expected, n & 1, code, &check);
+        assert_true(len > 0 && len <= ENTRY_MAX);
+        assert_true(verify_entry(code, len, check, eip, lin, expected));
+        assert_false(verify_entry(code, len, check, eip + 1, lin, expected));
+        assert_false(verify_entry(code, len, check, eip, lin + PAGE_SIZE, expected));
+        assert_false(verify_entry(code, len, check, eip, lin, expected + 2));
+        assert_false(verify_entry(code, len, 0, eip, lin, expected));
+        assert_false(verify_entry(code, len - 1, check, eip, lin, expected));
+        for (u32 k = 0; k < len * 8; k++) {
+            code[k / 8] ^= (u8)(1 << k % 8);
+            assert_false(verify_entry(code, len, check, eip, lin, expected));
+            code[k / 8] ^= (u8)(1 << k % 8);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_originals), cmocka_unit_test(test_oracle), cmocka_unit_test(test_random),
-        cmocka_unit_test(test_malicious), cmocka_unit_test(test_found),  cmocka_unit_test(test_crafted),
-        cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_originals), cmocka_unit_test(test_oracle),  cmocka_unit_test(test_random),
+        cmocka_unit_test(test_malicious), cmocka_unit_test(test_found),   cmocka_unit_test(test_crafted),
+        cmocka_unit_test(test_tables),    cmocka_unit_test(test_entries),
     };
     ZydisDecoderInit(&zd, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
     if (oracle_setup())
