@@ -136,8 +136,9 @@ static void start(struct run *r, u8 shape)
                    {.index = 1, .floppy = true}},
         .ndrives = 5,
     };
-    if (!cpu && !(cpu = cpu_create(cpu_model_find("qemu32"), &wiring_cpu_ops, 0)))
+    if (!cpu && !(cpu = cpu_create(cpu_model_find("qemu32"), wiring_ops(vm), 0)))
         abort();
+    cpu->ops = wiring_ops(vm);
     vm->cpu = cpu;
     cpu->vm = vm;
     vm->mem = memory_create(RAM, &err);
