@@ -405,6 +405,8 @@ bool rig_init(struct rig *r, bool native)
     memset(r, 0, sizeof(*r));
     for (u32 n = 0; n < REGION; n++)
         clean[n] = base_byte(n);
+    if (native)
+        native_reserve(); /* native_init() says that it could not */
     for (int k = 0; k < 4; k++)
         if (!(r->eng[k] = engine_create((enum engine_kind)k)))
             return false;

@@ -137,6 +137,9 @@ struct outcome {
 /* The real CPU (native.c, native_stub.S). Once per process, after the engines (it chains their handlers).
  * Returns false with a message if the host does not offer what it takes. */
 bool native_init(void);
+/* Before the engines: keeps the addresses of the region free, which their window of the lowest 4 GiB
+ * (OPT(winlow)) would take. */
+bool native_reserve(void);
 void native_run(const struct icase *c, struct outcome *o);
 extern u8 *native_ram; /* the region: what the case left there */
 

@@ -493,6 +493,8 @@ int main(int argc, char **argv)
                         : !strcmp(optarg, "v86")  ? AT_V86
                         : !strcmp(optarg, "real") ? AT_REAL
                                                   : AT_USER;
+            opt.no_native |=
+                opt.level != AT_USER; /* there engines may take the region's addresses (OPT(winlow)) */
             break;
         default:
             usage();

@@ -72,6 +72,13 @@ void native_signal_info(int sig, siginfo_t *si, void *ctx)
     memcpy(nat.fxout, uc->uc_mcontext.fpregs, 512);
 }
 
+bool native_reserve(void)
+{
+    native_ram = mmap((void *)(uintptr_t)BASE, REGION, PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    return native_ram != MAP_FAILED;
+}
+
 static bool map_region(void)
 {
     int fd = memfd_create("insn-region", 0);
@@ -80,8 +87,6 @@ static bool map_region(void)
     if (fd < 0 || ftruncate(fd, REGION) < 0)
         return false;
     w = mmap(NULL, REGION, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
-    native_ram = mmap((void *)(uintptr_t)BASE, REGION, PROT_NONE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
     if (w == MAP_FAILED || native_ram == MAP_FAILED)
         return false;
     for (u32 n = 0; n < REGION; n++)
