@@ -24,6 +24,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "base/log.h"
+#include "base/syscall.h"
 #include "devices/vga_int.h"
 
 #define LIGHT   __attribute__((target("general-regs-only")))
@@ -53,11 +54,7 @@ LIGHT static void lfb_written(void *opaque, u64 gpa, u32 len)
     if (__atomic_exchange_n(&v->lfb_wake, 1, __ATOMIC_SEQ_CST))
         return;
     static const u64 one = 1;
-    long r = SYS_write;
-    __asm__ volatile("syscall"
-                     : "+a"(r)
-                     : "D"((long)v->wake_fd), "S"(&one), "d"(sizeof(one))
-                     : "rcx", "r11", "memory");
+    host_syscall(SYS_write, (u64)v->wake_fd, (u64)(uintptr_t)&one, sizeof(one), 0, 0, 0);
 }
 
 static void on_wake(void *opaque)

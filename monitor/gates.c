@@ -20,14 +20,29 @@
 #include "base/opts.h"
 #include "monitor/bt.h"
 
+/*
+ * Goes on where the instruction has led. *there: it is where the context that bt_continue() selects is,
+ * nothing came in between, and c, the context that it came from, still is the one that had this salt before
+ * it.
+ */
+static int go_on(struct vcpu *v, const struct ctx *c, u64 salt, bool *there)
+{
+    u32 mode = v->mode, eip = v->eip;
+    u64 base = bt_view_base(v);
+    int r = bt_continue(v);
+
+    *there = r == 0 && v->mode == mode && v->eip == eip && bt_ctx(v)->base == base && c->salt == salt;
+    return r;
+}
+
 /* sysenter, sysexit: remembered for the next time (thunks.S). */
 int bt_sysenter_exit(struct vcpu *v, const struct insn *i)
 {
     struct ctx *c = bt_ctx(v);
     u64 salt = c->salt;
-    u32 mode = v->mode, sflags = v->sflags, msr_cs = (u32)v->msr_sysenter_cs, to_mode, to_eip;
+    u32 mode = v->mode, sflags = v->sflags, msr_cs = (u32)v->msr_sysenter_cs, to_mode;
     struct seg cs, ss;
-    u64 base;
+    bool there;
     int r;
 
     if (unlikely(interp_exec(v, i) != CPU_OK)) {
@@ -36,15 +51,12 @@ int bt_sysenter_exit(struct vcpu *v, const struct insn *i)
     }
     v->stats.insns_callout++;
     to_mode = v->mode;
-    to_eip = v->eip;
     cs = v->seg[S_CS];
     ss = v->seg[S_SS];
-    base = bt_view_base(v);
-    r = bt_continue(v);
+    r = go_on(v, c, salt, &there);
     /* Flags that the instruction itself changes, or that it makes work, are not remembered with it; nor is
      * what it led to if something else came in between. */
-    if (r == 0 && v->mode == to_mode && v->eip == to_eip && bt_ctx(v)->base == base && c->salt == salt &&
-        !(sflags & (FL_VM | FL_RF | FL_TF | FL_AC)) && !((mode | to_mode) & MODE_STEP)) {
+    if (there && !(sflags & (FL_VM | FL_RF | FL_TF | FL_AC)) && !((mode | to_mode) & MODE_STEP)) {
         c->sys.to = bt_ctx(v);
         c->sys.to_salt = c->sys.to->salt;
         c->sys.from_mode = mode | (i->opcode == 0x35 ? SYS_EXIT : 0);
@@ -123,27 +135,18 @@ static bool gate_record(struct vcpu *v, struct ctx *c, u32 mode, u32 sflags, u8 
     return true;
 }
 
-/* Is the context that bt_continue() has selected the one of this place, and nothing has come before it? */
-static bool led_to(const struct vcpu *v, u32 mode, u32 eip, u64 base)
-{
-    return v->mode == mode && v->eip == eip && bt_ctx(v)->base == base;
-}
-
 int bt_soft_interrupt(struct vcpu *v, u8 vector)
 {
     struct ctx *c = bt_ctx(v);
-    u64 salt = c->salt, base;
-    u32 mode = v->mode, sflags = v->sflags, to_mode, to_eip;
-    bool good;
+    u64 salt = c->salt;
+    u32 mode = v->mode, sflags = v->sflags;
+    bool good, there;
     int r;
 
     cpu_soft_interrupt(v, vector);
     good = gate_record(v, c, mode, sflags, vector);
-    to_mode = v->mode;
-    to_eip = v->eip;
-    base = bt_view_base(v);
-    r = bt_continue(v);
-    if (good && r == 0 && led_to(v, to_mode, to_eip, base) && c->salt == salt) {
+    r = go_on(v, c, salt, &there);
+    if (good && there) {
         c->gate.to = bt_ctx(v);
         c->gate.to_salt = bt_ctx(v)->salt;
         c->gate.from_mode = mode;
@@ -185,9 +188,9 @@ int bt_iret(struct vcpu *v, const struct insn *i)
 {
     struct ctx *c = bt_ctx(v);
     struct iret_done *d;
-    u64 salt = c->salt, base, e;
-    u32 mode = v->mode, sflags = v->sflags, to_mode, to_eip, at = v->gpr[R_ESP], image = FL_TF;
-    bool good;
+    u64 salt = c->salt, e;
+    u32 mode = v->mode, sflags = v->sflags, at = v->gpr[R_ESP], image = FL_TF;
+    bool good, there;
     int r;
 
     e = v->rtab[at >> PAGE_SHIFT]; /* where gates are worth a record the stack is flat */
@@ -203,11 +206,8 @@ int bt_iret(struct vcpu *v, const struct insn *i)
     }
     d = &c->iret[v->cpl == 3];
     good = iret_record(v, d, mode, sflags, image);
-    to_mode = v->mode;
-    to_eip = v->eip;
-    base = bt_view_base(v);
-    r = bt_continue(v);
-    if (good && r == 0 && led_to(v, to_mode, to_eip, base) && c->salt == salt) {
+    r = go_on(v, c, salt, &there);
+    if (good && there) {
         d->to = bt_ctx(v);
         d->to_salt = bt_ctx(v)->salt;
         d->from_mode = mode;

@@ -16,6 +16,7 @@
  * Must not: call libc, or touch memory that access() has not allowed; it runs in a signal handler.
  */
 #include "monitor/hoststep.h"
+#include "base/copy.h"
 
 #define FLAG_CF 0x001u
 #define FLAG_PF 0x004u
@@ -434,24 +435,13 @@ static u64 address(const struct host_state *s, const struct host_insn *i)
     return a;
 }
 
+/* size: 1, 2, 4 or 8 */
 static bool load(const struct host_state *s, u64 addr, u32 size, u64 *val)
 {
     if (s->access && !s->access(s->opaque, addr, size, false))
         return false;
-    switch (size) {
-    case 1:
-        *val = *(const u8 *)(uintptr_t)addr;
-        break;
-    case 2:
-        *val = *(const u16 *)(uintptr_t)addr;
-        break;
-    case 4:
-        *val = *(const u32 *)(uintptr_t)addr;
-        break;
-    default:
-        *val = *(const u64 *)(uintptr_t)addr;
-        break;
-    }
+    *val = 0;
+    copy_bytes(val, (const void *)(uintptr_t)addr, size);
     return true;
 }
 
@@ -459,20 +449,7 @@ static bool store(const struct host_state *s, u64 addr, u32 size, u64 val)
 {
     if (s->access && !s->access(s->opaque, addr, size, true))
         return false;
-    switch (size) {
-    case 1:
-        *(u8 *)(uintptr_t)addr = (u8)val;
-        break;
-    case 2:
-        *(u16 *)(uintptr_t)addr = (u16)val;
-        break;
-    case 4:
-        *(u32 *)(uintptr_t)addr = (u32)val;
-        break;
-    default:
-        *(u64 *)(uintptr_t)addr = val;
-        break;
-    }
+    copy_bytes((void *)(uintptr_t)addr, &val, size);
     return true;
 }
 

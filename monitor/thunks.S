@@ -250,6 +250,13 @@ bt_to_c_end:
 1:
         .endm
 
+        /* To \miss unless the record says the same as the field. sfx: l or q, as \reg, which is clobbered, is wide. */
+        .macro  SAME sfx, field, record, reg, miss
+        mov\sfx \field, %\reg
+        cmp\sfx \record, %\reg
+        jne     \miss
+        .endm
+
         .macro  SYS_THUNK name, cpl, eip, esp
         .globl  \name
         .p2align 4
@@ -261,12 +268,8 @@ bt_to_c_end:
         .endif
         cmpl    (CTX_SYS + 16)(%r10), %r11d
         jne     sys_miss
-        movl    VO_SFLAGS(%r15), %r11d
-        cmpl    (CTX_SYS + 20)(%r10), %r11d
-        jne     sys_miss
-        movl    VO_SYSENTER(%r15), %r11d
-        cmpl    (CTX_SYS + 24)(%r10), %r11d
-        jne     sys_miss
+        SAME    l, VO_SFLAGS(%r15), (CTX_SYS + 20)(%r10), r11d, sys_miss
+        SAME    l, VO_SYSENTER(%r15), (CTX_SYS + 24)(%r10), r11d, sys_miss
         movq    %r8, BT_OFF(BT_TMP)(%r15)
         movq    CTX_SYS(%r10), %r11
         STILL_VALID r11, r8, (CTX_SYS + 8)(%r10), sys_miss_r8

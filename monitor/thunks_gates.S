@@ -33,29 +33,17 @@ th_int:
         movq    %r8, BT_OFF(BT_TMP)(%r15)
         movl    %r9d, VO_EIP(%r15)
         movq    BT_OFF(BT_CTX)(%r15), %r10
-        movl    VO_MODE(%r15), %r11d
-        cmpl    (CTX_GATE + 16)(%r10), %r11d
-        jne     gate_miss
-        movl    VO_SFLAGS(%r15), %r11d
-        cmpl    (CTX_GATE + 20)(%r10), %r11d
-        jne     gate_miss
+        SAME    l, VO_MODE(%r15), (CTX_GATE + 16)(%r10), r11d, gate_miss
+        SAME    l, VO_SFLAGS(%r15), (CTX_GATE + 20)(%r10), r11d, gate_miss
         movzbl  INSN_IMM(%r8), %r11d
         cmpl    (CTX_GATE + 92)(%r10), %r11d
         jne     gate_miss
         cmpl    $0, log_mask(%rip)
         jne     gate_miss
-        movq    VO_IDTR(%r15), %r11
-        cmpq    (CTX_GATE + 64)(%r10), %r11
-        jne     gate_miss
-        movq    VO_GDTR(%r15), %r11
-        cmpq    (CTX_GATE + 72)(%r10), %r11
-        jne     gate_miss
-        movq    (VO_SEG + 7 * VO_SEG_SIZE + VO_SEG_BASE)(%r15), %r11
-        cmpq    (CTX_GATE + 80)(%r10), %r11
-        jne     gate_miss
-        movl    (VO_SEG + 7 * VO_SEG_SIZE + 12)(%r15), %r11d
-        cmpl    (CTX_GATE + 88)(%r10), %r11d
-        jne     gate_miss
+        SAME    q, VO_IDTR(%r15), (CTX_GATE + 64)(%r10), r11, gate_miss
+        SAME    q, VO_GDTR(%r15), (CTX_GATE + 72)(%r10), r11, gate_miss
+        SAME    q, (VO_SEG + 7 * VO_SEG_SIZE + VO_SEG_BASE)(%r15), (CTX_GATE + 80)(%r10), r11, gate_miss
+        SAME    l, (VO_SEG + 7 * VO_SEG_SIZE + 12)(%r15), (CTX_GATE + 88)(%r10), r11d, gate_miss
         movq    CTX_GATE(%r10), %r9
         STILL_VALID r9, r8, (CTX_GATE + 8)(%r10), gate_miss
         movq    (%r9), %r9              /* the supervisor's view */
@@ -129,12 +117,8 @@ th_int:
 
         /* r10 = context, r11 = host address of the frame. */
         .macro  IRET_TO cpl, rec
-        movl    VO_MODE(%r15), %r8d
-        cmpl    (\rec + 16)(%r10), %r8d
-        jne     gate_miss
-        movl    VO_SFLAGS(%r15), %r8d
-        cmpl    (\rec + 20)(%r10), %r8d
-        jne     gate_miss
+        SAME    l, VO_MODE(%r15), (\rec + 16)(%r10), r8d, gate_miss
+        SAME    l, VO_SFLAGS(%r15), (\rec + 20)(%r10), r8d, gate_miss
         cmpb    $0, VO_NMI(%r15)
         jne     gate_miss
         movl    8(%r11), %r9d
@@ -151,9 +135,7 @@ th_int:
         movl    (%r11), %r8d
         cmpl    (\rec + 40)(%r10), %r8d /* CS's limit */
         ja      gate_miss
-        movq    VO_GDTR(%r15), %r8
-        cmpq    (\rec + 64)(%r10), %r8
-        jne     gate_miss
+        SAME    q, VO_GDTR(%r15), (\rec + 64)(%r10), r8, gate_miss
         HOLDS   r14, (\rec + 72)(%r10), (\rec + 80)(%r10), r9
         .if \cpl
         movzwl  16(%r11), %r8d

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "base/log.h"
 #include "base/opts.h"
+#include "base/syscall.h"
 #include "tcache/internal.h"
 
 /* How many bytes of code a fragment needs at least on average, so that the code area is what runs out (about
@@ -30,9 +31,7 @@
  * cannot, or does not know how (Linux before 5.14), there will be faults. Light code: no libc. */
 static bool populate(u8 *at, u64 len, int advice)
 {
-    long r = SYS_madvise;
-    __asm__ volatile("syscall" : "+a"(r) : "D"(at), "S"(len), "d"((long)advice) : "rcx", "r11", "memory");
-    return r == 0;
+    return host_syscall(SYS_madvise, (u64)(uintptr_t)at, len, (u64)advice, 0, 0, 0) == 0;
 }
 
 /* Has the host make the next HUGE bytes one large page, in both mappings. Faults, and populating, give shared

@@ -14,15 +14,6 @@ static bool real_like(const struct xl *x)
     return !(x->env->mode & MODE_PE) || (x->env->mode & MODE_VM);
 }
 
-/* call [r15 + slot]; jne to the interpreter */
-static void call_thunk(struct xl *x, int th)
-{
-    struct emit *e = &x->e;
-
-    e_rm(e, 0, 0xff, 2, R15, -1, 1, BT_OFF(BT_THUNK0 + th));
-    stub_add(x, STUB_SLOW, e_jcc(e, 5), 0, 0, 0);
-}
-
 static bool selector(struct xl *x, const struct insn *i)
 {
     if (!i->has_mem) {
@@ -41,7 +32,7 @@ static void load(struct xl *x, int seg)
     fl_clobber(x);
     x->full &= (u8) ~(1u << seg);
     e_mov_ri32(&x->e, R9, (u32)(VO_SEG + seg * VO_SEG_SIZE));
-    call_thunk(x, real_like(x) ? TH_SEG_REAL : TH_SEG_LOAD);
+    call_thunk(x, real_like(x) ? TH_SEG_REAL : TH_SEG_LOAD, STUB_SLOW);
 }
 
 /* The host's counter plus v->tsc_offset. Runs that are recorded or compared get it from a callout. */
@@ -81,7 +72,7 @@ static bool seg_op(struct xl *x, const struct insn *i, struct cls c)
         fl_force_saved(x);
         if (!selector(x, i))
             return false;
-        call_thunk(x, TH_VERW);
+        call_thunk(x, TH_VERW, STUB_SLOW);
         e_rex(e, 0, 0, 0, R13); /* or r13d, 0x4000: ZF */
         e8(e, 0x81);
         e_modrm(e, 3, 1, R13);

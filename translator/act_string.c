@@ -135,15 +135,13 @@ static void table_form(struct xl *x, const struct insn *i, const struct string *
 /* The thunk does what lies in mapped pages; the interpreter goes on from there. */
 static bool rep_thunk(struct xl *x, const struct insn *i, const struct string *s)
 {
-    struct emit *e = &x->e;
     bool wide = i->opcode & 1;
     int th = s->src ? TH_REP_MOVS8 + wide : TH_REP_STOS8 + wide;
 
     if (!s->write || s->n == 2)
         return false;
     fl_clobber(x);
-    e_rm(e, 0, 0xff, 2, R15, -1, 1, BT_OFF(BT_THUNK0 + th)); /* call */
-    stub_add(x, STUB_SLOW, e_jcc(e, 5), 0, 0, 0);
+    call_thunk(x, th, STUB_SLOW);
     return true;
 }
 

@@ -11,15 +11,6 @@
  */
 #include "translator/xl.h"
 
-/* call [r15 + slot]; jne to a stub */
-static void call_thunk(struct xl *x, int th, enum stub_kind otherwise)
-{
-    struct emit *e = &x->e;
-
-    e_rm(e, 0, 0xff, 2, R15, -1, 1, BT_OFF(BT_THUNK0 + th));
-    stub_add(x, otherwise, e_jcc(e, 5), 0, 0, 0);
-}
-
 static bool popf_op(struct xl *x, const struct insn *i)
 {
     u32 mode = x->env->mode, same = FL_TF | FL_NT;

@@ -26,11 +26,6 @@
 #include "shadowpt/shadowpt.h"
 #include "translator/xl.h"
 
-static void jmp_thunk(struct emit *e, int th)
-{
-    e_rm(e, 0, 0xff, 4, R15, -1, 1, BT_OFF(BT_THUNK0 + th));
-}
-
 /* reg = [exec table entry of page]; reg = factor * reg - factor * expected. The displacements are 32 bits
  * wide whatever their values: a checked entry has one of two lengths, by `of`. */
 static void difference(struct emit *e, int reg, u32 page, u32 factor, u32 expected)

@@ -36,11 +36,6 @@
  */
 #include "translator/xl.h"
 
-static void jmp_thunk(struct emit *e, int th)
-{
-    e_rm(e, 0, 0xff, 4, R15, -1, 1, BT_OFF(BT_THUNK0 + th)); /* jmp [r15 + slot] */
-}
-
 void count_flush(struct xl *x)
 {
     struct emit *e = &x->e;

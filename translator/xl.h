@@ -228,6 +228,10 @@ void mem_lookup(struct xl *x, u32 size, bool write);
 void seg_apply(struct xl *x, int seg, u32 size, bool write);
 
 /* ---- exits (exits.c) ---- */
+static inline void jmp_thunk(struct emit *e, int th)
+{
+    e_rm(e, 0, 0xff, 4, R15, -1, 1, BT_OFF(BT_THUNK0 + th)); /* jmp [r15 + slot] */
+}
 void exit_direct(struct xl *x, u32 target);       /* jmp to a guest eip */
 void exit_cond(struct xl *x, int cc, u32 target); /* jcc to a guest eip */
 /* reg, r8d or a register of the guest, = guest eip; call: of a call, which returns behind it */
@@ -245,6 +249,12 @@ void stub_add(struct xl *x, enum stub_kind kind, u32 from, u32 size, u32 back, u
 void stubs_emit(struct xl *x);
 void count_flush(struct xl *x);
 void count_exact(struct xl *x); /* at the start of an instruction */
+/* call [r15 + slot]; jne to a stub */
+static inline void call_thunk(struct xl *x, int th, enum stub_kind otherwise)
+{
+    e_rm(&x->e, 0, 0xff, 2, R15, -1, 1, BT_OFF(BT_THUNK0 + th));
+    stub_add(x, otherwise, e_jcc(&x->e, 5), 0, 0, 0);
+}
 
 /* ---- pieces of stack operations (act_stack.c) ---- */
 void sp_add(struct xl *x, i32 delta);                 /* esp += delta */
