@@ -18,9 +18,9 @@ static const struct {
 #undef X
 };
 
-int opts_disable(u32 *opts, const char *list, const char **bad)
+int opts_disable(u64 *opts, const char *list, const char **bad)
 {
-    u32 clear = 0;
+    u64 clear = 0;
     while (*list) {
         size_t len = strcspn(list, ",");
         int found = -1;
@@ -28,7 +28,7 @@ int opts_disable(u32 *opts, const char *list, const char **bad)
             if (strlen(switches[i].name) == len && !strncmp(switches[i].name, list, len))
                 found = i;
         if (found >= 0) {
-            clear |= 1u << found;
+            clear |= 1ull << found;
         } else if (len == 3 && !strncmp(list, "all", 3)) {
             clear |= OPT_ALL;
         } else if (len) {

@@ -48,12 +48,12 @@ enum opt_bit {
 #undef X
         OPT_BIT_COUNT
 };
-#define OPT(name) (1u << OPT_BIT_##name)
-#define OPT_ALL   (~0u >> (32 - OPT_BIT_COUNT))
+#define OPT(name) (1ull << OPT_BIT_##name)
+#define OPT_ALL   (~0ull >> (64 - OPT_BIT_COUNT))
 
 /* Clears the bits named in "a,b,c" from *opts ("all" clears every bit). Returns 0, or -EINVAL with *bad set
  * to the unknown name. */
-int opts_disable(u32 *opts, const char *list, const char **bad);
+int opts_disable(u64 *opts, const char *list, const char **bad);
 void opts_list(void); /* prints the switches and what they do */
 
 #endif

@@ -199,7 +199,7 @@ static void reset_state(struct vcpu *v)
     v->msr_ucode_rev = 0;
 }
 
-struct vcpu *cpu_create(const struct cpu_model *model, const struct cpu_ops *ops, u32 opts)
+struct vcpu *cpu_create(const struct cpu_model *model, const struct cpu_ops *ops, u64 opts)
 {
     struct vcpu *v = aligned_alloc(64, ALIGN_UP(sizeof(*v), 64));
     if (!v) {

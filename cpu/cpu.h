@@ -377,7 +377,7 @@ struct vcpu {
     u32 events; /* EV_*: written by the vCPU thread only */
     u32 nmi_pending;
     const struct cpu_model *model;
-    u32 opts;        /* OPT() bits */
+    u64 opts;        /* OPT() bits */
     u32 dr6_pending; /* DR6 bits of data breakpoints hit by the current instruction: #DB after it */
     u8 slow_access; /* data breakpoints or alignment checks are on: the current tables are empty ones, so that
                      * every access takes the slow path, which calls cpu_access_check() */
@@ -452,7 +452,7 @@ void cpu_model_list(void); /* prints names and descriptions */
  * Returns 0 with *out, or -1 with *bad at the word that is unknown, or that no model has. */
 int cpu_model_parse(const char *spec, struct cpu_model *out, const char **bad);
 /* Allocates and resets a vCPU. Never returns NULL (out of memory is fatal). */
-struct vcpu *cpu_create(const struct cpu_model *model, const struct cpu_ops *ops, u32 opts);
+struct vcpu *cpu_create(const struct cpu_model *model, const struct cpu_ops *ops, u64 opts);
 void cpu_destroy(struct vcpu *v);
 /* Power-up/RESET# state (SDM vol. 3, 9.1.1). Keeps model, ops, opts and statistics. */
 void cpu_reset(struct vcpu *v);

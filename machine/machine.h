@@ -35,7 +35,7 @@ struct machine_config {
     const char *kernel, *initrd, *append;
     const char *cpu; /* model name */
     enum engine engine;
-    u32 opts; /* OPT() bits */
+    u64 opts; /* OPT() bits */
     bool no_reboot;
     bool no_shutdown;
     bool start_paused;     /* -S */

@@ -123,7 +123,7 @@ struct bt {
     const struct fragment *found; /* by bt_continue() the last time, NULL: the branch cache knew it */
     bool stepping;                /* the kick handler is single-stepping to a boundary */
     bool soft_in_thunk;           /* stop.c: the host instruction that software executes is a thunk's */
-    u32 host_opts;                /* OPT() bits that the host's processor can do */
+    u64 host_opts;                /* OPT() bits that the host's processor can do */
     struct unit unit;
     struct insn_memo *memo;                  /* NULL: switched off */
     struct verifier *verifier;               /* NULL: off */

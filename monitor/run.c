@@ -621,7 +621,7 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
     if ((v->opts & OPT(memo)) && !(b->memo = insn_memo_create(v->model, park, v)))
         return -ENOMEM;
     b->stop = v->bt[BT_LEFT] = 1ull << 62;
-    b->host_opts = translate_host_opts(~0u);
+    b->host_opts = translate_host_opts(~0ull);
     v->minus_two = (u64)-2;
     v->one = 1;
     b->ibtc = mmap(NULL, IBTC_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

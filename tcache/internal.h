@@ -26,7 +26,7 @@ struct tcache {
     u8 *rw, *rx;
     u64 size;
     bool large; /* ask the host for large pages */
-    u32 opts;
+    u64 opts;
     struct {
         u32 len, check; /* bytes before a fragment's code: its checked entry, where others jump to */
     } entry[2];         /* by whether OF is live */

@@ -147,7 +147,7 @@ static void reset(struct arena *a)
     a->n_links = a->link0;
 }
 
-struct tcache *tcache_create(u64 bytes, u64 phys_pages, u32 opts, int *err)
+struct tcache *tcache_create(u64 bytes, u64 phys_pages, u64 opts, int *err)
 {
     struct tcache *tc = map(sizeof(*tc));
     u8 entry[ENTRY_MAX];

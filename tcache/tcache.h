@@ -51,7 +51,7 @@ struct fragment {
 
 /* bytes: size of the code area; opts: OPT(), as the translator gets them. Returns NULL with *err (negative
  * errno) on host failure. */
-struct tcache *tcache_create(u64 bytes, u64 phys_pages, u32 opts, int *err);
+struct tcache *tcache_create(u64 bytes, u64 phys_pages, u64 opts, int *err);
 void tcache_destroy(struct tcache *tc);
 
 /* Executable address range of the code area. */

@@ -52,7 +52,7 @@ static struct cls x87(const struct insn *i)
     }
 }
 
-static struct cls one_byte(const struct insn *i, u32 mode, u32 opts)
+static struct cls one_byte(const struct insn *i, u32 mode, u64 opts)
 {
     u8 op = i->opcode;
 
@@ -275,7 +275,7 @@ static struct cls simd(const struct insn *i)
     }
 }
 
-static struct cls two_byte(const struct insn *i, u32 mode, u32 opts)
+static struct cls two_byte(const struct insn *i, u32 mode, u64 opts)
 {
     u8 op = i->opcode;
 
@@ -366,7 +366,7 @@ static struct cls two_byte(const struct insn *i, u32 mode, u32 opts)
     return ACT(EXEC);
 }
 
-struct cls classify(const struct insn *i, u32 mode, u32 opts)
+struct cls classify(const struct insn *i, u32 mode, u64 opts)
 {
     if (i->fn == insn_ud)
         return ACT(EXEC_END);

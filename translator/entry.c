@@ -46,7 +46,7 @@ static void jump8(struct emit *e, u8 op, u32 to)
     e_fix8(e, e->pos - 1, to);
 }
 
-u32 translate_entry(u32 opts, u32 eip, u32 lin, u32 expected, bool of, u8 *code, u32 *check)
+u32 translate_entry(u64 opts, u32 eip, u32 lin, u32 expected, bool of, u8 *code, u32 *check)
 {
     struct emit e = {.buf = code, .cap = ENTRY_MAX};
     u32 page = lin >> PAGE_SHIFT;

@@ -120,7 +120,7 @@ static bool same_page(const struct xl *x, u32 target)
 /* Whether the exit may be chained; far: to another page. */
 static bool may_chain(const struct xl *x, bool far)
 {
-    u32 need = far ? OPT(xpage) | OPT(chain) : OPT(chain);
+    u64 need = far ? OPT(xpage) | OPT(chain) : OPT(chain);
 
     return (x->env->opts & need) == need && (!far || (x->env->mode & MODE_FLATCS));
 }
@@ -185,7 +185,7 @@ void exit_direct(struct xl *x, u32 target)
 
 bool call_goes_on(const struct xl *x, u32 k)
 {
-    u32 need = OPT(callthrough) | OPT(ras) | (x->cls[k].act == ACT_CALL_IND ? OPT(ibtc) : 0);
+    u64 need = OPT(callthrough) | OPT(ras) | (x->cls[k].act == ACT_CALL_IND ? OPT(ibtc) : 0);
 
     return (x->env->opts & need) == need;
 }

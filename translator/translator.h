@@ -68,7 +68,7 @@ struct unit_move {
 struct unit_env {
     const struct cpu_model *model;
     struct insn_memo *memo; /* of that model; NULL: without, and then translating is heavy code */
-    u32 opts;
+    u64 opts;
     u32 mode; /* MODE_* */
     u32 eip;  /* of the first instruction */
     u32 cs_base, cs_limit;
@@ -130,10 +130,10 @@ enum xlate_status {
  * `expected`), whose code must follow immediately; of: it may look at OF. Returns how many bytes that are,
  * whatever the addresses; *check: the offset to which others jump. 0: nothing is chained across pages. */
 #define ENTRY_MAX 48
-u32 translate_entry(u32 opts, u32 eip, u32 lin, u32 expected, bool of, u8 *code, u32 *check);
+u32 translate_entry(u64 opts, u32 eip, u32 lin, u32 expected, bool of, u8 *code, u32 *check);
 
 /* opts without what this host's processor cannot do. Slow: under a hypervisor cpuid traps. */
-u32 translate_host_opts(u32 opts);
+u64 translate_host_opts(u64 opts);
 
 /* Translates into code[0..cap); env->opts must be possible on this host for the code to run. */
 enum xlate_status translate_unit(const struct unit_env *env, u8 *code, u32 cap, struct unit *out);

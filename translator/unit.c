@@ -301,7 +301,7 @@ static void emit_unit(struct xl *x)
     stubs_emit(x);
 }
 
-u32 translate_host_opts(u32 opts)
+u64 translate_host_opts(u64 opts)
 {
     u32 a, b = 0, c, d;
     bool adx =

@@ -72,7 +72,7 @@ struct cls {
 };
 
 /* The one table: instruction -> class. */
-struct cls classify(const struct insn *i, u32 mode, u32 opts);
+struct cls classify(const struct insn *i, u32 mode, u64 opts);
 
 enum flstate { FS_HOST, FS_SAVED };
 

@@ -79,7 +79,7 @@ static void must(bool ok)
 static void side_init(int n)
 {
     struct side *s = &sides[n];
-    u32 opts = OPT_ALL & ~OPT(flags);
+    u64 opts = OPT_ALL & ~OPT(flags);
     int err;
 
     s->m = memory_create(RAM, &err);

@@ -30,8 +30,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
         abort();
     struct verify_in vi = fuzz_verify_in(&f);
     if (!verify_fragment(v, &vi, &at)) {
-        fprintf(stderr, "refused at %x: %s (mode %x, opts %x, eip %x, %u links)\n", at, verifier_why(v),
-                f.env.mode, f.env.opts, f.env.eip, f.u.n_links);
+        fprintf(stderr, "refused at %x: %s (mode %x, opts %llx, eip %x, %u links)\n", at, verifier_why(v),
+                f.env.mode, (unsigned long long)f.env.opts, f.env.eip, f.u.n_links);
         verify_print(v, &vi, at);
         abort();
     }

@@ -212,7 +212,7 @@ static void load_state(struct engine *e, const struct icase *c, int level)
     cpu_update_mode(v);
 }
 
-void engine_run(struct engine *e, const struct icase *c, u32 opts, int level, struct outcome *o)
+void engine_run(struct engine *e, const struct icase *c, u64 opts, int level, struct outcome *o)
 {
     struct vcpu *v = e->v;
     u64 left = 2000000;

@@ -151,7 +151,7 @@ struct engine *engine_create(enum engine_kind kind);
  * odd) and in real mode, with 64 KiB segments over the region. The real CPU runs the first kind only. */
 enum { AT_RING0 = 0, AT_USER = 3, AT_V86 = 4, AT_REAL = 5 };
 /* opts: OPT_* in force for this case. */
-void engine_run(struct engine *e, const struct icase *c, u32 opts, int level, struct outcome *o);
+void engine_run(struct engine *e, const struct icase *c, u64 opts, int level, struct outcome *o);
 const u8 *engine_ram(struct engine *e, u32 page); /* the region's page after the case */
 void engine_drop_tables(struct engine *e);        /* next accesses miss */
 struct vcpu *engine_vcpu(struct engine *e);

@@ -144,7 +144,7 @@ static void run_case(struct fx *f, struct fx *want, const struct icase *c)
     }
 }
 
-static void run_all(bool tables, u32 opts)
+static void run_all(bool tables, u64 opts)
 {
     struct fx *f = fx_create(0), *want = fx_create(0);
     f->use_tables = tables;

@@ -157,7 +157,7 @@ static void random_root(struct run *r)
     }
 }
 
-static void run(bool pae, u32 cr4, u64 efer, u64 seed, u64 steps, u32 opts)
+static void run(bool pae, u32 cr4, u64 efer, u64 seed, u64 steps, u64 opts)
 {
     struct run r = {.e = env_new(16 * MiB, 5), .seed = seed, .pae = pae};
     struct env *e = &r.e;

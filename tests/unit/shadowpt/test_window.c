@@ -36,7 +36,7 @@ static int rights(struct env *e, u32 lin)
 }
 
 /* Pages 0..63: odd ones go to other frames, in reverse; rights and bits are the caller's. */
-static struct env start(u32 opts)
+static struct env start(u64 opts)
 {
     struct env e = env_new(16 * MiB, 4);
     e.v->opts = opts;

@@ -38,7 +38,7 @@ static const struct cpu_ops ops = {
 
 static bool windows; /* the translator's side uses window form */
 
-static void side_init(struct side *s, bool bt, u32 opts)
+static void side_init(struct side *s, bool bt, u64 opts)
 {
     int err;
 
@@ -387,7 +387,7 @@ static const char *run_both(struct side *a, struct side *b, const u8 *code, u32 
     return compare(a, b, why, size);
 }
 
-static void random_programs(u32 opts, u32 programs)
+static void random_programs(u64 opts, u32 programs)
 {
     static u8 data[0x18000];
     struct side a, b;

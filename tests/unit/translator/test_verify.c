@@ -42,8 +42,8 @@ static void test_originals(void **state)
     assert_true(n_frags > 900);
     for (u32 i = 0; i < n_frags; i++)
         if (!verify(&frags[i], frags[i].code))
-            fail_msg("unit %u, mode %x, opts %x is refused: %s", i, frags[i].env.mode, frags[i].env.opts,
-                     verifier_why(vf));
+            fail_msg("unit %u, mode %x, opts %llx is refused: %s", i, frags[i].env.mode,
+                     (unsigned long long)frags[i].env.opts, verifier_why(vf));
 }
 
 /* The oracle must not find fault with what the translator makes. */
@@ -443,7 +443,7 @@ static void print_score(const char *name, const struct score *s)
  */
 static void test_entries(void **state)
 {
-    static const u32 opts[] = {OPT(xpage) | OPT(chain) | OPT(ofcheck), OPT(xpage) | OPT(chain)};
+    static const u64 opts[] = {OPT(xpage) | OPT(chain) | OPT(ofcheck), OPT(xpage) | OPT(chain)};
     const u32 eip = 0x80481234, lin = 0xc0481234, expected = 0x12346;
 
     (void)state;

@@ -23,7 +23,9 @@ static const struct bytes corpus[] = {
 #define FLAT                                                                                                 \
     (MODE_PE | MODE_CS32 | MODE_SS32 | MODE_FLATCS | MODE_FLATDS | MODE_FLATES | MODE_FLATSS | MODE_SSE)
 static const struct way {
-    u32 mode, opts, cs_base, cs_limit;
+    u32 mode;
+    u64 opts;
+    u32 cs_base, cs_limit;
     bool exact, count, single; /* single: also with each optimisation alone off */
 } ways[] = {
     {FLAT | MODE_IOPL_OK, OPT_ALL, 0, 0xffffffff, .single = true},
@@ -80,7 +82,7 @@ static void *need(void *p)
 }
 
 /* Returns the unit's length in guest bytes; 0: none could be made. */
-static u32 make(const struct way *w, u32 opts, u32 eip, const u8 *bytes, u32 len)
+static u32 make(const struct way *w, u64 opts, u32 eip, const u8 *bytes, u32 len)
 {
     static u8 code[UNIT_MAX_CODE];
     if (n_frags == room)
@@ -202,7 +204,7 @@ void frags_make(char **files, int n)
         for (u32 c = 0; c < ARRAY_SIZE(corpus); c++) {
             make(w, w->opts, 0x5100 + c * 16, corpus[c].bytes, corpus[c].len);
             for (u32 o = 0; w->single && o < OPT_BIT_COUNT; o++)
-                make(w, OPT_ALL & ~(1u << o), 0x5100 + c * 16, corpus[c].bytes, corpus[c].len);
+                make(w, OPT_ALL & ~(1ull << o), 0x5100 + c * 16, corpus[c].bytes, corpus[c].len);
         }
     }
     u32 before = n_frags;
