@@ -210,6 +210,7 @@ struct vcpu *cpu_create(const struct cpu_model *model, const struct cpu_ops *ops
     v->model = model;
     v->ops = ops;
     v->opts = opts;
+    v->segc[0].tag = SEGC_NONE;
     reset_state(v);
     cpu_fpu_reset(v);
     cpu_update_mode(v); /* CPL 0, no breakpoints: calls no ops */

@@ -76,9 +76,13 @@ static inline void seg_commit(struct vcpu *v, int seg, const struct seg *n)
 
 void segc_put(struct vcpu *v, u32 tag, const struct desc *d, const struct seg *s)
 {
-    if (!(tag & 4) && !(d->lin & 7))
-        v->segc[tag >> 3 & (SEGC_ENTRIES - 1)] =
-            (struct seg_cached){.tag = tag, .lin = d->lin, .raw = d->raw, .seg = *s};
+    struct seg_cached *c = &v->segc[tag >> 3 & (SEGC_ENTRIES - 1)];
+
+    if (!(tag & 0xfffc) || (tag & 4) || (d->lin & 7))
+        return;
+    *c = (struct seg_cached){
+        .tag = tag, .lin = d->lin, .raw = d->raw, .page = (d->lin >> PAGE_SHIFT) * 8, .seg = *s};
+    __builtin_memcpy(&c->gdtr, &v->gdtr, sizeof(c->gdtr));
 }
 
 int seg_load(struct vcpu *v, int seg, u16 sel)

@@ -180,9 +180,9 @@ extern const u8 bt_leave_async[], bt_leave_fault[], bt_leave_kick[], bt_kick_tra
 /* In bt_resume, all state is in struct vcpu; up to bt_to_c_end, the way leads to C code or out. */
 extern const u8 bt_resume[], bt_resume_end[], bt_to_c_end[];
 extern const u8 th_read_miss[], th_write_miss[], th_slow[], th_exec[], th_lookup[], th_link[], th_intr[],
-    th_ibranch[], th_underflow[], th_seg_load[], th_seg_real[], th_verw[], th_popf[], th_popf_if[], th_in[],
-    th_sys[], th_sysenter[], th_sysexit[], th_int[], th_iret[], th_clts[], th_cr0[], th_ret_miss[],
-    th_ind_of[], th_far[], th_rep_movs8[], th_rep_movs32[], th_rep_stos8[], th_rep_stos32[];
+    th_ibranch[], th_underflow[], th_seg_load[], th_seg_fsgs[], th_seg_real[], th_verw[], th_popf[],
+    th_popf_if[], th_in[], th_sys[], th_sysenter[], th_sysexit[], th_int[], th_iret[], th_clts[], th_cr0[],
+    th_ret_miss[], th_ind_of[], th_far[], th_rep_movs8[], th_rep_movs32[], th_rep_stos8[], th_rep_stos32[];
 
 /* Instructions whose memory operands are no good for windows. */
 #define TABLE_SITES 65536u

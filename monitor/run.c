@@ -47,8 +47,11 @@ _Static_assert(offsetof(struct vcpu, cr3) == VO_CR3 && offsetof(struct vcpu, cr4
 _Static_assert(offsetof(struct vcpu, ports) == VO_PORTS && PORT_VALUE == 0x100 && PORT_QUICK == 0x200 &&
                    PORT_QUICK_OFF == 131072,
                "abi.h, thunks.S");
-_Static_assert(sizeof(struct seg_cached) == 32 && SEGC_ENTRIES == 64 && SEGC_VERW == 0x100000, "thunks.S");
-_Static_assert(offsetof(struct seg_cached, seg) == 16 && offsetof(struct seg, attr) == 12, "thunks.S");
+_Static_assert(sizeof(struct seg_cached) == 64 && SEGC_ENTRIES == 64, "thunks.S");
+_Static_assert(offsetof(struct seg_cached, lin) == 4 && offsetof(struct seg_cached, gdtr) == 8 &&
+                   offsetof(struct seg_cached, raw) == 16 && offsetof(struct seg_cached, page) == 24,
+               "thunks.S");
+_Static_assert(offsetof(struct seg_cached, seg) == 32 && offsetof(struct seg, attr) == 12, "thunks.S");
 _Static_assert(offsetof(struct vcpu, mode) == VO_MODE && offsetof(struct vcpu, rtab) == VO_TABLES &&
                    offsetof(struct vcpu, wtab) == VO_TABLES + 8 &&
                    offsetof(struct vcpu, xtab) == VO_TABLES + 16,
@@ -587,6 +590,7 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
         [TH_INTR] = th_intr,
         [TH_IBRANCH] = th_ibranch,
         [TH_SEG_LOAD] = th_seg_load,
+        [TH_SEG_FSGS] = th_seg_fsgs,
         [TH_SEG_REAL] = th_seg_real,
         [TH_VERW] = th_verw,
         [TH_POPF] = th_popf,

@@ -395,64 +395,61 @@ th_far:
 
         /*
          * Loads of data segment registers, in protected mode from the cache of earlier loads. Called from translated
-         * code with r8w = selector, r9d = offset of the register in struct vcpu. ZF: done; else nothing has changed.
+         * code with r8d = selector | CPL << 16, r9d = offset of the register in struct vcpu. ZF: done; else nothing has
+         * changed.
          *
-         * An entry may be used if selector and CPL are the same, the GDT is where it was, and the descriptor in memory
-         * is the same eight bytes, read through this view's table. What the load gives follows from these alone.
-         * Left to the interpreter: whatever changes the mode (flat to not flat, DS and ES).
+         * An entry may be used if selector and CPL are the same, the GDT is where it was, and as long, and the descriptor
+         * in memory is the same eight bytes, read through this view's table. What the load gives follows from these
+         * alone. Null selectors have no entry. Left to the interpreter: whatever changes the mode (flat to not flat, DS
+         * and ES).
          */
-        .macro  SEGC_FIND tagbits, miss
-        movzwl  %r8w, %r8d
+        .macro  SEGC_FIND absent, miss
         movl    %r8d, %r10d
-        shrl    $3, %r10d
-        andl    $63, %r10d
-        shll    $5, %r10d
-        leaq    VO_SEGC(%r15, %r10), %r10
-        movzbl  VO_CPL(%r15), %r11d
-        shll    $16, %r11d
-        leal    \tagbits(%r11, %r8), %r11d
-        cmpl    %r11d, (%r10)
+        andl    $0x1f8, %r10d
+        leaq    VO_SEGC(%r15, %r10, 8), %r10
+        cmpl    %r8d, (%r10)
+        jne     \absent
+        movq    VO_GDTR(%r15), %r11
+        cmpq    %r11, 8(%r10)
         jne     \miss
-        andl    $0xfff8, %r8d
-        leal    7(%r8), %r11d
-        cmpw    %r11w, (VO_GDTR + 4)(%r15)
-        jb      \miss
-        addl    VO_GDTR(%r15), %r8d
-        cmpl    4(%r10), %r8d
-        jne     \miss
-        movl    %r8d, %r11d
-        shrl    $12, %r11d
-        movq    -RT_OFF(%r14, %r11, 8), %r11
+        movl    24(%r10), %r11d
+        movq    -RT_OFF(%r14, %r11), %r11
         testq   %r11, %r11
         jz      \miss
+        movl    4(%r10), %r8d
         movq    (%r11, %r8), %r11
-        cmpq    8(%r10), %r11
+        cmpq    16(%r10), %r11
         jne     \miss
         .endm
 
-        .globl  th_seg_load, th_seg_real, th_verw
+        .globl  th_seg_load, th_seg_fsgs, th_seg_real, th_verw
         .p2align 4
 th_seg_load:
-        testl   $0xfffc, %r8d
-        jz      1f
-        SEGC_FIND 0, th_seg_miss
-        movl    16(%r10), %r8d
-        xorl    (%r15, %r9), %r8d
-        testl   $0xffff0000, %r8d       /* fast, flat */
-        jz      2f
-        cmpl    $(VO_SEG + 4 * VO_SEG_SIZE), %r9d
-        jb      th_seg_miss
-2:      movq    16(%r10), %r8
+        SEGC_FIND seg_null, th_seg_miss
+        movq    32(%r10), %r8
+        movl    %r8d, %r11d
+        xorl    (%r15, %r9), %r11d
+        testl   $0xffff0000, %r11d      /* fast, flat */
+        jnz     th_seg_miss
         movq    %r8, (%r15, %r9)
-        movq    24(%r10), %r8
+        movq    40(%r10), %r8
         movq    %r8, 8(%r15, %r9)
-        xorl    %r8d, %r8d
         ret
-1:      cmpw    $0, 2(%r15, %r9)        /* null: base and limit stay */
-        je      3f
-        cmpl    $(VO_SEG + 4 * VO_SEG_SIZE), %r9d
-        jb      th_seg_miss
-3:      movzwl  %r8w, %r8d
+        .p2align 4
+th_seg_fsgs:
+        SEGC_FIND fsgs_null, th_seg_miss
+        movq    32(%r10), %r8
+        movq    %r8, (%r15, %r9)
+        movq    40(%r10), %r8
+        movq    %r8, 8(%r15, %r9)
+        ret
+seg_null:
+        cmpw    $0, 2(%r15, %r9)        /* base and limit stay */
+        jne     th_seg_miss
+fsgs_null:
+        testl   $0xfffc, %r8d
+        jnz     th_seg_miss
+        movzwl  %r8w, %r8d
         movl    %r8d, (%r15, %r9)
         orl     $0x10000, 12(%r15, %r9)
         xorl    %r8d, %r8d
@@ -479,26 +476,24 @@ th_seg_real:
         ret
 
         /*
-         * popf: r8d = the image, r9d = the flags that must be what they are. DF must be clear. The arithmetic flags go
-         * to r13, as flags that are put aside. th_popf_if sets IF as well, unless an interrupt waits for it.
+         * popf: r8d = the image, r9d = the flags that must be what they are, and DF, which must be clear (it never is
+         * set in sflags). The arithmetic flags go to r13, as flags that are put aside. th_popf_if sets IF as well, unless
+         * an interrupt waits for it.
          */
         .globl  th_popf, th_popf_if, th_in
         .p2align 4
 th_popf_if:
         movl    VO_SFLAGS(%r15), %r10d
         xorl    %r8d, %r10d
-        andl    %r9d, %r10d
+        testl   %r9d, %r10d
         jnz     th_seg_miss
-        testl   $0x400, %r8d
-        jnz     th_seg_miss
-        testl   $0x200, %r8d
-        jz      1f
+        btl     $9, %r8d
+        jnc     1f
         cmpl    $0, VO_INTR(%r15)
         jne     th_seg_miss
-1:      movl    %r8d, %r10d
-        shrl    $9, %r10d
-        andl    $1, %r10d
-        movb    %r10b, VO_IFLAG(%r15)
+        movb    $1, VO_IFLAG(%r15)
+        jmp     2f
+1:      movb    $0, VO_IFLAG(%r15)
 2:      cld
         movl    %r8d, %r13d
         andl    $0xd5, %r13d
@@ -511,9 +506,7 @@ th_popf_if:
 th_popf:
         movl    VO_SFLAGS(%r15), %r10d
         xorl    %r8d, %r10d
-        andl    %r9d, %r10d
-        jnz     th_seg_miss
-        testl   $0x400, %r8d
+        testl   %r9d, %r10d
         jnz     th_seg_miss
         jmp     2b
 
@@ -571,8 +564,7 @@ bt_kick_trap:
 
         .p2align 4
 th_verw:
-        SEGC_FIND 0x100000, th_seg_miss
-        xorl    %r8d, %r8d
+        SEGC_FIND th_seg_miss, th_seg_miss
         ret
 
         /*

@@ -279,11 +279,14 @@ bool vf_call_thunk(struct verifier *v, const struct hi *h, const struct state *s
     if (disp == BT_OFF(BT_THUNK0 + TH_REP_MOVS8) || disp == BT_OFF(BT_THUNK0 + TH_REP_MOVS32) ||
         disp == BT_OFF(BT_THUNK0 + TH_REP_STOS8) || disp == BT_OFF(BT_THUNK0 + TH_REP_STOS32))
         return (v->in->mode & MODE_FLATES) || vf_bad(v, h, "a string thunk, but ES is not flat");
-    if (disp != BT_OFF(BT_THUNK0 + TH_SEG_LOAD) && disp != BT_OFF(BT_THUNK0 + TH_SEG_REAL))
+    if (disp != BT_OFF(BT_THUNK0 + TH_SEG_LOAD) && disp != BT_OFF(BT_THUNK0 + TH_SEG_FSGS) &&
+        disp != BT_OFF(BT_THUNK0 + TH_SEG_REAL))
         return vf_bad(v, h, "call through a slot that holds no thunk that returns");
     if (r9->kind == K_CONST)
         for (int seg = S_ES; seg <= S_GS; seg++)
-            if (seg != S_CS && seg != S_SS && r9->aux == (u64)(VO_SEG + seg * VO_SEG_SIZE))
+            if (seg != S_CS && seg != S_SS && r9->aux == (u64)(VO_SEG + seg * VO_SEG_SIZE) &&
+                (disp == BT_OFF(BT_THUNK0 + TH_SEG_REAL) ||
+                 (seg >= S_FS) == (disp == BT_OFF(BT_THUNK0 + TH_SEG_FSGS))))
                 return true;
     return vf_bad(v, h, "r9 is not the place of a data segment register");
 }

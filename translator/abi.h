@@ -37,18 +37,18 @@
 #define VO_SEG_LIMIT 8
 #define VO_TSC       224
 #define VO_BT        232
-#define VO_SEGC      744 /* struct seg_cached[], 32 bytes each */
-#define VO_GDTR      2792
+#define VO_SEGC      744 /* struct seg_cached[], 64 bytes each */
+#define VO_GDTR      4840
 #define VO_CPL       45
 #define VO_SFLAGS    40
-#define VO_CR0       2808
-#define VO_CR2       2812
-#define VO_CR3       2816
-#define VO_CR4       2820
-#define VO_PORTS     2824
-#define VO_SYSENTER  2912 /* the three MSRs: cs, esp, eip */
-#define VO_IDTR      2800
-#define VO_NMI       3200 /* nmi_blocked */
+#define VO_CR0       4856
+#define VO_CR2       4860
+#define VO_CR3       4864
+#define VO_CR4       4868
+#define VO_PORTS     4872
+#define VO_SYSENTER  4960 /* the three MSRs: cs, esp, eip */
+#define VO_IDTR      4848
+#define VO_NMI       5248 /* nmi_blocked */
 #define INSN_LEN     8    /* struct insn: its length */
 #define INSN_IMM     28   /* and first immediate */
 
@@ -82,13 +82,15 @@
 #define TH_IBRANCH    7 /* r8d target eip: like TH_LOOKUP, but looks in the branch cache first */
 /* Called, not jumped to: they return with ZF set if they did it, else with nothing changed (but see
  * TH_REP_*); r8-r11 and flags are lost. */
-#define TH_SEG_LOAD                                                                                          \
-    8 /* r8w selector, r9d offset of the data segment register in struct vcpu: protected mode */
-#define TH_SEG_REAL 9  /* the same in real and virtual-8086 mode */
-#define TH_VERW     10 /* r8w selector: ZF if it is known to be writable */
-#define TH_POPF     11 /* r8d image, r9d flags that must not change: arithmetic flags to r13, DF clear */
-#define TH_POPF_IF  12 /* the same, and sets IF */
-#define TH_IN       13 /* r8w port: r9d = the byte */
+/* r8d selector | CPL << 16, r9d offset of the segment register in struct vcpu, DS or ES: protected mode */
+#define TH_SEG_LOAD 8
+#define TH_SEG_REAL 9  /* r8w selector, r9d as above, any of the four: real and virtual-8086 mode */
+#define TH_VERW     10 /* r8d selector | CPL << 16 | SEGC_VERW: ZF if it is known to be writable */
+#define TH_POPF                                                                                              \
+    11 /* r8d image, r9d flags that must not change, and DF: arithmetic flags to r13, DF clear               \
+        */
+#define TH_POPF_IF 12 /* the same, and sets IF */
+#define TH_IN      13 /* r8w port: r9d = the byte */
 /* rep movs or stos in table form, segments flat, addresses 32 bits: any part of it, none included, may have
  * been done when ZF is clear. */
 #define TH_REP_MOVS8  14
@@ -111,9 +113,11 @@
 #define TH_CLTS 24
 #define TH_CR0  25
 /* As TH_SYSENTER: int n at CPL 3, and iretd at CPL 0. */
-#define TH_INT    26
-#define TH_IRET   27
-#define TH_COUNT_ 28
+#define TH_INT  26
+#define TH_IRET 27
+/* As TH_SEG_LOAD, for FS or GS. */
+#define TH_SEG_FSGS 28
+#define TH_COUNT_   29
 
 /*
  * The indirect-branch target cache: tags, -2 * (eip + salt), 8 bytes each, and behind them the host addresses

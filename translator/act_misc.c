@@ -19,12 +19,13 @@ static bool moffs_op(struct xl *x, const struct insn *i, struct cls c)
 {
     u32 n = i->opcode & 1 ? i->opsize : 1;
     bool write = c.acc == MA_W;
+    struct insn m = *i;
 
     if (!seg_inline(x, i->seg, write))
         return false;
-    e_mov_ri32(&x->e, R8, i->adsize == 2 ? i->imm & 0xffff : i->imm);
-    seg_apply(x, i->seg, n, write);
-    mem_linear_r8(x, n, write);
+    m.base = m.index = NOREG;
+    m.disp = (i32)i->imm;
+    mem_operand(x, &m, n, write, 0);
     op_mem(x, n == 2 ? OP_66 : 0, 0, (u8)((write ? 0x88 : 0x8a) | (i->opcode & 1)), RAX);
     return true;
 }

@@ -14,10 +14,20 @@ static bool real_like(const struct xl *x)
     return !(x->env->mode & MODE_PE) || (x->env->mode & MODE_VM);
 }
 
+/* r8d = reg & ffff */
+static void low16(struct xl *x, int reg)
+{
+    e_rex(&x->e, 0, R8, 0, reg);
+    e8(&x->e, 0x0f);
+    e8(&x->e, 0xb7);
+    e_modrm(&x->e, 3, R8, reg);
+}
+
+/* r8d = the operand */
 static bool selector(struct xl *x, const struct insn *i)
 {
     if (!i->has_mem) {
-        e_mov_rr32(&x->e, R8, hreg(i->rm));
+        low16(x, hreg(i->rm));
         return true;
     }
     if (!seg_inline(x, i->seg, false))
@@ -27,12 +37,53 @@ static bool selector(struct xl *x, const struct insn *i)
     return true;
 }
 
+/* r8d |= what is not 0 of a remembered descriptor's tag besides the selector */
+static void tag(struct xl *x, u32 bits)
+{
+    bits |= (x->env->mode & MODE_CPL) << 16;
+    if (!bits)
+        return;
+    e_rex(&x->e, 0, 0, 0, R8);
+    e8(&x->e, 0x81);
+    e_modrm(&x->e, 3, 1, R8);
+    e32(&x->e, bits);
+}
+
 static void load(struct xl *x, int seg)
 {
+    int th = seg >= S_FS ? TH_SEG_FSGS : TH_SEG_LOAD;
+
     fl_clobber(x);
     x->full &= (u8) ~(1u << seg);
+    if (real_like(x))
+        th = TH_SEG_REAL;
+    else
+        tag(x, 0);
     e_mov_ri32(&x->e, R9, (u32)(VO_SEG + seg * VO_SEG_SIZE));
-    call_thunk(x, real_like(x) ? TH_SEG_REAL : TH_SEG_LOAD, STUB_SLOW);
+    call_thunk(x, th, STUB_SLOW);
+}
+
+/* Only ZF comes of it, and often nobody asks for that: then it is done for its faults, which the interpreter
+ * finds. */
+static bool verw_op(struct xl *x, const struct insn *i)
+{
+    struct emit *e = &x->e;
+    bool zf = !(x->env->opts & OPT(flags)) || (x->live[x->k + 1] & FL_ZF);
+
+    if (zf)
+        fl_force_saved(x);
+    if (!selector(x, i))
+        return false;
+    fl_clobber(x);
+    tag(x, SEGC_VERW);
+    call_thunk(x, TH_VERW, STUB_SLOW);
+    if (zf) {
+        e_rex(e, 0, 0, 0, R13); /* or r13d, 0x4000: ZF */
+        e8(e, 0x81);
+        e_modrm(e, 3, 1, R13);
+        e32(e, 0x4000);
+    }
+    return true;
 }
 
 /* The host's counter plus v->tsc_offset. Runs that are recorded or compared get it from a callout. */
@@ -52,7 +103,6 @@ static bool rdtsc_op(struct xl *x)
 
 static bool seg_op(struct xl *x, const struct insn *i, struct cls c)
 {
-    struct emit *e = &x->e;
     int seg;
 
     switch (c.act) {
@@ -65,19 +115,13 @@ static bool seg_op(struct xl *x, const struct insn *i, struct cls c)
         seg = i->map == 1 ? (i->opcode == 0xa1 ? S_FS : S_GS) : i->opcode >> 3;
         if (!pop_value(x, i->opsize))
             return false;
+        if (i->opsize == 4)
+            low16(x, R8);
         load(x, seg);
         sp_add(x, (i32)i->opsize);
         return true;
     case ACT_VERW:
-        fl_force_saved(x);
-        if (!selector(x, i))
-            return false;
-        call_thunk(x, TH_VERW, STUB_SLOW);
-        e_rex(e, 0, 0, 0, R13); /* or r13d, 0x4000: ZF */
-        e8(e, 0x81);
-        e_modrm(e, 3, 1, R13);
-        e32(e, 0x4000);
-        return true;
+        return verw_op(x, i);
     case ACT_RDTSC:
         return rdtsc_op(x);
     }

@@ -13,7 +13,7 @@
 
 static bool popf_op(struct xl *x, const struct insn *i)
 {
-    u32 mode = x->env->mode, same = FL_TF | FL_NT;
+    u32 mode = x->env->mode, same = FL_TF | FL_NT | FL_DF; /* clear in what they are compared with */
 
     if (mode & MODE_VM)
         return false;

@@ -48,6 +48,7 @@ static const char *const thunks[TH_COUNT_] = {
     [TH_INTR] = "intr",
     [TH_IBRANCH] = "ibranch",
     [TH_SEG_LOAD] = "seg_load",
+    [TH_SEG_FSGS] = "seg_fsgs",
     [TH_SEG_REAL] = "seg_real",
     [TH_VERW] = "verw",
     [TH_POPF] = "popf",

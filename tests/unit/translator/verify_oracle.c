@@ -271,11 +271,14 @@ static const char *judge_call(const greg_t *g, u64 pc)
         return "a thunk that returns was not called";
     if (pc == STOP_THUNK(TH_POPF) || pc == STOP_THUNK(TH_POPF_IF) || pc == STOP_THUNK(TH_IN))
         return NULL;
-    if (pc >= STOP_THUNK(TH_REP_MOVS8))
+    if (pc >= STOP_THUNK(TH_REP_MOVS8) && pc <= STOP_THUNK(TH_REP_STOS32))
         return run.f->env.mode & MODE_FLATES ? NULL : "a string thunk, but ES is not flat";
     if (pc != STOP_THUNK(TH_VERW) && (seg % VO_SEG_SIZE || seg / VO_SEG_SIZE > S_GS ||
                                       seg / VO_SEG_SIZE == S_CS || seg / VO_SEG_SIZE == S_SS))
         return "r9 is no data segment register";
+    if ((pc == STOP_THUNK(TH_SEG_FSGS) && seg / VO_SEG_SIZE < S_FS) ||
+        (pc == STOP_THUNK(TH_SEG_LOAD) && seg / VO_SEG_SIZE >= S_FS))
+        return "r9 is not one of the thunk's registers";
     return NULL;
 }
 
@@ -284,7 +287,7 @@ static u64 return_from_thunk(greg_t *g, u64 thunk)
 {
     bool ok = rnd() & 1;
 
-    if (ok && g[REG_RIP] >= (greg_t)STOP_THUNK(TH_REP_MOVS8)) {
+    if (ok && thunk >= STOP_THUNK(TH_REP_MOVS8) && thunk <= STOP_THUNK(TH_REP_STOS32)) {
         g[REG_RCX] = 0;
         g[REG_RSI] = rnd();
         g[REG_RDI] = rnd();
@@ -327,9 +330,9 @@ static void on_trap(int sig, siginfo_t *si, void *ctx)
         finish(uc);
         return;
     }
-    if (pc == STOP_THUNK(TH_SEG_LOAD) || pc == STOP_THUNK(TH_SEG_REAL) || pc == STOP_THUNK(TH_VERW) ||
-        pc == STOP_THUNK(TH_POPF) || pc == STOP_THUNK(TH_POPF_IF) || pc == STOP_THUNK(TH_IN) ||
-        (pc >= STOP_THUNK(TH_REP_MOVS8) && pc <= STOP_THUNK(TH_REP_STOS32))) {
+    if (pc == STOP_THUNK(TH_SEG_LOAD) || pc == STOP_THUNK(TH_SEG_FSGS) || pc == STOP_THUNK(TH_SEG_REAL) ||
+        pc == STOP_THUNK(TH_VERW) || pc == STOP_THUNK(TH_POPF) || pc == STOP_THUNK(TH_POPF_IF) ||
+        pc == STOP_THUNK(TH_IN) || (pc >= STOP_THUNK(TH_REP_MOVS8) && pc <= STOP_THUNK(TH_REP_STOS32))) {
         if ((run.violation = judge_call(g, pc))) {
             finish(uc);
             return;
