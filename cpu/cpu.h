@@ -345,11 +345,11 @@ struct vcpu {
     u32 eip;
     u32 aflags; /* FL_HOST bits only (arithmetic flags and DF) */
     u32 sflags; /* every other flag except IF and bit 1 */
+    u32 mode;   /* MODE_*; thunks compare it together with sflags */
     u8 iflag;   /* EFLAGS.IF: 0 or 1 */
     u8 cpl;
     u8 intr_shadow; /* sti or mov ss just executed: no interrupt before the next instruction completes */
     u8 fpu_live;    /* guest x87/SSE state is in the host's registers, not in fx */
-    u32 mode;       /* MODE_* */
     u32 one;        /* 1: a constant of translated code, as minus_two */
     u32 kick;       /* set by other threads (atomically): leave translated code at the next boundary */
     u32 intr_line;  /* INTR from the PIC; written by other threads under the device lock, atomically */

@@ -36,12 +36,12 @@ struct ctx {
     const u8 *window_on; /* whether the view's window is in use; nor if that is not `in_window` */
     u32 in_window;
     struct ctx *next; /* which one followed this last time; it may have become another */
-    /* What sysenter (or at CPL 0 sysexit) led to from here last time. thunks.S does it again while the rest
+    /* What sysenter, or at CPL 0 sysexit, led to from here last time. thunks.S does it again while the rest
      * of what decides it is the same: v->mode, v->sflags, the MSR, and that `to` is that context still. */
     struct {
         struct ctx *to;
         u64 to_salt;
-        u32 from_mode, sflags, msr_cs, to_mode;
+        u32 sflags, from_mode, msr_cs, to_mode;
         struct seg cs, ss;
     } sys;
     /* The same for a change of CR0.TS; everything but the mode stays. */
@@ -55,7 +55,7 @@ struct ctx {
     struct {
         struct ctx *to;
         u64 to_salt;
-        u32 from_mode, sflags, to_sflags, to_mode;
+        u32 sflags, from_mode, to_sflags, to_mode;
         struct seg cs, ss;
         u64 idtr, gdtr, tr; /* as they are in struct vcpu; TR's base and limit */
         u32 tr_attr, vector;
@@ -67,7 +67,7 @@ struct ctx {
     struct iret_done {
         struct ctx *to;
         u64 to_salt;
-        u32 from_mode, sflags, to_sflags, to_mode;
+        u32 sflags, from_mode, to_sflags, to_mode;
         struct seg cs, ss;
         u64 gdtr;
         u32 cs_at, ss_at;
@@ -75,8 +75,7 @@ struct ctx {
         u32 flags; /* of the image, but for arithmetic flags and IF */
     } iret[2];
 };
-#define NO_MODE  (~0u)       /* in from_mode of any of these: nothing is known */
-#define SYS_EXIT 0x80000000u /* in sys.from_mode: of sysexit */
+#define NO_MODE (~0u) /* in from_mode of any of these: nothing is known */
 
 struct bt {
     struct vcpu *v;

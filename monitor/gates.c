@@ -56,10 +56,11 @@ int bt_sysenter_exit(struct vcpu *v, const struct insn *i)
     r = go_on(v, c, salt, &there);
     /* Flags that the instruction itself changes, or that it makes work, are not remembered with it; nor is
      * what it led to if something else came in between. */
-    if (there && !(sflags & (FL_VM | FL_RF | FL_TF | FL_AC)) && !((mode | to_mode) & MODE_STEP)) {
+    if (there && (i->opcode == 0x35) == !(mode & MODE_CPL) && !(sflags & (FL_VM | FL_RF | FL_TF | FL_AC)) &&
+        !((mode | to_mode) & MODE_STEP)) {
         c->sys.to = bt_ctx(v);
         c->sys.to_salt = c->sys.to->salt;
-        c->sys.from_mode = mode | (i->opcode == 0x35 ? SYS_EXIT : 0);
+        c->sys.from_mode = mode;
         c->sys.sflags = sflags;
         c->sys.msr_cs = msr_cs;
         c->sys.to_mode = to_mode;

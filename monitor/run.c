@@ -41,7 +41,7 @@ _Static_assert(offsetof(struct vcpu, cpl) == VO_CPL, "abi.h");
 _Static_assert(offsetof(struct vcpu, tsc_offset) == VO_TSC, "abi.h");
 _Static_assert(offsetof(struct vcpu, segc) == VO_SEGC, "abi.h");
 _Static_assert(offsetof(struct vcpu, gdtr) == VO_GDTR, "abi.h");
-_Static_assert(offsetof(struct vcpu, sflags) == VO_SFLAGS, "abi.h");
+_Static_assert(offsetof(struct vcpu, sflags) == VO_SFLAGS && VO_MODE == VO_SFLAGS + 4, "abi.h, thunks.S");
 _Static_assert(offsetof(struct vcpu, cr0) == VO_CR0 && offsetof(struct vcpu, cr2) == VO_CR2, "abi.h");
 _Static_assert(offsetof(struct vcpu, cr3) == VO_CR3 && offsetof(struct vcpu, cr4) == VO_CR4, "abi.h");
 _Static_assert(offsetof(struct vcpu, ports) == VO_PORTS && PORT_VALUE == 0x100 && PORT_QUICK == 0x200 &&
@@ -67,7 +67,7 @@ _Static_assert(offsetof(struct ctx, base) == 0 && offsetof(struct ctx, epoch) ==
                    offsetof(struct ctx, in_window) == 72,
                "thunks.S");
 _Static_assert(offsetof(struct ctx, sys.to) == 88 && offsetof(struct ctx, sys.to_salt) == 96 &&
-                   offsetof(struct ctx, sys.from_mode) == 104 && offsetof(struct ctx, sys.sflags) == 108 &&
+                   offsetof(struct ctx, sys.sflags) == 104 && offsetof(struct ctx, sys.from_mode) == 108 &&
                    offsetof(struct ctx, sys.msr_cs) == 112 && offsetof(struct ctx, sys.to_mode) == 116 &&
                    offsetof(struct ctx, sys.cs) == 120 && offsetof(struct ctx, sys.ss) == 136,
                "thunks.S");
@@ -80,7 +80,7 @@ _Static_assert(offsetof(struct vcpu, idtr) == VO_IDTR && offsetof(struct vcpu, n
                "abi.h, thunks.S");
 _Static_assert(
     offsetof(struct ctx, gate) == 176 && offsetof(struct ctx, gate.to_salt) == 176 + 8 &&
-        offsetof(struct ctx, gate.from_mode) == 176 + 16 && offsetof(struct ctx, gate.sflags) == 176 + 20 &&
+        offsetof(struct ctx, gate.sflags) == 176 + 16 && offsetof(struct ctx, gate.from_mode) == 176 + 20 &&
         offsetof(struct ctx, gate.to_sflags) == 176 + 24 && offsetof(struct ctx, gate.to_mode) == 176 + 28 &&
         offsetof(struct ctx, gate.cs) == 176 + 32 && offsetof(struct ctx, gate.ss) == 176 + 48 &&
         offsetof(struct ctx, gate.idtr) == 176 + 64 && offsetof(struct ctx, gate.gdtr) == 176 + 72 &&
@@ -90,7 +90,7 @@ _Static_assert(
         offsetof(struct ctx, gate.off) == 176 + 136 && offsetof(struct ctx, gate.keep_if) == 176 + 140,
     "thunks.S");
 _Static_assert(offsetof(struct ctx, iret) == 320 && sizeof(struct iret_done) == 104 &&
-                   offsetof(struct iret_done, from_mode) == 16 && offsetof(struct iret_done, sflags) == 20 &&
+                   offsetof(struct iret_done, sflags) == 16 && offsetof(struct iret_done, from_mode) == 20 &&
                    offsetof(struct iret_done, to_sflags) == 24 && offsetof(struct iret_done, to_mode) == 28 &&
                    offsetof(struct iret_done, cs) == 32 && offsetof(struct iret_done, ss) == 48 &&
                    offsetof(struct iret_done, gdtr) == 64 && offsetof(struct iret_done, cs_at) == 72 &&

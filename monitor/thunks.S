@@ -168,7 +168,6 @@ bt_to_c_end:
 #define CTX_GATE      176
 #define CTX_IRET      320
 #define IRET_SIZE     104
-#define SYS_EXIT      0x80000000
 
         .macro  FLAGS_BACK
         movq    %rax, %r11
@@ -262,13 +261,7 @@ bt_to_c_end:
         .p2align 4
 \name:
         movq    BT_OFF(BT_CTX)(%r15), %r10
-        movl    VO_MODE(%r15), %r11d
-        .if \cpl
-        orl     $SYS_EXIT, %r11d
-        .endif
-        cmpl    (CTX_SYS + 16)(%r10), %r11d
-        jne     sys_miss
-        SAME    l, VO_SFLAGS(%r15), (CTX_SYS + 20)(%r10), r11d, sys_miss
+        SAME    q, VO_SFLAGS(%r15), (CTX_SYS + 16)(%r10), r11, sys_miss /* and mode */
         SAME    l, VO_SYSENTER(%r15), (CTX_SYS + 24)(%r10), r11d, sys_miss
         movq    %r8, BT_OFF(BT_TMP)(%r15)
         movq    CTX_SYS(%r10), %r11

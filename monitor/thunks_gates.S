@@ -33,8 +33,7 @@ th_int:
         movq    %r8, BT_OFF(BT_TMP)(%r15)
         movl    %r9d, VO_EIP(%r15)
         movq    BT_OFF(BT_CTX)(%r15), %r10
-        SAME    l, VO_MODE(%r15), (CTX_GATE + 16)(%r10), r11d, gate_miss
-        SAME    l, VO_SFLAGS(%r15), (CTX_GATE + 20)(%r10), r11d, gate_miss
+        SAME    q, VO_SFLAGS(%r15), (CTX_GATE + 16)(%r10), r11, gate_miss /* and mode */
         movzbl  INSN_IMM(%r8), %r11d
         cmpl    (CTX_GATE + 92)(%r10), %r11d
         jne     gate_miss
@@ -83,7 +82,7 @@ th_int:
         popq    %r9
         movq    %r8, %rsp
         andl    $0x400, %r9d
-        orl     (CTX_GATE + 20)(%r10), %r9d
+        orl     (CTX_GATE + 16)(%r10), %r9d
         movzbl  VO_IFLAG(%r15), %r8d
         shll    $9, %r8d
         leal    2(%r9, %r8), %r9d
@@ -117,8 +116,7 @@ th_int:
 
         /* r10 = context, r11 = host address of the frame. */
         .macro  IRET_TO cpl, rec
-        SAME    l, VO_MODE(%r15), (\rec + 16)(%r10), r8d, gate_miss
-        SAME    l, VO_SFLAGS(%r15), (\rec + 20)(%r10), r8d, gate_miss
+        SAME    q, VO_SFLAGS(%r15), (\rec + 16)(%r10), r8, gate_miss /* and mode */
         cmpb    $0, VO_NMI(%r15)
         jne     gate_miss
         movl    8(%r11), %r9d

@@ -231,6 +231,8 @@ bool vf_leave(struct verifier *v, const struct hi *h, const struct state *s, i64
     case TH_IRET:
     case TH_CLTS:
     case TH_CR0:
+        if (n == TH_SYSENTER && !(v->in->mode & MODE_CPL))
+            return vf_bad(v, h, "sysenter at CPL 0");
         if ((n == TH_SYSEXIT || n == TH_CLTS || n == TH_CR0) && (v->in->mode & MODE_CPL))
             return vf_bad(v, h, "sysexit, clts or CR0 outside of CPL 0");
         if ((n == TH_INT || n == TH_IRET) && ((v->in->mode & (MODE_PE | MODE_VM)) != MODE_PE ||
@@ -240,7 +242,8 @@ bool vf_leave(struct verifier *v, const struct hi *h, const struct state *s, i64
             return vf_bad(v, h, "r11 is no value for CR0");
         for (u32 i = 0; i < v->in->n_kept; i++)
             if (s->r[R8].kind == K_CONST && s->r[R8].aux == (u64)(uintptr_t)v->in->kept[i])
-                return eip_arg(v, h, s) && code_arg(v, h, s, R10, true);
+                return eip_arg(v, h, s) && (n == TH_SYSENTER || n == TH_SYSEXIT || n == TH_INT ||
+                                            n == TH_IRET || code_arg(v, h, s, R10, true));
         return vf_bad(v, h, "r8 is not an instruction that was kept for this unit");
     case TH_LOOKUP:
     case TH_IBRANCH:

@@ -23,8 +23,8 @@
 #define VO_ESP       16
 #define VO_EIP       32
 #define VO_AFLAGS    36
-#define VO_IFLAG     44
-#define VO_MODE      48
+#define VO_MODE      44
+#define VO_IFLAG     48
 #define VO_ONE       52 /* 1 */
 #define VO_KICK      56
 #define VO_INTR      60
@@ -39,7 +39,7 @@
 #define VO_BT        232
 #define VO_SEGC      744 /* struct seg_cached[], 64 bytes each */
 #define VO_GDTR      4840
-#define VO_CPL       45
+#define VO_CPL       49
 #define VO_SFLAGS    40
 #define VO_CR0       4856
 #define VO_CR2       4860
@@ -97,7 +97,7 @@
 #define TH_REP_MOVS32 15
 #define TH_REP_STOS8  16
 #define TH_REP_STOS32 17
-/* Jumped to, as TH_EXEC: int, iret, sysenter and sysexit; r10 is not looked at. */
+/* Jumped to, as TH_EXEC: int, iret, sysenter and sysexit; r10 = 0. */
 #define TH_SYS 18
 /* Where a comparison by adox (exits.c) has failed. OF is set now; what it was before is bit 0 of r11. */
 #define TH_RET_MISS 19 /* r8d target eip of a return */
@@ -105,7 +105,8 @@
 /* The same of a checked entry (entry.c), of a fragment for eip r8d: this view maps its page to something
  * else. */
 #define TH_FAR 21
-/* The same, with the guest's flags in r13: does it at once if it was done before in the same way. */
+/* The same, with the guest's flags in r13, and nothing in r10: does it at once if it was done before in the
+ * same way. sysenter outside of CPL 0. */
 #define TH_SYSENTER 22
 #define TH_SYSEXIT  23
 /* As TH_EXEC, with the guest's flags in r13, r10 may be 0: clts, and mov to CR0 of r11d. At once if all that

@@ -79,6 +79,8 @@ void act_copy(struct xl *x, const struct insn *i, struct cls c)
         fl_before_op(x, i);
         emit_opcode(x, i, c, 0, 0);
         emit_imm(x, i);
+        if (i->map == 0 && (i->opcode == 0xfc || i->opcode == 0xfd))
+            x->df_clear = i->opcode == 0xfc;
         return;
     }
     if (!i->has_mem) {

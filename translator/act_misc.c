@@ -89,8 +89,8 @@ static bool pushf_op(struct xl *x, const struct insn *i)
     e8(e, 0xc1);
     e_modrm(e, 3, 4, R11);
     e8(e, 11);
-    e_rr(e, 0, 0x0b, R10, R11);
-    e_rex(e, 0, R11, 0, R15); /* movzx r11d, byte [iflag] */
+    e_lea32(e, R10, R10, R11, 1, 2); /* with bit 1, which is always set */
+    e_rex(e, 0, R11, 0, R15);        /* movzx r11d, byte [iflag] */
     e8(e, 0x0f);
     e8(e, 0xb6);
     e_mem(e, R11, R15, -1, 1, VO_IFLAG);
@@ -105,18 +105,16 @@ static bool pushf_op(struct xl *x, const struct insn *i)
     e_modrm(e, 3, 4, R11);
     e32(e, ~(FL_RF | FL_VM));
     e_rr(e, 0, 0x0b, R10, R11);
-    e8(e, 0x9c); /* pushfq; pop r11: for DF */
-    e8(e, 0x41);
-    e8(e, 0x5b);
-    e_rex(e, 0, 0, 0, R11);
-    e8(e, 0x81);
-    e_modrm(e, 3, 4, R11);
-    e32(e, FL_DF);
-    e_rr(e, 0, 0x0b, R10, R11);
-    e_rex(e, 0, 0, 0, R10); /* or r10d, 2 */
-    e8(e, 0x83);
-    e_modrm(e, 3, 1, R10);
-    e8(e, 2);
+    if (!x->df_clear) {
+        e8(e, 0x9c); /* pushfq; pop r11: for DF */
+        e8(e, 0x41);
+        e8(e, 0x5b);
+        e_rex(e, 0, 0, 0, R11);
+        e8(e, 0x81);
+        e_modrm(e, 3, 4, R11);
+        e32(e, FL_DF);
+        e_rr(e, 0, 0x0b, R10, R11);
+    }
     store_op(x, R10, 4);
     sp_add(x, -4);
     return true;
@@ -218,7 +216,9 @@ static bool misc_op(struct xl *x, const struct insn *i, struct cls c)
         e8(e, 0xc8 | (r & 7));
         return true;
     case ACT_LEA:
-        if (i->opsize == 4) {
+        if (i->opsize == 4 && i->adsize == 4 && i->base == i->reg && i->index == NOREG && !i->disp) {
+            ; /* a long nop */
+        } else if (i->opsize == 4) {
             ea_offset(x, i, hreg(i->reg), 0);
         } else {
             ea_offset(x, i, R8, 0);

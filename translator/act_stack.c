@@ -97,7 +97,11 @@ bool sp_mergeable(const struct xl *x, u32 k)
             return false;
         return i->has_mem ? i->adsize == 4 && (i->seg == S_DS || i->seg == S_SS) : i->rm != R_ESP;
     case ACT_LEAVE:
+    case ACT_PUSH_SREG:
+    case ACT_PUSHF:
         return i->opsize == 4;
+    case ACT_NOP:
+        return true;
     case ACT_PUSH_M:
         return i->opsize == 4 && i->has_mem && i->adsize == 4 && (i->seg == S_DS || i->seg == S_SS);
     case ACT_MOV_RI:
@@ -109,6 +113,8 @@ bool sp_mergeable(const struct xl *x, u32 k)
          * call to call */
         if (esp_constant(i))
             return flags_dead(x, k) || (k + 1 < x->u->n_insns && pops(x, k + 1));
+        if (i->map == 0 && i->opcode == 0xfc) /* cld */
+            return true;
         if (i->fpu || !i->has_modrm || c->reg == OK_GB || c->rm == OK_GB ||
             (c->reg != OK_NONE && i->reg == R_ESP))
             return false;

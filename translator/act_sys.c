@@ -25,8 +25,10 @@ static bool popf_op(struct xl *x, const struct insn *i)
         return false;
     fl_clobber(x);
     e_mov_ri32(&x->e, R9, same);
-    call_thunk(x, mode & MODE_IOPL_OK ? TH_POPF_IF : TH_POPF, STUB_SLOW);
+    /* out of the unit otherwise: DF may be set then */
+    call_thunk(x, mode & MODE_IOPL_OK ? TH_POPF_IF : TH_POPF, STUB_SLOW_OUT);
     x->fs = FS_SAVED; /* in r13 */
+    x->df_clear = true;
     sp_add(x, (i32)i->opsize);
     return true;
 }

@@ -362,6 +362,7 @@ void exit_exec(struct xl *x, const struct insn *i)
     if (!exit_insn(x, i, false))
         return;
     x->full = 0; /* it may load a segment register */
+    x->df_clear = false;
     u32 at = e_lea_rip(e, R10);
     jmp_thunk(e, TH_EXEC);
     e_fix32(e, at, e->pos);
@@ -388,7 +389,7 @@ static int sys_thunk(const struct xl *x, const struct insn *i)
     u32 mode = x->env->mode, cpl = mode & MODE_CPL;
 
     if (i->map == 1)
-        return i->opcode == 0x34 ? TH_SYSENTER : cpl == 0 ? TH_SYSEXIT : TH_SYS;
+        return (i->opcode == 0x34) == (cpl == 0) ? TH_SYS : cpl ? TH_SYSENTER : TH_SYSEXIT;
     if (!(x->env->opts & OPT(gates)) || (mode & (MODE_PE | MODE_VM)) != MODE_PE)
         return TH_SYS;
     if (i->opcode == 0xcd && cpl == 3)
@@ -405,7 +406,8 @@ void exit_sys(struct xl *x, const struct insn *i)
         th = sys_thunk(x, i);
     if (!exit_insn(x, i, th != TH_SYS))
         return;
-    e_mov_ri32(e, R10, 0);
+    if (th == TH_SYS)
+        e_mov_ri32(e, R10, 0);
     jmp_thunk(e, th);
     x->done = true;
 }

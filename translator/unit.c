@@ -218,6 +218,7 @@ static void liveness(struct xl *x)
         case ACT_PUSH_SREG:
         case ACT_MOV_TO_SREG:
         case ACT_POP_SREG:
+        case ACT_VERW:
         case ACT_RDTSC:
         case ACT_POPF:
         case ACT_FROM_CR:
@@ -275,8 +276,10 @@ static void emit_unit(struct xl *x)
             fl_host(x);
             count_flush(x);
         }
-        if (x->target[x->k] || x->landed[x->k])
+        if (x->target[x->k] || x->landed[x->k]) {
             x->full = 0;
+            x->df_clear = false;
+        }
         align_loop(x);
         x->host[x->k] = x->k ? e->pos : 0;
         p->host = (u16)x->host[x->k];

@@ -131,6 +131,7 @@ struct xl {
     bool sp_merge; /* this instruction may leave esp's change pending: nothing leaves it or comes back into it
                     */
     bool op_saved; /* while the main host instruction runs, the guest's flags are in r13 */
+    bool df_clear; /* known */
     bool inhibit;  /* the previous instruction was sti: no interrupt before this one */
     bool done;     /* control does not fall through */
     u8 full;       /* 1 << S_FS, S_GS: known to need no limit or type check from here on */

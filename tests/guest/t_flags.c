@@ -85,6 +85,40 @@ void test_flags(void)
                  :
                  : "memory", "cc");
     check_eq("popfw leaves the upper half", v, 0x40ad7);
+    /* Behind popf and cld DF is clear, but not behind what is called or jumped back from then. */
+    asm volatile("pushl $2\n\tpopfl\n\tcall 1f\n\tpushfl\n\tpopl %0\n\tcld\n\tjmp 2f\n1:\tstd\n\tret\n2:"
+                 : "=r"(v)
+                 :
+                 : "memory", "cc");
+    check_eq("DF set by a function", v & FL_DF, FL_DF);
+    asm volatile(
+        "xorl %0, %0\n\tmovl $3, %%ecx\n\tpushl $2\n\tpopfl\n\tcld\n"
+        "1:\tpushfl\n\taddl (%%esp), %0\n\taddl $4, %%esp\n\tandl $0xfc00, %0\n\tstd\n\tloop 1b\n\tcld"
+        : "=&r"(v)
+        :
+        : "ecx", "memory", "cc");
+    check_eq("DF set further down in a loop", v, 2 * FL_DF);
+    asm volatile("cld\n\tpushfl\n\torl $0x400, (%%esp)\n\tpopfl\n\tpushfl\n\tpopl %0\n\tcld"
+                 : "=r"(v)
+                 :
+                 : "memory", "cc");
+    check_eq("DF set by popf behind cld", v & FL_DF, FL_DF);
+    asm volatile("stc\n\tverw %w1\n\tpushl $2\n\tpopfl\n\tpushfl\n\tpopl %0"
+                 : "=r"(v)
+                 : "r"(0x10)
+                 : "memory", "cc");
+    check_eq("verw before popf", v & ARITH, 0);
+    asm volatile("stc\n\tverw %w1\n\tpushfl\n\tpopl %0\n\tpushl $2\n\tpopfl"
+                 : "=r"(v)
+                 : "r"(0)
+                 : "memory", "cc");
+    check_eq("verw of a null selector", v & (FL_ZF | FL_CF), FL_CF);
+    asm volatile("pushl %%ds\n\tcld\n\tpushl %%es\n\tleal (%%esi), %%esi\n\tpushfl\n\tpushl $5\n\tpopl "
+                 "%0\n\taddl $12, %%esp"
+                 : "=r"(v)
+                 :
+                 : "memory", "cc");
+    check_eq("pushes of segments and flags", v, 5);
     asm volatile("pushl $2\n\tpopfl\n\tstc\n\tpushfl\n\tpopl %0" : "=r"(v) : : "memory", "cc");
     check_eq("stc", v & ARITH, FL_CF);
     asm volatile("movb $0xff, %%ah\n\tsahf\n\tmovb $0, %%ah\n\tlahf\n\tmovzbl %%ah, %0"
