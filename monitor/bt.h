@@ -118,11 +118,11 @@ struct bt {
     bool pf_write;
     timer_t tick; /* a kick now and then where no other comes; if ticking */
     bool ticking;
-    bool looked;                  /* since it fired last, bt_window_tick() has been called */
-    const struct fragment *found; /* by bt_continue() the last time, NULL: the branch cache knew it */
-    bool stepping;                /* the kick handler is single-stepping to a boundary */
-    bool soft_in_thunk;           /* stop.c: the host instruction that software executes is a thunk's */
-    u64 host_opts;                /* OPT() bits that the host's processor can do */
+    bool looked;            /* since it fired last, bt_window_tick() has been called */
+    struct fragment *found; /* by bt_continue() the last time, NULL: the branch cache knew it */
+    bool stepping;          /* the kick handler is single-stepping to a boundary */
+    bool soft_in_thunk;     /* stop.c: the host instruction that software executes is a thunk's */
+    u64 host_opts;          /* OPT() bits that the host's processor can do */
     struct unit unit;
     struct insn_memo *memo;                  /* NULL: switched off */
     struct verifier *verifier;               /* NULL: off */
@@ -203,6 +203,9 @@ static inline u64 *bt_check_site(struct bt *b, u64 gpa)
 /* Finds or makes the translation of v->eip. */
 enum bt_found { BT_FOUND, BT_RETRY_EIP, BT_USE_INTERP };
 enum bt_found bt_find(struct vcpu *v, struct fragment **out); /* find.c */
+/* The fragment for v->eip that execution is about to go on in (BT_RESUME), where it was the branch cache that
+ * knew it; NULL: not found. */
+struct fragment *bt_find_resumed(struct vcpu *v);
 void bt_flush(struct vcpu *v);
 /* Has the fragments that hold this instruction translated anew. */
 void bt_retranslate(struct vcpu *v, u64 gpa);

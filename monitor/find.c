@@ -333,16 +333,37 @@ static inline bool may_reuse(const struct vcpu *v)
     return (v->opts & OPT(reuse)) && !b->cfg.kicks && !b->cfg.dump && !(v->debug && v->debug->n_breaks);
 }
 
-enum bt_found bt_find(struct vcpu *v, struct fragment **out)
+/* What is looked for, but for the physical address. */
+static struct frag_key wanted(const struct vcpu *v)
 {
-    struct bt *b = bt_of(v);
     bool flat = v->mode & MODE_FLATCS;
-    struct frag_key k = {
+
+    return (struct frag_key){
         .eip = v->eip,
         .mode = bt_mode(v),
         .cs_base = flat ? 0 : v->seg[S_CS].base,
         .cs_limit = flat ? 0xffffffff : v->seg[S_CS].limit,
     };
+}
+
+struct fragment *bt_find_resumed(struct vcpu *v)
+{
+    struct bt *b = bt_of(v);
+    struct frag_key k = wanted(v);
+    u32 lin = k.cs_base + k.eip, x = v->xtab[lin >> PAGE_SHIFT];
+    struct fragment *f;
+
+    if (!x)
+        return NULL;
+    k.gpa = (u64)(x - 1) << PAGE_SHIFT | (lin & PAGE_MASK);
+    f = tcache_lookup(b->tc, &k);
+    return f && v->bt[BT_RESUME] - (u64)(uintptr_t)fragment_host(b->tc, f) < f->host_len ? f : NULL;
+}
+
+enum bt_found bt_find(struct vcpu *v, struct fragment **out)
+{
+    struct bt *b = bt_of(v);
+    struct frag_key k = wanted(v);
     u32 lin = k.cs_base + k.eip, x;
 
     if (unlikely(k.eip > k.cs_limit))

@@ -436,10 +436,9 @@ static int do_link(struct vcpu *v, u64 eip, u32 link)
     /* Chain only if the lookup led straight to the target: no fault, interrupt or flush came between. */
     if (r == 0 && v->eip == (u32)eip && tcache_generation(b->tc) == gen && v->mode == mode &&
         v->bt[BT_BASE] == base && tcache_link_owner(b->tc, link)->valid) {
-        const struct fragment *f =
-            b->found ? b->found : tcache_find_host(b->tc, (const u8 *)(uintptr_t)v->bt[BT_RESUME]);
-        if (f && f->key.eip == (u32)eip) {
-            tcache_link(b->tc, link, (struct fragment *)f);
+        struct fragment *f = b->found ? b->found : bt_find_resumed(v);
+        if (f) {
+            tcache_link(b->tc, link, f);
             v->stats.tc_links++;
         }
     }

@@ -21,6 +21,9 @@
 #define COPY_SHARE 4u    /* copies: a quarter */
 #define SIDE_SPARE 16384 /* at most what one unit needs */
 
+#define HASH_NEAR   10u /* 1 KiB of code */
+#define HASH_SPREAD 64u /* has so many lists, side by side */
+
 #define HUGE  (2ull * MiB) /* a large page of the host */
 #define AHEAD (256ull * KiB)
 #ifndef MADV_COLLAPSE
@@ -237,9 +240,11 @@ u32 tcache_generation(const struct tcache *tc)
 
 static u32 hash_of(const struct tcache *tc, const struct frag_key *k)
 {
-    /* With the address: programs that load at random addresses leave many fragments of the same bytes. */
-    u32 h = ((u32)k->gpa ^ k->eip * 0xc2b2ae35u) * 0x9e3779b1u ^ k->mode * 0x85ebca6bu;
-    return (h ^ h >> 15) & tc->hash_mask;
+    /* With the address: programs that load at random addresses leave many fragments of the same bytes. What
+     * is near in memory is near in the table: code that is looked up together shares its cache lines. */
+    u32 h = ((u32)(k->gpa >> HASH_NEAR) ^ (k->eip >> HASH_NEAR) * 0xc2b2ae35u) * 0x9e3779b1u ^
+            k->mode * 0x85ebca6bu;
+    return ((h ^ h >> 15) * HASH_SPREAD + ((u32)k->gpa >> (HASH_NEAR - 6)) % HASH_SPREAD) & tc->hash_mask;
 }
 
 u32 *tc_alike_list(struct tcache *tc, const struct frag_key *k)

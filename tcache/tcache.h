@@ -28,26 +28,28 @@ struct frag_key {
     u32 cs_base, cs_limit;
 };
 
+/* Two cache lines: there are hundreds of thousands of them. The first is what looking up and chaining touch.
+ */
 struct fragment {
     struct frag_key key;
-    u32 page2; /* 1 + physical page number of the second page, 0: does not cross */
-    u32 host;  /* offset of its first byte in the code area */
+    u32 hash_next; /* 1 + number */
+    u32 page2;     /* 1 + physical page number of the second page, 0: does not cross */
+    u32 host;      /* offset of its first byte in the code area */
     u32 host_len;
+    u32 incoming;  /* links chained to this fragment, 1 + number; 0: none */
     u16 guest_len; /* struct unit's depends */
     u16 n_insns;
     bool valid;
+    bool movable, of; /* of: OF is live at its start */
+    u16 n_landings;
     const struct pcmap *pcmap;           /* n_insns entries */
     const struct unit_landing *landings; /* n_landings entries */
-    u16 n_landings;
-    u32 first_link, n_links;
-    u32 incoming;  /* links chained to this fragment, 1 + number; 0: none */
-    u32 hash_next; /* 1 + number */
-    u32 page_next[2];
-    bool movable, of; /* of: OF is live at its start */
-    u32 n_moves;
     const struct unit_move *moves; /* a copy at another address shares the lists of what it was made from */
-    u32 alike_next;                /* 1 + number: in the list of fragments that copies are made from */
-};
+    u32 n_moves;
+    u32 first_link, n_links;
+    u32 page_next[2];
+    u32 alike_next; /* 1 + number: in the list of fragments that copies are made from */
+} __attribute__((aligned(CODE_LINE)));
 
 /* bytes: size of the code area; opts: OPT(), as the translator gets them. Returns NULL with *err (negative
  * errno) on host failure. */
