@@ -76,6 +76,8 @@ void act_copy(struct xl *x, const struct insn *i, struct cls c)
     if (x->sp_merge && sp_constant(x, i))
         return;
     if (!i->has_modrm) {
+        if (i->map == 0 && i->opcode == 0xfc && x->df_clear) /* cld takes some cycles */
+            return;
         fl_before_op(x, i);
         emit_opcode(x, i, c, 0, 0);
         emit_imm(x, i);
