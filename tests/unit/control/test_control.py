@@ -520,7 +520,7 @@ def test_gdb():
         counter = u32(q, COUNTER)
 
         def goes_on():
-            if q.status() == "paused": # stopped once more before the other end was seen to be gone
+            if q.status() in ("paused", "debug"): # stopped once more before the other end was seen to be gone
                 q.call("cont")
             return u32(q, COUNTER) > counter + 100
 
