@@ -54,13 +54,13 @@ def steady_traps(measurement, session, nano, rep):
     found = {}
     for name in SENSITIVE:
         try:
-            few, many = (least_traps(nano, options(measurement.args), name, rounds) for rounds in nano.CHECK_ROUNDS)
+            few, many = (least_traps(nano, options(measurement.args), name, rounds) for rounds in nano.check_rounds(name))
         except (SystemExit, OSError) as trouble:
             measurement.complain(session, "novt", rep, str(trouble))
             continue
         if few is None or many is None:
             measurement.complain(session, "novt", rep, f"the nano kernel knows no {name}")
             continue
-        operations = 2 * (nano.CHECK_ROUNDS[1] - nano.CHECK_ROUNDS[0]) * (2 if name == "cr3_switch" else nano.OPS)
+        operations = nano.CHECK_OPS[1] - nano.CHECK_OPS[0]
         found[name] = max(0.0, max(many[t] - few[t] for t in many) * 1000 / operations)
     return found

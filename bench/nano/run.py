@@ -40,7 +40,7 @@ TRAPLESS = ["rdtsc", "call_ret", "call_ind", "call_ind4", "pushf_popf", "pushf_p
             "int_iret", "iret", "mov_ds", "mov_ds_user", "push_pop_es", "sgdt", "sidt", "lidt", "str"]
 TRAPS = ["host_signals", "window_maps", "window_drops", "window_protects"]
 OPS = 16  # in ops.h: operations a round
-CHECK_ROUNDS = (1000, 5000)  # each run does them twice: to warm up and to measure
+CHECK_OPS = (32000, 160000)  # of the two runs that are compared
 
 
 def command(args, engine, append, more=()):
@@ -151,6 +151,11 @@ def traps(args, name, rounds):
     return {**{t: counters[t] for t in TRAPS}, "minor_faults": after.ru_minflt - before.ru_minflt}
 
 
+def check_rounds(name):
+    """Rounds of the two runs; each does them twice, to warm up and to measure."""
+    return tuple(n // (2 * (2 if name == "cr3_switch" else OPS)) for n in CHECK_OPS)
+
+
 def check(args):
     """An operation that traps does so each time; what differs by less than one in a hundred is noise."""
     if args.pages == "4k,4m":
@@ -158,12 +163,12 @@ def check(args):
     names = args.test.split(",") if args.test else TRAPLESS
     bad = 0
     for name in names:
-        few, many = (traps(args, name, rounds) for rounds in CHECK_ROUNDS)
+        few, many = (traps(args, name, rounds) for rounds in check_rounds(name))
         if few is None or many is None:
             print(f"FAIL {name}: the kernel knows no such operation")
             bad += 1
             continue
-        more_ops = 2 * (CHECK_ROUNDS[1] - CHECK_ROUNDS[0]) * (2 if name == "cr3_switch" else OPS)
+        more_ops = CHECK_OPS[1] - CHECK_OPS[0]
         extra = {t: many[t] - few[t] for t in many}
         trapped = {t: n for t, n in extra.items() if n > more_ops / 100}
         bad += bool(trapped)
