@@ -333,6 +333,12 @@ static inline bool may_reuse(const struct vcpu *v)
     return (v->opts & OPT(reuse)) && !b->cfg.kicks && !b->cfg.dump && !(v->debug && v->debug->n_breaks);
 }
 
+/* x: exec-table value of the page of lin. */
+static u64 physical(u32 x, u32 lin)
+{
+    return (u64)(x - 1) << PAGE_SHIFT | (lin & PAGE_MASK);
+}
+
 /* What is looked for, but for the physical address. */
 static struct frag_key wanted(const struct vcpu *v)
 {
@@ -355,7 +361,7 @@ struct fragment *bt_find_resumed(struct vcpu *v)
 
     if (!x)
         return NULL;
-    k.gpa = (u64)(x - 1) << PAGE_SHIFT | (lin & PAGE_MASK);
+    k.gpa = physical(x, lin);
     f = tcache_lookup(b->tc, &k);
     return f && v->bt[BT_RESUME] - (u64)(uintptr_t)fragment_host(b->tc, f) < f->host_len ? f : NULL;
 }
@@ -374,7 +380,7 @@ enum bt_found bt_find(struct vcpu *v, struct fragment **out)
     }
     if (unlikely(!x))
         return BT_USE_INTERP;
-    k.gpa = (u64)(x - 1) << PAGE_SHIFT | (lin & PAGE_MASK);
+    k.gpa = physical(x, lin);
     *out = tcache_lookup(b->tc, &k);
     if (!*out) {
         const struct fragment *from = likely(may_reuse(v)) ? tcache_alike(b->tc, &k) : NULL;

@@ -23,10 +23,7 @@ static bool load_target(struct xl *x, const struct insn *i, int *reg)
     *reg = R8;
     if (!i->has_mem) {
         if (i->opsize == 2) {
-            e_rex(e, 0, R8, 0, hreg(i->rm));
-            e8(e, 0x0f);
-            e8(e, 0xb7);
-            e_modrm(e, 3, R8, hreg(i->rm));
+            e_movzx16(e, R8, hreg(i->rm));
         } else {
             *reg = hreg(i->rm);
         }

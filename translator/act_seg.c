@@ -14,20 +14,11 @@ static bool real_like(const struct xl *x)
     return !(x->env->mode & MODE_PE) || (x->env->mode & MODE_VM);
 }
 
-/* r8d = reg & ffff */
-static void low16(struct xl *x, int reg)
-{
-    e_rex(&x->e, 0, R8, 0, reg);
-    e8(&x->e, 0x0f);
-    e8(&x->e, 0xb7);
-    e_modrm(&x->e, 3, R8, reg);
-}
-
 /* r8d = the operand */
 static bool selector(struct xl *x, const struct insn *i)
 {
     if (!i->has_mem) {
-        low16(x, hreg(i->rm));
+        e_movzx16(&x->e, R8, hreg(i->rm));
         return true;
     }
     if (!seg_inline(x, i->seg, false))
@@ -68,7 +59,7 @@ static void load(struct xl *x, int seg)
 static bool verw_op(struct xl *x, const struct insn *i)
 {
     struct emit *e = &x->e;
-    bool zf = !(x->env->opts & OPT(flags)) || (x->live[x->k + 1] & FL_ZF);
+    bool zf = fl_live(x, x->k + 1, FL_ZF);
 
     if (zf)
         fl_force_saved(x);
@@ -116,7 +107,7 @@ static bool seg_op(struct xl *x, const struct insn *i, struct cls c)
         if (!pop_value(x, i->opsize))
             return false;
         if (i->opsize == 4)
-            low16(x, R8);
+            e_movzx16(&x->e, R8, R8);
         load(x, seg);
         sp_add(x, (i32)i->opsize);
         return true;

@@ -115,6 +115,14 @@ static inline void e_mov_rr64(struct emit *e, int dst, int src)
 {
     e_rr(e, 1, 0x8b, dst, src);
 }
+/* movzx dst, src16 */
+static inline void e_movzx16(struct emit *e, int dst, int src)
+{
+    e_rex(e, 0, dst, 0, src);
+    e8(e, 0x0f);
+    e8(e, 0xb7);
+    e_modrm(e, 3, dst, src);
+}
 static inline void e_mov_ri32(struct emit *e, int dst, u32 imm)
 {
     e_rex(e, 0, 0, 0, dst);

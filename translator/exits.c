@@ -190,12 +190,6 @@ bool call_goes_on(const struct xl *x, u32 k)
     return (x->env->opts & need) == need;
 }
 
-/* Whether what follows a call may look at OF. */
-static bool landing_needs_of(const struct xl *x)
-{
-    return !(x->env->opts & OPT(flags)) || (x->live[x->k + 1] & FL_OF);
-}
-
 /* Behind a host call: guest ret came here with the address that it popped in r8d. */
 static void emit_landing(struct xl *x)
 {
@@ -209,7 +203,7 @@ static void emit_landing(struct xl *x)
         e_lea32(e, R11, R8, -1, 1, -(i32)ret);
         unit_moves(x, MOVE_NEG_EIP);
         e_lea64(e, R11, R11, R11, 1, 0);
-        same = jump_nonzero(e, 1, R11, landing_needs_of(x));
+        same = jump_nonzero(e, 1, R11, fl_live(x, x->k + 1, FL_OF));
         miss = 0; /* the stub says it */
         stub_add(x, STUB_RET_OF, same, 0, 0, goes_on ? u->n_landings + 1 : 0);
     } else {
@@ -295,10 +289,7 @@ void exit_indirect(struct xl *x, int reg, bool call)
         jmp_thunk(e, TH_LOOKUP);
         return;
     }
-    e_rex(e, 0, R9, 0, reg); /* movzx r9d, reg16 */
-    e8(e, 0x0f);
-    e8(e, 0xb7);
-    e_modrm(e, 3, R9, reg);
+    e_movzx16(e, R9, reg);
     e_rm(e, 1, 0x8b, R10, R15, -1, 1, BT_OFF(BT_IBTC));
     e_rm(e, 1, 0x8b, R11, R15, -1, 1, BT_OFF(BT_SALT));
     e_lea64(e, R8, reg, R11, 1, 0);

@@ -149,12 +149,8 @@ void ea_offset(struct xl *x, const struct insn *i, int dst, i32 sp_adj)
     } else {
         e_lea32(e, dst, base, index, i->scale, disp);
     }
-    if (i->adsize == 2) { /* movzx dst, dst16 */
-        e_rex(e, 0, dst, 0, dst);
-        e8(e, 0x0f);
-        e8(e, 0xb7);
-        e_modrm(e, 3, dst, dst);
-    }
+    if (i->adsize == 2)
+        e_movzx16(e, dst, dst);
 }
 
 static bool window(const struct xl *x)
@@ -217,12 +213,8 @@ void mem_stack(struct xl *x, i32 delta, u32 size, bool write)
         e_lea32(e, R8, R12, -1, 1, delta);
     else
         e_mov_rr32(e, R8, R12);
-    if (!(x->env->mode & MODE_SS32)) {
-        e_rex(e, 0, R8, 0, R8);
-        e8(e, 0x0f);
-        e8(e, 0xb7);
-        e_modrm(e, 3, R8, R8);
-    }
+    if (!(x->env->mode & MODE_SS32))
+        e_movzx16(e, R8, R8);
     seg_apply(x, S_SS, size, write);
     mem_linear_r8(x, size, write);
 }

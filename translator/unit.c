@@ -334,7 +334,7 @@ enum xlate_status translate_unit(const struct unit_env *env, u8 *code, u32 cap, 
         out->leaks += x.cls[k].act == ACT_COPY && sensitive(&out->insns[k]);
     find_targets(&x);
     liveness(&x);
-    out->of = !(env->opts & OPT(flags)) || (x.live[0] & FL_OF);
+    out->of = fl_live(&x, 0, FL_OF);
     emit_unit(&x);
     if (x.e.overflow)
         return XLATE_FULL;

@@ -192,6 +192,11 @@ static inline void e_mov_insn(struct xl *x, int reg, const struct insn *kept)
 }
 
 /* ---- flags (flags.c) ---- */
+/* Whether any of these flags may be looked at from instruction k on. */
+static inline bool fl_live(const struct xl *x, u32 k, u32 flags)
+{
+    return !(x->env->opts & OPT(flags)) || (x->live[k] & flags);
+}
 /* Whether it costs nothing to clobber arithmetic flags here. */
 bool fl_free(const struct xl *x);
 /* Makes the scratch sequence that follows free to clobber arithmetic flags. */

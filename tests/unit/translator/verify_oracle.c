@@ -258,6 +258,11 @@ static const char *judge_exit(const greg_t *g, u64 pc)
     return NULL;
 }
 
+static bool is_rep(u64 stop)
+{
+    return stop >= STOP_THUNK(TH_REP_MOVS8) && stop <= STOP_THUNK(TH_REP_STOS32);
+}
+
 /* A thunk that returns is called: from the code, and with the place of a data segment register? */
 static const char *judge_call(const greg_t *g, u64 pc)
 {
@@ -271,7 +276,7 @@ static const char *judge_call(const greg_t *g, u64 pc)
         return "a thunk that returns was not called";
     if (pc == STOP_THUNK(TH_POPF) || pc == STOP_THUNK(TH_POPF_IF) || pc == STOP_THUNK(TH_IN))
         return NULL;
-    if (pc >= STOP_THUNK(TH_REP_MOVS8) && pc <= STOP_THUNK(TH_REP_STOS32))
+    if (is_rep(pc))
         return run.f->env.mode & MODE_FLATES ? NULL : "a string thunk, but ES is not flat";
     if (pc != STOP_THUNK(TH_VERW) && (seg % VO_SEG_SIZE || seg / VO_SEG_SIZE > S_GS ||
                                       seg / VO_SEG_SIZE == S_CS || seg / VO_SEG_SIZE == S_SS))
@@ -287,7 +292,7 @@ static u64 return_from_thunk(greg_t *g, u64 thunk)
 {
     bool ok = rnd() & 1;
 
-    if (ok && thunk >= STOP_THUNK(TH_REP_MOVS8) && thunk <= STOP_THUNK(TH_REP_STOS32)) {
+    if (ok && is_rep(thunk)) {
         g[REG_RCX] = 0;
         g[REG_RSI] = rnd();
         g[REG_RDI] = rnd();
@@ -332,7 +337,7 @@ static void on_trap(int sig, siginfo_t *si, void *ctx)
     }
     if (pc == STOP_THUNK(TH_SEG_LOAD) || pc == STOP_THUNK(TH_SEG_FSGS) || pc == STOP_THUNK(TH_SEG_REAL) ||
         pc == STOP_THUNK(TH_VERW) || pc == STOP_THUNK(TH_POPF) || pc == STOP_THUNK(TH_POPF_IF) ||
-        pc == STOP_THUNK(TH_IN) || (pc >= STOP_THUNK(TH_REP_MOVS8) && pc <= STOP_THUNK(TH_REP_STOS32))) {
+        pc == STOP_THUNK(TH_IN) || is_rep(pc)) {
         if ((run.violation = judge_call(g, pc))) {
             finish(uc);
             return;
