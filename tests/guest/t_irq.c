@@ -28,15 +28,21 @@ static void on_stray(struct frame *f)
     irq_stray++;
 }
 
+/* Until the controller has a request of the timer's. */
+static void await_irq0(void)
+{
+    outb(0x20, 0x0a); /* OCW3: read IRR */
+    while (!(inb(0x20) & 1))
+        ;
+}
+
 /* One edge of the timer's output after a short count (mode 0), awaited with interrupts off. */
 static void one_shot(void)
 {
     outb(0x43, 0x30);
     outb(0x40, 50);
     outb(0x40, 0);
-    outb(0x20, 0x0a); /* OCW3: read IRR */
-    while (!(inb(0x20) & 1))
-        ;
+    await_irq0();
 }
 
 static void shadows(void)
@@ -159,6 +165,21 @@ static u32 user_spin(u32 n)
     return 77;
 }
 
+/* 3 million rounds of flags, shifts, pushes and calls; what is in r[4] then depends on every one. */
+static void mix(u32 r[4])
+{
+    u32 a = 1, b = 2, c = 3, d = 5, count = 3000000;
+    asm volatile("1:\n\taddl %1, %0\n\tadcl %2, %1\n\txorl %3, %2\n\trcll $3, %3\n\tpushl %0\n\tpopl %0\n\t"
+                 "call 2f\n\tjmp 3f\n2:\tret\n3:\tdecl %4\n\tjnz 1b"
+                 : "+a"(a), "+b"(b), "+c"(c), "+d"(d), "+S"(count)
+                 :
+                 : "cc", "memory");
+    r[0] = a;
+    r[1] = b;
+    r[2] = c;
+    r[3] = d;
+}
+
 static void periodic(void)
 {
     u64 t0, t1;
@@ -195,6 +216,7 @@ static void periodic(void)
         asm volatile("rdtsc" : "=A"(t1));
     while (t1 - t0 < 20000000);
     check_eq("none with IF clear", irq_count, 0);
+    await_irq0();
     asm volatile("sti\n\tnop\n\tcli");
     /* A real 8259 latches one edge. A VMM whose own clock stood still may owe the guest more ticks and
      * deliver them one after the other (novt's 8254 does), so more than one is right, too. */
@@ -212,25 +234,20 @@ static void periodic(void)
     timer_off();
     /* Registers and flags survive interrupts at any point of a long computation. */
     timer_on(5000);
-    u32 a = 1, b = 2, c = 3, d = 5, count = 3000000;
-    asm volatile("sti");
-    asm volatile("1:\n\taddl %1, %0\n\tadcl %2, %1\n\txorl %3, %2\n\trcll $3, %3\n\tpushl %0\n\tpopl %0\n\t"
-                 "call 2f\n\tjmp 3f\n2:\tret\n3:\tdecl %4\n\tjnz 1b"
-                 : "+a"(a), "+b"(b), "+c"(c), "+d"(d), "+S"(count)
-                 :
-                 : "cc", "memory");
-    asm volatile("cli");
-    u32 n = ticks;
+    u32 rounds = 0;
+    bool same = true;
+    /* A fast VMM on a busy host may be through before many ticks are delivered: until there were some. */
+    do {
+        u32 first[4], second[4];
+        asm volatile("sti");
+        mix(first);
+        asm volatile("cli");
+        mix(second);
+        same = same && !memcmp(first, second, sizeof(first));
+    } while (ticks <= 10 && ++rounds < 200);
+    check("there were some", ticks > 10);
     timer_off();
-    u32 a2 = 1, b2 = 2, c2 = 3, d2 = 5;
-    count = 3000000;
-    asm volatile("1:\n\taddl %1, %0\n\tadcl %2, %1\n\txorl %3, %2\n\trcll $3, %3\n\tpushl %0\n\tpopl %0\n\t"
-                 "call 2f\n\tjmp 3f\n2:\tret\n3:\tdecl %4\n\tjnz 1b"
-                 : "+a"(a2), "+b"(b2), "+c"(c2), "+d"(d2), "+S"(count)
-                 :
-                 : "cc", "memory");
-    check("a computation under interrupts", a == a2 && b == b2 && c == c2 && d == d2);
-    check("there were some", n > 10);
+    check("a computation under interrupts", same);
     (void)spins;
 }
 
