@@ -462,6 +462,7 @@ int insn_decode_shape(const struct cpu_model *model, const u8 *bytes, u32 avail,
         out->fn = int_lookup(out);
     if (!out->fn)
         return make_ud(out, bytes, z.length);
+    out->sensitive = insn_sensitive(out);
     return 0;
 }
 

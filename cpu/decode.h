@@ -18,5 +18,6 @@ int insn_decode_shape(const struct cpu_model *model, const u8 *bytes, u32 avail,
                       struct insn_shape *shape);
 /* fl_read of i, which may depend on i->imm. rd: flags read whatever the immediate; wr: flags written. */
 u16 insn_flags_read(const struct insn *i, u32 rd, u32 wr);
+bool insn_sensitive(const struct insn *i);
 
 #endif

@@ -22,10 +22,9 @@
 
 enum pfx_kind { PK_NONE, PK_66, PK_LOCK, PK_REPNE, PK_REP, PK_COUNT };
 
-/* memo->opcode[] */
-#define OPC_KNOWN 1u
-#define OPC_MODRM 2u
-#define OPC_GROUP 4u /* the reg field of ModRM is part of the opcode */
+/* memo->opcode[]: which bits of a key count */
+#define KEY_MODRM 1u    /* there is a ModRM byte: whether its rm is a register */
+#define KEY_GROUP 0x0eu /* its reg field, part of the opcode */
 
 struct template
 {
@@ -38,7 +37,7 @@ struct insn_memo {
     void (*heavy)(void *opaque);
     void *opaque;
     u8 opcode[2][256];
-    u16 index[2][256][PK_COUNT][16]; /* last: reg << 1 | register operand; 1 + template, 0: none */
+    u16 index[PK_COUNT][2][256][16]; /* last: the key; 1 + template, 0: none */
     u32 n;
     struct template templates[TEMPLATES];
 };
@@ -97,7 +96,7 @@ static u16 *place(struct insn_memo *m, const struct insn *i)
     default:
         return NULL;
     }
-    return &m->index[i->map][i->opcode][kind]
+    return &m->index[kind][i->map][i->opcode]
                     [i->has_modrm ? (group(i) ? i->reg << 1 : 0) | (i->mod == 3) : 0];
 }
 
@@ -111,7 +110,8 @@ static bool special(const struct insn *i)
            i->opcode == 0xc7;
 }
 
-static int learn(struct insn_memo *m, const u8 *bytes, u32 avail, bool cs32, struct insn *out)
+static __attribute__((noinline)) int learn(struct insn_memo *m, const u8 *bytes, u32 avail, bool cs32,
+                                           struct insn *out)
 {
     struct insn_shape shape;
     u16 *at;
@@ -127,9 +127,11 @@ static int learn(struct insn_memo *m, const u8 *bytes, u32 avail, bool cs32, str
     at = place(m, out);
     if (!at || *at)
         return r;
-    m->opcode[out->map][out->opcode] =
-        OPC_KNOWN | (out->has_modrm ? OPC_MODRM | (group(out) ? OPC_GROUP : 0) : 0);
+    m->opcode[out->map][out->opcode] = out->has_modrm ? KEY_MODRM | (group(out) ? KEY_GROUP : 0) : 0;
     m->templates[m->n] = (struct template){.insn = *out, .shape = shape};
+    m->templates[m->n].insn.opc_off = 0; /* as without prefixes: what has some says so */
+    m->templates[m->n].insn.seg_over = S_NONE;
+    m->templates[m->n].insn.seg = S_DS;
     *at = (u16)++m->n;
     return r;
 }
@@ -230,13 +232,15 @@ static void immediate(struct insn *o, const struct insn_shape *s, const u8 *b, u
         o->fl_read = insn_flags_read(o, s->rd, o->fl_write);
 }
 
-/* The instruction, if there is a template for it. INSN_MAX bytes can be read. */
-static bool by_template(struct insn_memo *m, const u8 *bytes, struct insn *out)
+/* The instruction, if there is a template for it. INSN_MAX bytes can be read. Inline: most of what
+ * translating asks for goes this way. */
+static inline __attribute__((always_inline)) bool by_template(struct insn_memo *m, const u8 *bytes,
+                                                              struct insn *out)
 {
     enum pfx_kind kind = PK_NONE;
     const struct template *t;
-    u8 seg = S_NONE, map = 0, op, info;
-    u32 n = 0, at, key = 0, k;
+    u8 seg = S_NONE, map = 0, op, counts;
+    u32 n = 0, at, k;
 
     while (unlikely((op = prefix[bytes[n]]))) {
         /* two at most, so that the longest form (14 bytes) is within INSN_MAX */
@@ -254,18 +258,19 @@ static bool by_template(struct insn_memo *m, const u8 *bytes, struct insn *out)
         map = 1;
         op = bytes[at++];
     }
-    info = m->opcode[map][op];
-    if (info & OPC_MODRM)
-        key = (info & OPC_GROUP ? (bytes[at] >> 3 & 7) << 1 : 0) | (bytes[at] >= 0xc0);
-    k = m->index[map][op][kind][key];
+    counts = m->opcode[map][op];
+    k = m->index[kind][map][op][((bytes[at] >> 2 & KEY_GROUP) | (bytes[at] >= 0xc0)) & counts];
     if (unlikely(!k))
         return false;
     t = &m->templates[k - 1];
     *out = t->insn;
-    out->seg_over = seg;
-    out->seg = seg == S_NONE ? S_DS : seg;
-    out->opc_off = (u8)n;
-    if (info & OPC_MODRM) {
+    if (unlikely(n)) {
+        out->opc_off = (u8)n;
+        out->seg_over = seg;
+        if (seg != S_NONE)
+            out->seg = seg;
+    }
+    if (counts & KEY_MODRM) {
         out->modrm_off = (u8)at;
         at = operand(out, bytes, at);
     }
@@ -279,17 +284,24 @@ static bool by_template(struct insn_memo *m, const u8 *bytes, struct insn *out)
     return true;
 }
 
+/* Near the page's end: what is behind it must not matter. */
+static __attribute__((noinline)) bool near_end(struct insn_memo *m, const u8 *bytes, u32 avail,
+                                               struct insn *out)
+{
+    u8 b[INSN_MAX];
+
+    for (u32 n = 0; n < INSN_MAX; n++)
+        b[n] = n < avail ? bytes[n] : 0;
+    return by_template(m, b, out) && out->len <= avail;
+}
+
 int insn_memo_decode(struct insn_memo *m, const u8 *bytes, u32 avail, bool cs32, struct insn *out)
 {
     if (likely(cs32 && avail >= INSN_MAX)) {
         if (likely(by_template(m, bytes, out)))
             return 0;
-    } else if (cs32) { /* near the page's end: what is behind it must not matter */
-        u8 b[INSN_MAX];
-        for (u32 n = 0; n < INSN_MAX; n++)
-            b[n] = n < avail ? bytes[n] : 0;
-        if (by_template(m, b, out) && out->len <= avail)
-            return 0;
+    } else if (cs32 && near_end(m, bytes, avail, out)) {
+        return 0;
     }
     return learn(m, bytes, avail, cs32, out);
 }

@@ -42,7 +42,8 @@ struct insn {
     void *thunk;  /* host code for x87/MMX/SSE (cpu/fpu.c), or NULL */
     u16 memsize;  /* bytes accessed by the modrm memory operand, 0 if it is not accessed (lea, nop, invlpg) */
     u8 fpu;       /* x87/MMX/SSE class: 0 none, 1 x87, 2 MMX, 3 SSE/SSE2 */
-    u16 fpu_attr; /* FPA_* of cpu/fpu.h, set by fpu_lookup() */
+    bool sensitive; /* must not be copied (sensitive.c) */
+    u16 fpu_attr;   /* FPA_* of cpu/fpu.h, set by fpu_lookup() */
 };
 
 #define PFX_LOCK  0x01

@@ -388,24 +388,30 @@ struct fragment *tc_enter(struct tcache *tc, struct arena *a)
     return f;
 }
 
+/* size bytes that live until the next flush; from: readable to a multiple of 8. NULL: full. */
+static void *keep_words(struct tcache *tc, const void *from, u32 size)
+{
+    u8 *to = tcache_alloc(tc, ALIGN_UP(size, 8u));
+
+    for (u32 n = 0; to && n < size; n += 8)
+        __builtin_memcpy(to + n, (const u8 *)from + n, 8);
+    return to;
+}
+
 struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 page2, const struct unit *u)
 {
     struct arena *a = &tc->arena[TRANSLATED];
     u32 n = a->n_frags;
     struct fragment *f = &tc->frags[n];
     bool moves = !u->fixed;
-    struct pcmap *map_copy = tcache_alloc(tc, u->n_insns * (u32)sizeof(struct pcmap));
-    struct unit_landing *landings = tcache_alloc(tc, u->n_landings * (u32)sizeof(*landings));
-    struct unit_move *list = tcache_alloc(tc, moves ? u->n_moves * (u32)sizeof(*list) : 0);
+    const struct pcmap *map_copy = keep_words(tc, u->pcmap, u->n_insns * (u32)sizeof(u->pcmap[0]));
+    const struct unit_landing *landings =
+        keep_words(tc, u->landings, u->n_landings * (u32)sizeof(u->landings[0]));
+    const struct unit_move *list =
+        keep_words(tc, u->moves, moves ? u->n_moves * (u32)sizeof(u->moves[0]) : 0);
 
     if (!map_copy || !landings || !list)
         return NULL;
-    for (u32 i = 0; moves && i < u->n_moves; i++)
-        list[i] = u->moves[i];
-    for (u32 i = 0; i < u->n_landings; i++)
-        landings[i] = u->landings[i];
-    for (u32 i = 0; i < u->n_insns; i++)
-        map_copy[i] = u->pcmap[i];
     *f = (struct fragment){
         .key = *k,
         .page2 = page2,

@@ -40,27 +40,16 @@ static u8 opcode(const struct insn *i)
 }
 
 /* Prefixes, REX and opcode bytes of the register forms. */
-static void emit_opcode(struct xl *x, const struct insn *i, struct cls c, int reg, int rm)
+static struct piece opcode_piece(const struct insn *i, struct cls c, int reg, int rm)
 {
-    struct emit *e = &x->e;
-    u32 pfx = prefixes(i, c);
-
-    if (pfx & OP_66)
-        e8(e, 0x66);
-    if (pfx & OP_F3)
-        e8(e, 0xf3);
-    if (pfx & OP_F2)
-        e8(e, 0xf2);
-    e_rex(e, 0, reg, 0, rm);
-    if (i->map == 1)
-        e8(e, 0x0f);
-    e8(e, opcode(i));
+    return p_join(p_prefixes((struct piece){0}, prefixes(i, c)),
+                  p_op(0, reg, 0, rm, op_bytes(i->map, opcode(i))));
 }
 
 static void emit_imm(struct xl *x, const struct insn *i)
 {
-    for (u32 n = i->imm_off; n < i->len; n++)
-        e8(&x->e, i->raw[n]);
+    if (i->len != i->imm_off)
+        e_word(&x->e, i->imm, i->len - i->imm_off);
 }
 
 static void emit_swap(struct xl *x, u8 reg) /* xchg low, high: neither flags nor anything else change */
@@ -73,13 +62,11 @@ void act_copy(struct xl *x, const struct insn *i, struct cls c)
 {
     int reg = i->has_modrm ? map_reg(c.reg, i->reg) : 0;
 
-    if (x->sp_merge && sp_constant(x, i))
-        return;
     if (!i->has_modrm) {
         if (i->map == 0 && i->opcode == 0xfc && x->df_clear) /* cld takes some cycles */
             return;
         fl_before_op(x, i);
-        emit_opcode(x, i, c, 0, 0);
+        e_piece(&x->e, opcode_piece(i, c, 0, 0));
         emit_imm(x, i);
         if (i->map == 0 && (i->opcode == 0xfc || i->opcode == 0xfd))
             x->df_clear = i->opcode == 0xfc;
@@ -93,10 +80,9 @@ void act_copy(struct xl *x, const struct insn *i, struct cls c)
             return;
         }
         fl_before_op(x, i);
-        emit_opcode(x, i, c, reg, rm);
         if (i->map == 1 && i->opcode == 0xae) /* fences: rm is ignored, but 0 is what disassemblers know */
             rm = 0;
-        e_modrm(&x->e, 3, reg, rm);
+        e_piece(&x->e, p_byte(opcode_piece(i, c, reg, rm), modrm(3, reg, rm)));
         emit_imm(x, i);
         return;
     }

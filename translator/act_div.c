@@ -95,8 +95,7 @@ bool act_div_checked(struct xl *x, const struct insn *i)
     u32 n = i->opcode & 1 ? i->opsize : 1;
     bool is_signed = i->reg == 7;
 
-    if (i->map || (i->opcode | 1) != 0xf7 || i->reg < 6 || !x->env->check_site ||
-        !x->env->check_site(x->env->opaque, x->u->pcmap[x->k].guest))
+    if (!x->env->check_site || !x->env->check_site(x->env->opaque, x->u->pcmap[x->k].guest))
         return false;
     if (i->has_mem ? !seg_inline(x, i->seg, false)
                    : n == 1 && i->rm >= 4) /* ah and a REX do not go together */

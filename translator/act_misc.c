@@ -249,11 +249,18 @@ void emit_insn(struct xl *x, const struct insn *i)
 {
     struct cls c = x->cls[x->k];
 
-    x->table_only = (x->env->mode & MODE_WIN) && x->env->table_site &&
-                    x->env->table_site(x->env->opaque, x->u->pcmap[x->k].guest);
     x->aligned = i->fpu && (i->fpu_attr & FPA_ALIGN);
     switch (c.act) {
     case ACT_COPY:
+        act_copy(x, i, c);
+        break;
+    case ACT_ADD_ESP:
+        if (x->sp_merge)
+            sp_constant(x, i);
+        else
+            act_copy(x, i, c);
+        break;
+    case ACT_DIV:
         if (!act_div_checked(x, i))
             act_copy(x, i, c);
         break;

@@ -15,22 +15,23 @@
  */
 #define SP_PEND_MAX 0x4000
 
-void sp_flush(struct xl *x)
+void sp_flush_pending(struct xl *x)
 {
-    if (x->sp_pend)
-        e_lea32(&x->e, R12, R12, -1, 1, x->sp_pend);
+    e_lea32(&x->e, R12, R12, -1, 1, x->sp_pend);
     x->sp_pend = 0;
 }
 
-/* add or sub esp, constant: the constant, 0 for anything else */
+bool sp_merge_allowed(const struct unit_env *env)
+{
+    const u32 need = MODE_WIN | MODE_SS32 | MODE_FLATSS | MODE_FLATDS;
+
+    return (env->opts & OPT(spmerge)) && (env->mode & need) == need;
+}
+
+/* ACT_ADD_ESP: the constant, 0 if it is too large to be pending */
 static i32 esp_constant(const struct insn *i)
 {
-    i32 n;
-
-    if (i->map != 0 || (i->opcode != 0x83 && i->opcode != 0x81) || i->has_mem || i->rm != R_ESP ||
-        i->opsize != 4 || (i->reg != 0 && i->reg != 5))
-        return 0;
-    n = i->reg == 0 ? (i32)i->imm : (i32)(0 - i->imm);
+    i32 n = i->reg == 0 ? (i32)i->imm : (i32)(0 - i->imm);
     return n > -SP_PEND_MAX && n < SP_PEND_MAX ? n : 0;
 }
 
@@ -40,13 +41,11 @@ static bool flags_dead(const struct xl *x, u32 k)
     return (x->env->opts & OPT(flags)) && !x->live[k + 1];
 }
 
-bool sp_constant(struct xl *x, const struct insn *i)
+void sp_constant(struct xl *x, const struct insn *i)
 {
     struct emit *e = &x->e;
     i32 n = esp_constant(i);
 
-    if (!n)
-        return false;
     if (!flags_dead(x, x->k)) {
         fl_before_op(x, i);
         if (x->sp_pend)
@@ -62,7 +61,6 @@ bool sp_constant(struct xl *x, const struct insn *i)
             e32(e, (u32)i->imm);
     }
     x->sp_pend += n;
-    return true;
 }
 
 static bool pops(const struct xl *x, u32 k)
@@ -76,13 +74,10 @@ static bool pops(const struct xl *x, u32 k)
 
 bool sp_mergeable(const struct xl *x, u32 k)
 {
-    const u32 need = MODE_WIN | MODE_SS32 | MODE_FLATSS | MODE_FLATDS;
     const struct insn *i = &x->u->insns[k];
     const struct cls *c = &x->cls[k];
 
-    if (!(x->env->opts & OPT(spmerge)) || (x->env->mode & need) != need ||
-        (x->env->table_site && x->env->table_site(x->env->opaque, x->u->pcmap[k].guest)) ||
-        x->sp_pend <= -SP_PEND_MAX || x->sp_pend >= SP_PEND_MAX)
+    if (x->sp_pend <= -SP_PEND_MAX || x->sp_pend >= SP_PEND_MAX)
         return false;
     switch (c->act) {
     case ACT_PUSH_R:
@@ -108,11 +103,12 @@ bool sp_mergeable(const struct xl *x, u32 k)
         return i->opcode >= 0xb8 && i->opsize == 4 && (i->opcode & 7) != R_ESP;
     case ACT_LEA:
         return i->opsize == 4 && i->adsize == 4 && i->reg != R_ESP;
-    case ACT_COPY:
+    case ACT_ADD_ESP:
         /* with the flags aside it costs a move more, so only for what moves esp again: esp is a chain from
          * call to call */
-        if (esp_constant(i))
-            return flags_dead(x, k) || (k + 1 < x->u->n_insns && pops(x, k + 1));
+        return esp_constant(i) && (flags_dead(x, k) || (k + 1 < x->u->n_insns && pops(x, k + 1)));
+    case ACT_COPY:
+    case ACT_DIV:
         if (i->map == 0 && i->opcode == 0xfc) /* cld */
             return true;
         if (i->fpu || !i->has_modrm || c->reg == OK_GB || c->rm == OK_GB ||
@@ -183,15 +179,8 @@ static bool push_begin(struct xl *x, u32 n)
 
 static void push_imm(struct xl *x, u32 imm, u32 n)
 {
-    struct emit *e = &x->e;
-
     op_mem(x, n == 2 ? OP_66 : 0, 0, 0xc7, 0);
-    e8(e, (u8)imm);
-    e8(e, (u8)(imm >> 8));
-    if (n == 4) {
-        e8(e, (u8)(imm >> 16));
-        e8(e, (u8)(imm >> 24));
-    }
+    e_word(&x->e, imm, n);
 }
 
 bool push_const(struct xl *x, u32 imm, u32 n)
@@ -310,7 +299,7 @@ static bool stack_op(struct xl *x, const struct insn *i, struct cls c)
         if (n != 4 || !(x->env->mode & MODE_SS32) || !seg_inline(x, S_SS, false))
             return false;
         if (x->sp_merge) {
-            x->hm = (struct hostmem){.win = true, .base = RBP, .index = -1, .scale = 1};
+            mem_is(x, true, RBP, -1, 1, 0);
             load_op(x, R8, 4);
             e_mov_rr32(e, R12, RBP);
             e_mov_rr32(e, RBP, R8);

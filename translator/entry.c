@@ -46,9 +46,18 @@ static void jump8(struct emit *e, u8 op, u32 to)
     e_fix8(e, e->pos - 1, to);
 }
 
+/* The fragment's code is there already: what is behind the entry must stay as it is. n: 8 at least. */
+static void copy_exactly(u8 *to, const u8 *from, u32 n)
+{
+    for (u32 k = 0; k < n - 8; k += 8)
+        __builtin_memcpy(to + k, from + k, 8);
+    __builtin_memcpy(to + n - 8, from + n - 8, 8);
+}
+
 u32 translate_entry(u64 opts, u32 eip, u32 lin, u32 expected, bool of, u8 *code, u32 *check)
 {
-    struct emit e = {.buf = code, .cap = ENTRY_MAX};
+    u8 buf[ENTRY_MAX + 8];
+    struct emit e = emit_to(buf, sizeof(buf));
     u32 page = lin >> PAGE_SHIFT;
 
     if ((opts & (OPT(xpage) | OPT(chain))) != (OPT(xpage) | OPT(chain)))
@@ -75,5 +84,6 @@ u32 translate_entry(u64 opts, u32 eip, u32 lin, u32 expected, bool of, u8 *code,
         e_fix8(&e, same, e.pos);
         e_mov_rr64(&e, RCX, R11);
     }
+    copy_exactly(code, buf, e.pos);
     return e.pos;
 }

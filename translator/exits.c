@@ -183,13 +183,6 @@ void exit_direct(struct xl *x, u32 target)
         exit_to(x, target, e_jmp(&x->e));
 }
 
-bool call_goes_on(const struct xl *x, u32 k)
-{
-    u64 need = OPT(callthrough) | OPT(ras) | (x->cls[k].act == ACT_CALL_IND ? OPT(ibtc) : 0);
-
-    return (x->env->opts & need) == need;
-}
-
 /* Behind a host call: guest ret came here with the address that it popped in r8d. */
 static void emit_landing(struct xl *x)
 {
@@ -229,7 +222,8 @@ static void emit_landing(struct xl *x)
 void exit_call(struct xl *x, u32 target)
 {
     /* `call next` only wants to know its own address: no ret will ever match it */
-    if (target == next_eip(x, &x->u->insns[x->k]) && call_goes_on(x, x->k) && x->k + 1 < x->u->n_insns)
+    if (target == next_eip(x, &x->u->insns[x->k]) && call_goes_on(x->env, x->cls[x->k].act) &&
+        x->k + 1 < x->u->n_insns)
         return;
     if (!(x->env->opts & OPT(ras)) || target == next_eip(x, &x->u->insns[x->k])) {
         sp_flush(x);

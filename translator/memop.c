@@ -133,17 +133,7 @@ void ea_offset(struct xl *x, const struct insn *i, int dst, i32 sp_adj)
         return;
     }
     if (base < 0) {
-        /* [index*scale + disp32]: mod 0, base 101 */
-        e_rex(e, 0, dst, index, 0);
-        e8(e, 0x8d);
-        e_modrm(e, 0, dst, 4);
-        e8(e, (u8)((i->scale == 8   ? 3
-                    : i->scale == 4 ? 2
-                    : i->scale == 2 ? 1
-                                    : 0)
-                       << 6 |
-                   (index & 7) << 3 | 5));
-        e32(e, (u32)disp);
+        e_piece(e, p_join(p_op(0, dst, index, 0, 0x8d), p_mem_no_base(dst, index, i->scale, disp)));
     } else if (index < 0 && disp == 0) {
         e_mov_rr32(e, dst, base);
     } else {
@@ -161,39 +151,33 @@ static bool window(const struct xl *x)
 void mem_linear_r8(struct xl *x, u32 size, bool write)
 {
     if (window(x)) {
-        x->hm = (struct hostmem){.win = true, .base = R8, .index = -1, .scale = 1};
+        mem_is(x, true, R8, -1, 1, 0);
         return;
     }
     mem_lookup(x, size, write);
-    x->hm = (struct hostmem){.base = R8, .index = R9, .scale = 1};
+    mem_is(x, false, R8, R9, 1, 0);
 }
 
 void mem_operand(struct xl *x, const struct insn *i, u32 size, bool write, i32 sp_adj)
 {
-    if (window(x) && i->adsize == 4 && (x->env->mode & flat_bit(i->seg))) {
-        /* the guest's own operand */
-        x->hm =
-            (struct hostmem){.win = true,
-                             .base = i->base == NOREG ? -1 : hreg(i->base),
-                             .index = i->index == NOREG ? -1 : hreg(i->index),
-                             .scale = i->scale,
-                             .disp = (i32)((u32)i->disp + (u32)(i->base == R_ESP ? sp_adj + x->sp_pend : 0))};
-        return;
-    }
-    if (window(x) && i->adsize == 4 && !real_like(x) && (i->seg == S_FS || i->seg == S_GS) &&
-        (i->base == NOREG || i->index == NOREG)) {
-        /* the segment's base takes the place that the operand leaves free */
-        check_full(x, i->seg);
-        e_rm(&x->e, 0, 0x8b, R9, R15, -1, 1, VO_SEG + i->seg * VO_SEG_SIZE + VO_SEG_BASE);
-        x->hm =
-            (struct hostmem){.win = true,
-                             .base = i->base == NOREG ? R9 : hreg(i->base),
-                             .index = i->base != NOREG    ? R9
-                                      : i->index != NOREG ? hreg(i->index)
-                                                          : -1,
-                             .scale = i->base != NOREG ? 1 : i->scale,
-                             .disp = (i32)((u32)i->disp + (u32)(i->base == R_ESP ? sp_adj + x->sp_pend : 0))};
-        return;
+    if (window(x) && i->adsize == 4) {
+        int base = i->base == NOREG ? -1 : hreg(i->base), index = i->index == NOREG ? -1 : hreg(i->index);
+        i32 disp = (i32)((u32)i->disp + (u32)(i->base == R_ESP ? sp_adj + x->sp_pend : 0));
+
+        if (x->env->mode & flat_bit(i->seg)) { /* the guest's own operand */
+            mem_is(x, true, base, index, i->scale, disp);
+            return;
+        }
+        if (!real_like(x) && (i->seg == S_FS || i->seg == S_GS) && (base < 0 || index < 0)) {
+            /* the segment's base takes the place that the operand leaves free */
+            check_full(x, i->seg);
+            e_rm(&x->e, 0, 0x8b, R9, R15, -1, 1, VO_SEG + i->seg * VO_SEG_SIZE + VO_SEG_BASE);
+            if (base < 0)
+                mem_is(x, true, R9, index, i->scale, disp);
+            else
+                mem_is(x, true, base, R9, 1, disp);
+            return;
+        }
     }
     ea_offset(x, i, R8, sp_adj);
     seg_apply(x, i->seg, size, write);
@@ -205,8 +189,7 @@ void mem_stack(struct xl *x, i32 delta, u32 size, bool write)
     struct emit *e = &x->e;
 
     if (window(x) && (x->env->mode & MODE_SS32) && (x->env->mode & MODE_FLATSS)) {
-        x->hm =
-            (struct hostmem){.win = true, .base = R12, .index = -1, .scale = 1, .disp = delta + x->sp_pend};
+        mem_is(x, true, R12, -1, 1, delta + x->sp_pend);
         return;
     }
     if (delta)
@@ -223,31 +206,15 @@ void op_mem(struct xl *x, u32 pfx, int map, u8 op, int reg)
 {
     struct emit *e = &x->e;
     const struct hostmem *h = &x->hm;
+    struct piece p = {0};
 
     if (h->win) {
         x->op_saved |= x->fs == FS_SAVED; /* it may fault here */
-        if (!low_window(x->env))
-            e8(e, 0x65); /* gs: the window's base */
-        e8(e, 0x67);     /* 32-bit addressing: wraps at 4 GiB as the guest's does */
+        p = x->win;
     }
-    if (pfx & OP_66)
-        e8(e, 0x66);
-    if (pfx & OP_F3)
-        e8(e, 0xf3);
-    if (pfx & OP_F2)
-        e8(e, 0xf2);
-    e_rex(e, 0, reg, h->index < 0 ? 0 : h->index, h->base < 0 ? 0 : h->base);
-    if (map == 1)
-        e8(e, 0x0f);
-    e8(e, op);
-    if (h->base >= 0) {
-        e_mem(e, reg, h->base, h->index, h->scale, h->disp);
-    } else { /* [index * scale + disp32] or [disp32]: mod 0, SIB base 101 */
-        u8 ss = h->scale == 8 ? 3 : h->scale == 4 ? 2 : h->scale == 2 ? 1 : 0;
-        e_modrm(e, 0, reg, 4);
-        e8(e, (u8)((h->index < 0 ? 0 : ss) << 6 | ((h->index < 0 ? 4 : h->index) & 7) << 3 | 5));
-        e32(e, (u32)h->disp);
-    }
+    p = p_prefixes(p, pfx);
+    e_piece(e, p_join(p, p_rex_op(h->rex | (u32)(reg & 8) >> 1, op_bytes(map, op))));
+    e_word(e, h->mem.bytes | (u32)(reg & 7) << 3, h->mem.n);
 }
 
 void mem_lookup(struct xl *x, u32 size, bool write)

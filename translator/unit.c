@@ -13,157 +13,95 @@
 #include <Zydis/Zydis.h>
 #include "translator/xl.h"
 
-static bool ends_unit(const struct xl *x, u32 k)
+/* Direct jumps, whose targets may be in the unit. */
+#define BRANCHES (ACTS(JCC) | ACTS(JMP) | ACTS(LOOP) | ACTS(JCXZ))
+/* Copied, so that none of them may be sensitive. */
+#define COPIES (ACTS(COPY) | ACTS(ADD_ESP) | ACTS(DIV))
+/* Behind them flags are as struct insn says. What is left leaves the unit, or is executed by the interpreter,
+ * and all flags are live before it. */
+#define IN_LINE                                                                                              \
+    (COPIES | ACTS(INCDEC) | ACTS(PUSH_R) | ACTS(POP_R) | ACTS(PUSH_I) | ACTS(PUSH_M) | ACTS(POP_M) |        \
+     ACTS(XCHG_A) | ACTS(MOFFS) | ACTS(LEA) | ACTS(MOV_RI) | ACTS(BSWAP) | ACTS(LEAVE) | ACTS(NOP) |         \
+     ACTS(BITS) | ACTS(CLI) | ACTS(STI) | ACTS(MOV_FROM_SREG) | ACTS(PUSH_SREG) | ACTS(MOV_TO_SREG) |        \
+     ACTS(POP_SREG) | ACTS(VERW) | ACTS(RDTSC) | ACTS(POPF) | ACTS(FROM_CR) | ACTS(TO_CR) | ACTS(IN) |       \
+     ACTS(STRING) | ACTS(REP_STRING))
+
+/* The actions that a unit ends with. */
+static u64 unit_ends(const struct unit_env *env)
 {
-    switch (x->cls[k].act) {
-    case ACT_JMP:
-    case ACT_JMP_IND:
-    case ACT_RET:
-    case ACT_CLTS:
-    case ACT_SYS:
-    case ACT_EXEC_END:
-        return true;
-    case ACT_CALL:
-    case ACT_CALL_IND:
-        return !call_goes_on(x, k);
-    case ACT_JCC:
-    case ACT_LOOP:
-    case ACT_JCXZ:
-        return !(x->env->opts & OPT(superblock));
-    default:
-        return false;
-    }
+    u64 ends = ACTS(JMP) | ACTS(JMP_IND) | ACTS(RET) | ACTS(CLTS) | ACTS(SYS) | ACTS(EXEC_END);
+
+    if (!call_goes_on(env, ACT_CALL))
+        ends |= ACTS(CALL);
+    if (!call_goes_on(env, ACT_CALL_IND))
+        ends |= ACTS(CALL_IND);
+    if (!(env->opts & OPT(superblock)))
+        ends |= BRANCHES;
+    return ends;
+}
+
+static int decode(const struct unit_env *env, const u8 *bytes, u32 avail, struct insn *i)
+{
+    bool cs32 = env->mode & MODE_CS32;
+
+    return likely(env->memo) ? insn_memo_decode(env->memo, bytes, avail, cs32, i)
+                             : insn_decode(env->model, bytes, avail, cs32, i);
 }
 
 static enum xlate_status decode_unit(struct xl *x)
 {
     const struct unit_env *env = x->env;
     struct unit *u = x->u;
-    u32 off = 0;
+    const u64 ends = unit_ends(env);
+    const bool flat = env->mode & MODE_FLATCS;
+    u32 off = 0, n = 0, end = env->avail;
 
-    for (u32 k = 0; k < UNIT_MAX_INSNS; k++) {
-        struct insn *i = &u->insns[k];
-        bool crosses = false;
+    if (!flat && (u64)env->cs_limit + 1 - env->eip < end)
+        end = (u32)(env->cs_limit + 1 - env->eip); /* what lies beyond is not looked at: #GP comes first */
+    while (n < UNIT_MAX_INSNS && off < end) {
+        struct insn *i = &u->insns[n];
+        u8 act;
         int r;
 
-        if (off == env->avail || (k && unlikely(env->stop_before) && env->stop_before(env->opaque, off)))
+        if (n && unlikely(env->stop_before) && env->stop_before(env->opaque, off))
             break;
-        u32 room = env->avail - off;
-        if (!(env->mode & MODE_FLATCS)) { /* what lies beyond the limit is not looked at: #GP comes first */
-            u64 allowed = (u64)env->cs_limit + 1 - env->eip;
-            if (allowed <= off)
+        r = decode(env, env->bytes + off, end - off, i);
+        if (unlikely(r < 0)) { /* runs into the next page */
+            if (n)
                 break;
-            if (allowed - off < room)
-                room = (u32)(allowed - off);
-        }
-        r = env->memo ? insn_memo_decode(env->memo, env->bytes + off, room, env->mode & MODE_CS32, i)
-                      : insn_decode(env->model, env->bytes + off, room, env->mode & MODE_CS32, i);
-        if (r < 0 && room < INSN_MAX &&
-            (room < env->avail - off ||
-             (!(env->mode & MODE_FLATCS) && (u64)env->eip + env->avail > env->cs_limit))) {
-            if (k)
-                break;
-            return XLATE_INTERP;
-        }
-        if (r < 0) { /* runs into the next page */
-            if (k)
-                break;
+            if (!flat && (u64)env->eip + env->avail > env->cs_limit)
+                return XLATE_INTERP;
             if (!env->cross)
                 return XLATE_NEED_CROSS;
-            r = env->memo
-                    ? insn_memo_decode(env->memo, env->cross, env->cross_avail, env->mode & MODE_CS32, i)
-                    : insn_decode(env->model, env->cross, env->cross_avail, env->mode & MODE_CS32, i);
-            crosses = true;
+            r = decode(env, env->cross, env->cross_avail, i);
+            u->crosses = true;
         }
-        if (r || (!(env->mode & MODE_FLATCS) && (u64)env->eip + off + i->len - 1 > env->cs_limit)) {
-            if (k)
+        if (unlikely(r) || (!flat && (u64)env->eip + off + i->len - 1 > env->cs_limit)) {
+            if (n)
                 break;
             return XLATE_INTERP;
         }
-        u->pcmap[k].guest = (u16)off;
-        x->cls[k] = classify(i, env->mode, env->opts);
+        u->pcmap[n].guest = (u16)off;
+        classify(i, env->mode, env->opts, &x->cls[n]);
+        x->target[n] = x->loop[n] = x->landed[n] = false;
+        act = x->cls[n].act;
+        u->leaks += i->sensitive && among(act, COPIES);
+        if (among(act, BRANCHES))
+            x->branch[x->n_branches++] = (u8)n;
+        n++;
         off += i->len;
-        u->n_insns = k + 1;
-        u->crosses = crosses;
-        if (crosses || ends_unit(x, k))
+        if (u->crosses || among(act, ends))
             break;
     }
+    x->target[n] = x->loop[n] = x->landed[n] = false;
+    u->n_insns = n;
     u->guest_len = u->depends = off;
-    if (u->n_insns && u->insns[u->n_insns - 1].mnemonic == ZYDIS_MNEMONIC_INVALID) {
+    if (n && u->insns[n - 1].mnemonic == ZYDIS_MNEMONIC_INVALID) {
         /* bytes behind the ones that count for its length may have made it undefined */
-        u32 last = u->pcmap[u->n_insns - 1].guest + INSN_MAX,
-            seen = u->crosses ? env->cross_avail : env->avail;
+        u32 last = u->pcmap[n - 1].guest + INSN_MAX, seen = u->crosses ? env->cross_avail : env->avail;
         u->depends = last < seen ? last : seen;
     }
     return XLATE_OK;
-}
-
-/*
- * Robin and Irvine's 18 mnemonics in their sensitive forms, and the privileged and virtualised rest. By
- * Zydis' mnemonic, not by our own table, so that a slip there is counted: none of these may ever be copied.
- */
-static bool sensitive(const struct insn *i)
-{
-    switch (i->mnemonic) {
-    case ZYDIS_MNEMONIC_SGDT:
-    case ZYDIS_MNEMONIC_SIDT:
-    case ZYDIS_MNEMONIC_SLDT:
-    case ZYDIS_MNEMONIC_SMSW:
-    case ZYDIS_MNEMONIC_PUSHF:
-    case ZYDIS_MNEMONIC_PUSHFD:
-    case ZYDIS_MNEMONIC_POPF:
-    case ZYDIS_MNEMONIC_POPFD:
-    case ZYDIS_MNEMONIC_LAR:
-    case ZYDIS_MNEMONIC_LSL:
-    case ZYDIS_MNEMONIC_VERR:
-    case ZYDIS_MNEMONIC_VERW:
-    case ZYDIS_MNEMONIC_STR:
-    case ZYDIS_MNEMONIC_INT:
-    case ZYDIS_MNEMONIC_INT1:
-    case ZYDIS_MNEMONIC_INT3:
-    case ZYDIS_MNEMONIC_INTO:
-    case ZYDIS_MNEMONIC_IRET:
-    case ZYDIS_MNEMONIC_IRETD:
-    case ZYDIS_MNEMONIC_CLI:
-    case ZYDIS_MNEMONIC_STI:
-    case ZYDIS_MNEMONIC_HLT:
-    case ZYDIS_MNEMONIC_CPUID:
-    case ZYDIS_MNEMONIC_RDTSC:
-    case ZYDIS_MNEMONIC_RDMSR:
-    case ZYDIS_MNEMONIC_WRMSR:
-    case ZYDIS_MNEMONIC_RDPMC:
-    case ZYDIS_MNEMONIC_IN:
-    case ZYDIS_MNEMONIC_OUT:
-    case ZYDIS_MNEMONIC_SYSENTER:
-    case ZYDIS_MNEMONIC_SYSEXIT:
-    case ZYDIS_MNEMONIC_LGDT:
-    case ZYDIS_MNEMONIC_LIDT:
-    case ZYDIS_MNEMONIC_LLDT:
-    case ZYDIS_MNEMONIC_LTR:
-    case ZYDIS_MNEMONIC_LMSW:
-    case ZYDIS_MNEMONIC_CLTS:
-    case ZYDIS_MNEMONIC_INVLPG:
-    case ZYDIS_MNEMONIC_ARPL:
-    case ZYDIS_MNEMONIC_LDS:
-    case ZYDIS_MNEMONIC_LES:
-    case ZYDIS_MNEMONIC_LFS:
-    case ZYDIS_MNEMONIC_LGS:
-    case ZYDIS_MNEMONIC_LSS:
-        return true;
-    case ZYDIS_MNEMONIC_MOV: /* segment, control and debug registers */
-        return (i->map == 0 && (i->opcode == 0x8c || i->opcode == 0x8e)) ||
-               (i->map == 1 && i->opcode >= 0x20 && i->opcode <= 0x23);
-    case ZYDIS_MNEMONIC_PUSH:
-    case ZYDIS_MNEMONIC_POP: /* segment registers */
-        return (i->map == 0 && i->opcode < 0x20) || (i->map == 1 && i->opcode >= 0xa0);
-    case ZYDIS_MNEMONIC_CALL:
-    case ZYDIS_MNEMONIC_JMP: /* far */
-        return i->opcode == 0x9a || i->opcode == 0xea || (i->opcode == 0xff && (i->reg == 3 || i->reg == 5));
-    case ZYDIS_MNEMONIC_RET:
-        return i->opcode == 0xca || i->opcode == 0xcb;
-    default:
-        return false;
-    }
 }
 
 static u32 branch_target(const struct xl *x, u32 k)
@@ -175,62 +113,27 @@ static u32 branch_target(const struct xl *x, u32 k)
 
 static void find_targets(struct xl *x)
 {
-    for (u32 k = 0; k <= x->u->n_insns; k++)
-        x->target[k] = x->loop[k] = x->landed[k] = false;
-    for (u32 k = 0; k < x->u->n_insns; k++) {
-        u8 a = x->cls[k].act;
-        if (a == ACT_JCC || a == ACT_JMP || a == ACT_LOOP || a == ACT_JCXZ) {
-            int t = unit_insn_at(x, branch_target(x, k));
-            if (t >= 0 && (x->env->opts & OPT(chain))) {
-                x->target[t] = true;
-                x->loop[t] |= (u32)t <= k;
-            }
+    if (!(x->env->opts & OPT(chain)))
+        return;
+    for (u32 n = 0; n < x->n_branches; n++) {
+        u32 k = x->branch[n];
+        int t = unit_insn_at(x, branch_target(x, k));
+        if (t >= 0) {
+            x->target[t] = true;
+            x->loop[t] |= (u32)t <= k;
         }
     }
 }
 
 static void liveness(struct xl *x)
 {
-    u32 n = x->u->n_insns;
+    u32 live = FL_ARITH;
 
-    x->live[n] = FL_ARITH;
-    for (u32 k = n; k-- > 0;) {
+    x->live[x->u->n_insns] = (u16)live;
+    for (u32 k = x->u->n_insns; k-- > 0;) {
         const struct insn *i = &x->u->insns[k];
-        switch (x->cls[k].act) {
-        case ACT_COPY:
-        case ACT_INCDEC:
-        case ACT_PUSH_R:
-        case ACT_POP_R:
-        case ACT_PUSH_I:
-        case ACT_PUSH_M:
-        case ACT_POP_M:
-        case ACT_XCHG_A:
-        case ACT_MOFFS:
-        case ACT_LEA:
-        case ACT_MOV_RI:
-        case ACT_BSWAP:
-        case ACT_LEAVE:
-        case ACT_NOP:
-        case ACT_BITS:
-        case ACT_CLI:
-        case ACT_STI:
-        case ACT_MOV_FROM_SREG:
-        case ACT_PUSH_SREG:
-        case ACT_MOV_TO_SREG:
-        case ACT_POP_SREG:
-        case ACT_VERW:
-        case ACT_RDTSC:
-        case ACT_POPF:
-        case ACT_FROM_CR:
-        case ACT_TO_CR:
-        case ACT_IN:
-        case ACT_STRING:
-        case ACT_REP_STRING:
-            x->live[k] = (x->live[k + 1] & ~i->fl_write) | (i->fl_read & FL_ARITH);
-            break;
-        default: /* leaves the unit, or is executed by the interpreter: everything is live */
-            x->live[k] = FL_ARITH;
-        }
+        live = among(x->cls[k].act, IN_LINE) ? (live & ~i->fl_write) | (i->fl_read & FL_ARITH) : FL_ARITH;
+        x->live[k] = (u16)live;
     }
 }
 
@@ -266,10 +169,13 @@ static void emit_unit(struct xl *x)
         e_fix8(e, same, e->pos);
         e_mov_rr64(e, RCX, R11);
     }
+    x->may_merge = sp_merge_allowed(x->env);
     for (x->k = 0; x->k < u->n_insns; x->k++) {
         struct pcmap *p = &u->pcmap[x->k];
 
-        x->sp_merge = !x->inhibit && sp_mergeable(x, x->k);
+        x->table_only = unlikely(x->env->table_site) && (x->env->mode & MODE_WIN) &&
+                        x->env->table_site(x->env->opaque, p->guest);
+        x->sp_merge = x->may_merge && !x->inhibit && !x->table_only && sp_mergeable(x, x->k);
         if (!x->sp_merge || x->target[x->k])
             sp_flush(x);
         if (x->target[x->k]) {
@@ -322,7 +228,9 @@ enum xlate_status translate_unit(const struct unit_env *env, u8 *code, u32 cap, 
     __builtin_memset(&x, 0, offsetof(struct xl, cls));
     x.env = env;
     x.u = out;
-    x.e = (struct emit){.buf = code, .cap = cap < UNIT_MAX_CODE ? cap : UNIT_MAX_CODE};
+    x.e = emit_to(code, cap < UNIT_MAX_CODE ? cap : UNIT_MAX_CODE);
+    /* gs: the window's base; 67: 32-bit addressing wraps at 4 GiB as the guest's does */
+    x.win = low_window(env) ? (struct piece){0x67, 1} : (struct piece){0x6765, 2};
     out->n_insns = out->n_links = out->n_landings = out->guest_len = out->host_len = 0;
     out->crosses = out->fixed = false;
     out->n_moves = 0;
@@ -330,8 +238,6 @@ enum xlate_status translate_unit(const struct unit_env *env, u8 *code, u32 cap, 
     st = decode_unit(&x);
     if (st != XLATE_OK)
         return st;
-    for (u32 k = 0; k < out->n_insns; k++)
-        out->leaks += x.cls[k].act == ACT_COPY && sensitive(&out->insns[k]);
     find_targets(&x);
     liveness(&x);
     out->of = fl_live(&x, 0, FL_OF);

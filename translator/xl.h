@@ -21,8 +21,10 @@ enum opkind {
 
 /* How the translator treats an instruction. */
 enum action {
-    ACT_EXEC, /* callout: executed by the interpreter's handler */
-    ACT_COPY, /* copied with registers and memory operand mapped; `sens` opcodes never get here */
+    ACT_EXEC,    /* callout: executed by the interpreter's handler */
+    ACT_COPY,    /* copied with registers and memory operand mapped; `sens` opcodes never get here */
+    ACT_ADD_ESP, /* add or sub esp, constant: copied, or part of a run of pushes and pops */
+    ACT_DIV,     /* copied, or checked where it has failed before */
     ACT_INCDEC,
     ACT_PUSH_R,
     ACT_POP_R,
@@ -63,7 +65,17 @@ enum action {
     ACT_CLTS,
     ACT_SYS,      /* int n, iret, sysenter, sysexit */
     ACT_EXEC_END, /* callout after which control never falls through */
+    ACT_ASK,      /* only in the table: depends on more than the opcode */
+    ACT_COUNT
 };
+
+/* Sets of actions. */
+#define ACTS(x) (1ull << ACT_##x)
+_Static_assert(ACT_COUNT <= 64, "a set of actions is a u64");
+static inline bool among(u8 act, u64 set)
+{
+    return set >> act & 1;
+}
 
 struct cls {
     u8 act;
@@ -72,7 +84,7 @@ struct cls {
 };
 
 /* The one table: instruction -> class. */
-struct cls classify(const struct insn *i, u32 mode, u64 opts);
+void classify(const struct insn *i, u32 mode, u64 opts, struct cls *c);
 
 enum flstate { FS_HOST, FS_SAVED };
 
@@ -106,12 +118,12 @@ struct stub {
     u32 link; /* LINK: index into unit->links */
 };
 
-/* How the host names the operand that was prepared last. */
+/* How the host names the operand that was prepared last: an instruction but for its opcode and ModRM's reg
+ * field. */
 struct hostmem {
-    bool win;        /* window form: gs: and 32-bit addressing; else [r8 + r9] */
-    int base, index; /* host registers, -1: none */
-    u8 scale;
-    i32 disp;
+    struct piece mem; /* ModRM, SIB and displacement */
+    u32 rex;          /* REX.X and REX.B */
+    bool win;         /* window form, else [r8 + r9] */
 };
 
 #define MAX_STUBS  (6 * UNIT_MAX_INSNS)
@@ -123,6 +135,7 @@ struct xl {
     struct emit e;
     u32 k;             /* the instruction being emitted */
     struct hostmem hm; /* the operand prepared by memop.c */
+    struct piece win;  /* prefixes of an operand in window form */
     bool aligned;      /* this instruction's operand must be aligned to its size: #GP, before any #PF */
     bool table_only;   /* this instruction's sequence cannot take a host fault: no window form */
     enum flstate fs;
@@ -135,10 +148,14 @@ struct xl {
     bool inhibit;  /* the previous instruction was sti: no interrupt before this one */
     bool done;     /* control does not fall through */
     u8 full;       /* 1 << S_FS, S_GS: known to need no limit or type check from here on */
+    bool
+        may_merge; /* runs of pushes and pops may address the stack from one esp: mode and options allow it */
     u32 n_stubs;
     u32 n_fixups;
+    u32 n_branches;
     /* arrays, from here on: filled as far as they are used */
     struct cls cls[UNIT_MAX_INSNS];
+    u8 branch[UNIT_MAX_INSNS];       /* the instructions that are direct jumps */
     u32 host[UNIT_MAX_INSNS + 1];    /* host offset of each instruction */
     u16 live[UNIT_MAX_INSNS + 1];    /* arithmetic flags live at the start of each instruction */
     bool target[UNIT_MAX_INSNS + 1]; /* jumped to from within the unit */
@@ -214,6 +231,23 @@ void fl_emit_restore(struct emit *e); /* r13 -> EFLAGS; uses r11 */
 #define OP_66 1u
 #define OP_F3 2u
 #define OP_F2 4u
+static inline struct piece p_prefixes(struct piece p, u32 pfx)
+{
+    if (unlikely(pfx)) {
+        if (pfx & OP_66)
+            p = p_byte(p, 0x66);
+        if (pfx & OP_F3)
+            p = p_byte(p, 0xf3);
+        if (pfx & OP_F2)
+            p = p_byte(p, 0xf2);
+    }
+    return p;
+}
+/* An opcode of map 0 or 1 as p_op() takes it. */
+static inline u32 op_bytes(int map, u8 op)
+{
+    return map == 1 ? 0x0fu | (u32)op << 8 : op;
+}
 /* Whether accesses through this segment can be emitted inline. */
 bool seg_inline(const struct xl *x, int seg, bool write);
 /* Prepares the ModRM operand of i: afterwards op_mem() accesses it. sp_adj is added where esp is the base
@@ -222,6 +256,15 @@ void mem_operand(struct xl *x, const struct insn *i, u32 size, bool write, i32 s
 /* The same for the stack slot at esp + delta, and for linear address r8d. */
 void mem_stack(struct xl *x, i32 delta, u32 size, bool write);
 void mem_linear_r8(struct xl *x, u32 size, bool write);
+/* The operand is [base + index * scale + disp], host registers, -1: none. */
+static inline void mem_is(struct xl *x, bool win, int base, int index, int scale, i32 disp)
+{
+    x->hm = (struct hostmem){
+        .mem = base < 0 ? p_mem_no_base(0, index, scale, disp) : p_mem(0, base, index, scale, disp),
+        .rex = rex_bits(0, 0, index < 0 ? 0 : index, base < 0 ? 0 : base),
+        .win = win,
+    };
+}
 /* One host instruction on the prepared operand: prefixes (OP_*), opcode map (0, 1), opcode, ModRM reg field.
  */
 void op_mem(struct xl *x, u32 pfx, int map, u8 op, int reg);
@@ -244,7 +287,13 @@ void exit_cond(struct xl *x, int cc, u32 target); /* jcc to a guest eip */
 void exit_indirect(struct xl *x, int reg, bool call);
 void exit_call(struct xl *x,
                u32 target); /* direct call: the return address is on the guest's stack already */
-bool call_goes_on(const struct xl *x, u32 k);       /* the unit continues behind call k */
+/* Whether the unit continues behind a call of this action. */
+static inline bool call_goes_on(const struct unit_env *env, u8 act)
+{
+    u64 need = OPT(callthrough) | OPT(ras) | (act == ACT_CALL_IND ? OPT(ibtc) : 0);
+
+    return (env->opts & need) == need;
+}
 void exit_return(struct xl *x);                     /* r8d = guest eip that was popped */
 void exit_exec(struct xl *x, const struct insn *i); /* callout; falls through in flags state HOST */
 void exit_clts(struct xl *x, const struct insn *i);
@@ -264,16 +313,23 @@ static inline void call_thunk(struct xl *x, int th, enum stub_kind otherwise)
 
 /* ---- pieces of stack operations (act_stack.c) ---- */
 void sp_add(struct xl *x, i32 delta);                 /* esp += delta */
-bool sp_constant(struct xl *x, const struct insn *i); /* add or sub esp, constant: true if it was that */
-void sp_flush(struct xl *x);                          /* what is pending goes into r12 */
-bool sp_mergeable(const struct xl *x, u32 k);         /* instruction k may run with esp's change pending */
-void store_op(struct xl *x, int reg, u32 n);          /* [r8 + r9] = reg, n bytes */
-void load_op(struct xl *x, int reg, u32 n);           /* reg = [r8 + r9], zero-extended */
-void set_reg(struct xl *x, u8 g, int reg, u32 n);     /* guest register g = host register, n bytes */
-bool push_keeps_r8(const struct xl *x);               /* a push of a constant or r8 leaves r8 as it is */
-bool push_const(struct xl *x, u32 imm, u32 n);        /* false: the stack segment needs the interpreter */
-bool push_eip(struct xl *x, u32 eip, u32 n);          /* the same for a return address */
-bool pop_value(struct xl *x, u32 n);                  /* r8d = [esp]; esp unchanged */
+void sp_constant(struct xl *x, const struct insn *i); /* ACT_ADD_ESP that may be pending */
+void sp_flush_pending(struct xl *x);                  /* what is pending goes into r12 */
+static inline void sp_flush(struct xl *x)
+{
+    if (x->sp_pend)
+        sp_flush_pending(x);
+}
+bool sp_merge_allowed(const struct unit_env *env); /* anywhere in the unit */
+bool sp_mergeable(const struct xl *x,
+                  u32 k); /* instruction k may run with esp's change pending, in a unit where that may be */
+void store_op(struct xl *x, int reg, u32 n);      /* [r8 + r9] = reg, n bytes */
+void load_op(struct xl *x, int reg, u32 n);       /* reg = [r8 + r9], zero-extended */
+void set_reg(struct xl *x, u8 g, int reg, u32 n); /* guest register g = host register, n bytes */
+bool push_keeps_r8(const struct xl *x);           /* a push of a constant or r8 leaves r8 as it is */
+bool push_const(struct xl *x, u32 imm, u32 n);    /* false: the stack segment needs the interpreter */
+bool push_eip(struct xl *x, u32 eip, u32 n);      /* the same for a return address */
+bool pop_value(struct xl *x, u32 n);              /* r8d = [esp]; esp unchanged */
 
 /* ---- actions (act_*.c) ---- */
 void emit_insn(struct xl *x, const struct insn *i);

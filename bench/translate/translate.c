@@ -5,11 +5,11 @@
  * for each (by the host's counter, where it has one), and a checksum of all that the translator made, which
  * does not change as long as the emitted code does not.
  *
- *      bench-translate FILE [OFFSET [BYTES [ROUNDS [no-opt,...]]]]
+ *      bench-translate FILE [OFFSET [BYTES [ROUNDS [NO-OPT,... [SHAPE]]]]]
  *
- * FILE is taken as flat 32-bit code: that of a program, from the offset that `readelf -l` says. A linear walk
- * has other units than a guest that runs the program (it meets data, and no targets of jumps), but the same
- * instructions.
+ * SHAPE is the number of one mode, without it all of them are gone through. FILE is taken as flat 32-bit
+ * code: that of a program, from the offset that `readelf -l` says. A linear walk has other units than a guest
+ * that runs the program (it meets data, and no targets of jumps), but the same instructions.
  */
 #include <fcntl.h>
 #include <linux/perf_event.h>
@@ -215,7 +215,7 @@ int main(int argc, char **argv)
 
     b.size = argc > 3 ? strtoull(argv[3], NULL, 0) : 1u << 20;
     if (argc < 2 || !(b.file = load(argv[1], off, &b.size)) || b.size > 1u << 30) {
-        fprintf(stderr, "usage: bench-translate FILE [OFFSET [BYTES [ROUNDS [NO-OPT,...]]]]\n");
+        fprintf(stderr, "usage: bench-translate FILE [OFFSET [BYTES [ROUNDS [NO-OPT,... [SHAPE]]]]]\n");
         return 1;
     }
     b.opts = OPT_ALL;
@@ -234,6 +234,8 @@ int main(int argc, char **argv)
     fd = counter();
     for (u32 k = 0; k < ARRAY_SIZE(shapes); k++) {
         u64 from, spent;
+        if (argc > 6 && (u32)atoi(argv[6]) != k)
+            continue;
         b.mode = shapes[k].mode;
         b.sum = 0xcbf29ce484222325ull;
         b.check = true;
@@ -247,11 +249,12 @@ int main(int argc, char **argv)
         spent = count(fd) - from;
         if (!b.units)
             continue;
-        printf("%-20s %8llu units %8llu instructions %9llu bytes of host code, sum %016llx: %.0f a unit, %.1f "
-               "an instruction\n",
-               shapes[k].name, (unsigned long long)b.units, (unsigned long long)b.insns,
-               (unsigned long long)b.host, (unsigned long long)b.sum, (double)spent / (double)b.units,
-               (double)spent / (double)b.insns);
+        printf(
+            "%-20s %8llu units %8llu instructions %9llu bytes of host code, sum %016llx: %.0f a unit, %.1f "
+            "an instruction\n",
+            shapes[k].name, (unsigned long long)b.units, (unsigned long long)b.insns,
+            (unsigned long long)b.host, (unsigned long long)b.sum, (double)spent / (double)b.units,
+            (double)spent / (double)b.insns);
     }
     return 0;
 }

@@ -61,7 +61,7 @@ static void native(const u8 *code, u32 len, struct regs *s)
 {
     static const u8 kept[] = {RBX, RBP, R12, R13, R14, R15};
     struct regs *in = (struct regs *)(void *)(page + 2048);
-    struct emit e = {.buf = page, .cap = 2048};
+    struct emit e = emit_to(page, 2048);
 
     *in = *s;
     for (u32 n = 0; n < 6; n++) {
@@ -178,8 +178,8 @@ static void all_sizes(bool two, u8 op, int reg, u32 imm, u32 undefined)
     for (u32 size = 1; size <= 8; size *= 2)
         for (u32 form = 0; form < FORMS; form++)
             for (u32 n = 0; n < 40; n++) {
-                u8 code[16];
-                struct emit e = {.buf = code, .cap = sizeof(code)};
+                u8 code[24];
+                struct emit e = emit_to(code, sizeof(code));
                 sized(&e, size, two, op, reg < 0 ? (int)(rnd() & 15) & ~4 : reg, form);
                 u32 bytes = imm == 4 && size < 4 ? size : imm;
                 for (u32 k = 0; k < bytes; k++)
@@ -198,8 +198,8 @@ static void alu_forms(void **state)
         all_sizes(false, 0x80, alu, 4, undefined); /* 80 ib, 81 iz */
         for (u32 form = 0; form < FORMS; form++)
             for (u32 n = 0; n < 100; n++) {
-                u8 code[16], imm = (u8)rnd();
-                struct emit e = {.buf = code, .cap = sizeof(code)};
+                u8 code[24], imm = (u8)rnd();
+                struct emit e = emit_to(code, sizeof(code));
                 rm(&e, n & 1 ? 8 : 0, false, 0x83, alu, form);
                 e8(&e, imm);
                 check_one(code, e.pos, undefined);
@@ -226,8 +226,8 @@ static void moves(void **state)
     for (u32 form = 0; form < FORMS; form++)
         for (u32 n = 0; n < 200; n++) {
             static const u8 ops[] = {0xb6, 0xb7, 0xbe, 0xbf};
-            u8 code[16];
-            struct emit e = {.buf = code, .cap = sizeof(code)};
+            u8 code[24];
+            struct emit e = emit_to(code, sizeof(code));
             rm(&e, n & 1 ? 8 : 0, true, ops[n % 4], (int)(rnd() & 15) & ~4, form);
             check_one(code, e.pos, 0);
             e.pos = 0;
@@ -243,8 +243,8 @@ static void moves(void **state)
             check_one(code, e.pos, 0);
         }
     for (u32 n = 0; n < 100; n++) {
-        u8 code[16];
-        struct emit e = {.buf = code, .cap = sizeof(code)};
+        u8 code[24];
+        struct emit e = emit_to(code, sizeof(code));
         e_mov_ri32(&e, (int)(rnd() & 15) & ~4, (u32)rnd());
         check_one(code, e.pos, 0);
         e.pos = 0;
@@ -266,8 +266,8 @@ static void shifts_and_flags(void **state)
         for (u32 form = 0; form < FORMS; form++)
             for (u32 n = 0; n < 300; n++) {
                 static const u8 ext[] = {4, 5, 7};
-                u8 code[16], by = (u8)(rnd() & (size == 8 ? 63 : 31));
-                struct emit e = {.buf = code, .cap = sizeof(code)};
+                u8 code[24], by = (u8)(rnd() & (size == 8 ? 63 : 31));
+                struct emit e = emit_to(code, sizeof(code));
                 bool one = n & 1;
                 sized(&e, size, false, one ? 0xd0 : 0xc0, ext[n % 3], form);
                 if (!one)
@@ -276,8 +276,8 @@ static void shifts_and_flags(void **state)
                 check_one(code, e.pos, !one && !by ? 0 : undefined);
             }
     for (u32 n = 0; n < 400; n++) {
-        u8 code[16];
-        struct emit e = {.buf = code, .cap = sizeof(code)};
+        u8 code[24];
+        struct emit e = emit_to(code, sizeof(code));
         check_one((const u8[]){0x9f}, 1, 0);                                             /* lahf */
         check_one((const u8[]){0x9e}, 1, 0);                                             /* sahf */
         check_one((const u8[]){0x0f, 0xba, 0xe0 | R10 % 8, (u8)(rnd() & 31)}, 4, 0x894); /* bt edx */
