@@ -29,6 +29,7 @@
       "copy shadow entries of the kernel's half from another address space that has the same tables")        \
     X(reuse, "code at another address is copied from its translation there, not translated again")           \
     X(largepages, "translated code and its tables are in large pages of the host")                           \
+    X(memahead, "a thread finds memory for translated code before it is needed")                             \
     X(window, "window-form memory operands for address spaces that run long")                                \
     X(winaround, "map what is known of the pages around into the window, too")                               \
     X(windefer, "pages that leave the window of a program that is not running are unmapped together, when "  \

@@ -3,6 +3,7 @@
 #ifndef NOVT_TCACHE_INTERNAL_H
 #define NOVT_TCACHE_INTERNAL_H
 
+#include "tcache/ahead.h"
 #include "tcache/tcache.h"
 
 struct link {
@@ -17,7 +18,6 @@ struct link {
 enum { TRANSLATED, COPIES, ARENAS };
 struct arena {
     u64 start, used, end; /* of the code area */
-    u64 ready;            /* up to where the host has memory for it already, in both mappings */
     u32 frag0, n_frags, frags_end;
     u32 link0, n_links, links_end;
 };
@@ -31,7 +31,7 @@ struct tcache {
         u32 len, check; /* bytes before a fragment's code: its checked entry, where others jump to */
     } entry[2];         /* by whether OF is live */
     struct arena arena[ARENAS];
-    u64 side_ready; /* bytes of side that the host has memory for already */
+    struct ahead ahead;
     struct fragment *frags;
     struct link *links;
     u8 *side;

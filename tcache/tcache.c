@@ -24,53 +24,6 @@
 #define HASH_NEAR   10u /* 1 KiB of code */
 #define HASH_SPREAD 64u /* has so many lists, side by side */
 
-#define HUGE  (2ull * MiB) /* a large page of the host */
-#define AHEAD (256ull * KiB)
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25 /* Linux 6.1 */
-#endif
-
-/* Has the host find memory for len bytes at once: a fault for each page costs several times as much. Where it
- * cannot, or does not know how (Linux before 5.14), there will be faults. Light code: no libc. */
-static bool populate(u8 *at, u64 len, int advice)
-{
-    return host_syscall(SYS_madvise, (u64)(uintptr_t)at, len, (u64)advice, 0, 0, 0) == 0;
-}
-
-/* Has the host make the next HUGE bytes one large page, in both mappings. Faults, and populating, give shared
- * memory small pages whatever MADV_HUGEPAGE says; collapsing does not. */
-static bool large_ahead(struct tcache *tc, struct arena *a)
-{
-    if (!tc->large || a->ready % HUGE || a->end - a->ready < HUGE)
-        return false;
-    /* with one page there, the first call makes the memory large, the second maps it so where it is run */
-    tc->large = populate(tc->rw + a->ready, PAGE_SIZE, MADV_POPULATE_WRITE) &&
-                populate(tc->rw + a->ready, HUGE, MADV_COLLAPSE) &&
-                populate(tc->rx + a->ready, HUGE, MADV_COLLAPSE);
-    if (tc->large)
-        a->ready += HUGE;
-    return tc->large;
-}
-
-static void code_ahead(struct tcache *tc, struct arena *a)
-{
-    u64 len = a->end - a->ready < AHEAD ? a->end - a->ready : AHEAD;
-
-    if (large_ahead(tc, a))
-        return;
-    populate(tc->rw + a->ready, len, MADV_POPULATE_WRITE);
-    populate(tc->rx + a->ready, len, MADV_POPULATE_READ);
-    a->ready += len;
-}
-
-static void side_ahead(struct tcache *tc)
-{
-    u64 len = tc->side_bytes - tc->side_ready < AHEAD ? tc->side_bytes - tc->side_ready : AHEAD;
-
-    populate(tc->side + tc->side_ready, ALIGN_DOWN(len, (u64)PAGE_SIZE), MADV_POPULATE_WRITE);
-    tc->side_ready += len;
-}
-
 /* Two mappings of the same memory (mremap(2): an old size of 0 makes another one of shared pages), each where
  * large pages can be: code is spread over megabytes. Anonymous and not a memfd, because perf looks for names
  * of jitted code (--perf-map) only where no file is mapped. */
@@ -110,14 +63,20 @@ static void *map(u64 size)
     return p == MAP_FAILED ? NULL : p;
 }
 
-/* An array that is looked at here and there. */
+/* An array that is looked at here and there: at the start of a large page. */
 static void *map_array(const struct tcache *tc, u64 size)
 {
-    void *p = map(size);
+    u8 *p = map(size + HUGE), *first;
 
-    if (p && tc->large)
-        madvise(p, size, MADV_HUGEPAGE);
-    return p;
+    if (!p)
+        return NULL;
+    first = (u8 *)ALIGN_UP((u64)(uintptr_t)p, HUGE);
+    if (first > p)
+        munmap(p, (u64)(first - p));
+    munmap(first + ALIGN_UP(size, (u64)PAGE_SIZE), HUGE - (u64)(first - p));
+    if (tc->large)
+        madvise(first, size, MADV_HUGEPAGE);
+    return first;
 }
 
 /* Copies get one part of `share`, 0: nothing. */
@@ -135,12 +94,27 @@ static void split(struct tcache *tc, u32 share)
     tc->arena[COPIES] = (struct arena){
         .start = tc->size - code,
         .end = tc->size,
-        .ready = tc->size - code,
         .frag0 = tc->frags_max - frags,
         .frags_end = tc->frags_max,
         .link0 = tc->links_max - links,
         .links_end = tc->links_max,
     };
+}
+
+/* Who finds memory for what is given out in order. */
+static void prepare(struct tcache *tc)
+{
+    for (u32 n = 0; n < ARENAS; n++) {
+        const struct arena *a = &tc->arena[n];
+        u64 page = PAGE_SIZE, frag = sizeof(*tc->frags), link = sizeof(*tc->links);
+        ahead_region(&tc->ahead, REGION_CODE + n, tc->rw, tc->rx, n == COPIES ? a->start : 0, a->end);
+        ahead_region(&tc->ahead, REGION_FRAGS + n, (u8 *)tc->frags, NULL, a->frag0 * frag,
+                     ALIGN_UP(a->frags_end * frag, page));
+        ahead_region(&tc->ahead, REGION_LINKS + n, (u8 *)tc->links, NULL, a->link0 * link,
+                     ALIGN_UP(a->links_end * link, page));
+    }
+    ahead_region(&tc->ahead, REGION_SIDE, tc->side, NULL, 0, ALIGN_UP(tc->side_bytes, (u64)PAGE_SIZE));
+    ahead_start(&tc->ahead, tc->large, tc->large && tc->opts & OPT(memahead));
 }
 
 static void reset(struct arena *a)
@@ -186,6 +160,7 @@ struct tcache *tcache_create(u64 bytes, u64 phys_pages, u64 opts, int *err)
     if (!tc->frags || !tc->links || !tc->side || !tc->hash || !tc->alike || !tc->page_head || !tc->swept)
         goto fail;
     split(tc, COPY_SHARE);
+    prepare(tc);
     reset(&tc->arena[TRANSLATED]);
     reset(&tc->arena[COPIES]);
     return tc;
@@ -198,6 +173,7 @@ void tcache_destroy(struct tcache *tc)
 {
     if (!tc)
         return;
+    ahead_stop(&tc->ahead);
     if (tc->rw)
         munmap(tc->rw, ALIGN_UP(tc->size, HUGE) + tc->size);
     if (tc->frags)
@@ -307,11 +283,15 @@ struct fragment *tcache_link_owner(struct tcache *tc, u32 link)
 
 struct fragment *tc_next(struct tcache *tc, struct arena *a)
 {
+    u32 n;
+
     if (tc_code_at(tc, a) + CODE_LINE + UNIT_MAX_CODE > a->end || a->n_frags == a->frags_end ||
         a->n_links + UNIT_MAX_LINKS > a->links_end)
         return NULL;
-    if (unlikely(tc_code_at(tc, a) + CODE_LINE + UNIT_MAX_CODE > a->ready))
-        code_ahead(tc, a);
+    n = a == &tc->arena[COPIES];
+    ahead_use(&tc->ahead, REGION_CODE + n, tc_code_at(tc, a) + CODE_LINE + UNIT_MAX_CODE);
+    ahead_use(&tc->ahead, REGION_FRAGS + n, (a->n_frags + 1ull) * sizeof(*tc->frags));
+    ahead_use(&tc->ahead, REGION_LINKS + n, (a->n_links + UNIT_MAX_LINKS) * sizeof(*tc->links));
     return &tc->frags[a->n_frags];
 }
 
@@ -333,8 +313,7 @@ void *tcache_alloc(struct tcache *tc, u32 size)
 
     if (at + size > tc->side_bytes)
         return NULL;
-    if (unlikely(at + size > tc->side_ready))
-        side_ahead(tc);
+    ahead_use(&tc->ahead, REGION_SIDE, at + size);
     tc->side_used = at + size;
     return tc->side + at;
 }

@@ -16,7 +16,7 @@
 static const struct config {
     const char *name;
     u8 engine;
-    u32 off; /* optimisations that are off */
+    u64 off; /* optimisations that are off */
 } configs[] = {
     {"table", ENG_TABLE, 0},
     {"window", ENG_WINDOW, 0},
