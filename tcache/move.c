@@ -31,7 +31,8 @@ const struct fragment *tcache_alike(struct tcache *tc, const struct frag_key *k)
         return NULL;
     for (u32 n = *tc_alike_list(tc, k); n; n = tc->frags[n - 1].alike_next) {
         const struct fragment *f = &tc->frags[n - 1];
-        if (f->key.gpa == k->gpa && f->key.mode == k->mode && far_from_ends(f->key.eip))
+        if (f->key.gpa == k->gpa && f->key.mode == k->mode && far_from_ends(f->key.eip) &&
+            eip_low(f->key.eip) == eip_low(k->eip))
             return f;
     }
     return NULL;
@@ -54,6 +55,9 @@ static void move_one(u8 *code, const struct unit_move *m, u32 delta, u32 links)
         break;
     case MOVE_NEG_EIP:
         x -= delta;
+        break;
+    case MOVE_NEG_2EIP:
+        x -= 2 * delta;
         break;
     case MOVE_EXEC: /* four bytes for each page of 4 GiB, from -SPACE_XT_OFF on */
         x = ((x + (delta >> PAGE_SHIFT) * 4) & 0x3fffff) - 0x800000;

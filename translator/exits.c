@@ -24,8 +24,8 @@
  * if r8d is the address that its own call pushed, and otherwise looks r8d up like any indirect branch:
  *
  *      call target
- *      lea  r11d, [r8 - return address]
- *      lea  r11, [r11 + r11]
+ *      lea  r11d, [r8 - return address]              (below 1 GiB, where the displacement has room:
+ *      lea  r11, [r11 + r11]                          lea r11, [r8 + r8 - 2 * return address])
  *      adox r11, [-2]
  *      jo   stub                                     -> TH_RET_MISS
  *      adox r11d, [1]
@@ -163,7 +163,7 @@ static u32 jump_nonzero(struct emit *e, int w, int reg, bool of)
  */
 static void align_landing(struct xl *x, u32 bytes)
 {
-    const u32 landing = 7 + 4 + 7 + 6; /* lea, lea, adox, jo */
+    const u32 landing = (eip_low(x->env->eip) ? 8 : 7 + 4) + 7 + 6; /* lea or two, adox, jo */
     u32 at = (x->env->line_at + x->e.pos + bytes) & (CODE_LINE - 1);
 
     if ((x->env->opts & OPT(ofcheck)) && (x->env->opts & OPT(align)) && (x->env->mode & MODE_WIN) &&
@@ -193,9 +193,14 @@ static void emit_landing(struct xl *x)
 
     x->fs = FS_HOST;
     if (x->env->opts & OPT(ofcheck)) {
-        e_lea32(e, R11, R8, -1, 1, -(i32)ret);
-        unit_moves(x, MOVE_NEG_EIP);
-        e_lea64(e, R11, R11, R11, 1, 0);
+        if (eip_low(x->env->eip)) {
+            e_lea64(e, R11, R8, R8, 1, -2 * (i32)ret);
+            unit_moves(x, MOVE_NEG_2EIP);
+        } else {
+            e_lea32(e, R11, R8, -1, 1, -(i32)ret);
+            unit_moves(x, MOVE_NEG_EIP);
+            e_lea64(e, R11, R11, R11, 1, 0);
+        }
         same = jump_nonzero(e, 1, R11, fl_live(x, x->k + 1, FL_OF));
         miss = 0; /* the stub says it */
         stub_add(x, STUB_RET_OF, same, 0, 0, goes_on ? u->n_landings + 1 : 0);

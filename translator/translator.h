@@ -49,15 +49,23 @@ struct unit_link {
     bool far;   /* to another page */
 };
 
+/* Whether minus twice any address in a unit that begins here is a displacement of 32 bits, and never one
+ * of 8. */
+static inline bool eip_low(u32 eip)
+{
+    return eip >= PAGE_SIZE && eip < 0x40000000 - 2 * PAGE_SIZE;
+}
+
 /* What in a unit's code depends on the guest address that it was made for. A copy of the code with these
  * changed is the same unit at another address, as many whole pages away (tcache/move.c): every place that
  * emits something of the kind says so (unit_moves(), xl.h). */
 enum move_kind {
-    MOVE_EIP,     /* imm32: an address */
-    MOVE_NEG_EIP, /* disp32: minus an address */
-    MOVE_EXEC,    /* disp32 from the view's base: the exec-table entry of a page */
-    MOVE_LINK,    /* imm32: the number of one of the unit's links */
-    MOVE_INSN,    /* imm64: a struct insn that was kept, of which any copy will do */
+    MOVE_EIP,      /* imm32: an address */
+    MOVE_NEG_EIP,  /* disp32: minus an address */
+    MOVE_NEG_2EIP, /* disp32: minus twice an address, which is low (eip_low()) */
+    MOVE_EXEC,     /* disp32 from the view's base: the exec-table entry of a page */
+    MOVE_LINK,     /* imm32: the number of one of the unit's links */
+    MOVE_INSN,     /* imm64: a struct insn that was kept, of which any copy will do */
 };
 struct unit_move {
     u16 at; /* offset */

@@ -194,17 +194,25 @@ static void ends(void **st)
                            .avail = sizeof(bytes),
                            .keep_insn = keep};
     struct frag_key k = {.gpa = 0x1010, .eip = env.eip, .mode = env.mode, .cs_limit = 0xffffffff};
+    static const u32 low[] = {0x1010, 0x3fffd010}, high[] = {0x3fffe010, 0xffffd010};
     u8 *at;
     u32 cap;
 
     (void)st;
-    assert_true(tcache_reserve(tc, &at, &cap, &env.first_link));
-    assert_int_equal(translate_unit(&env, at, cap, &u), XLATE_OK);
-    assert_non_null(tcache_commit(tc, &k, 0, &u));
-    k.eip = 0x1010;
-    assert_non_null(tcache_alike(tc, &k));
-    k.eip = 0xffffd010;
-    assert_non_null(tcache_alike(tc, &k));
+    for (u32 n = 0; n < 2; n++) { /* code for low addresses says twice an address in 32 bits */
+        env.eip = n ? 0x80005010 : 0x5010;
+        k.gpa = n ? 0x2010 : 0x1010;
+        k.eip = env.eip;
+        assert_true(tcache_reserve(tc, &at, &cap, &env.first_link));
+        assert_int_equal(translate_unit(&env, at, cap, &u), XLATE_OK);
+        assert_non_null(tcache_commit(tc, &k, 0, &u));
+        for (u32 i = 0; i < 2; i++) {
+            k.eip = low[i];
+            assert_true(!tcache_alike(tc, &k) == (n == 1));
+            k.eip = high[i];
+            assert_true(!tcache_alike(tc, &k) == (n == 0));
+        }
+    }
     k.eip = 0x10;
     assert_null(tcache_alike(tc, &k));
     k.eip = 0xffffe010;
