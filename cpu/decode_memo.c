@@ -22,6 +22,9 @@
 
 enum pfx_kind { PK_NONE, PK_66, PK_LOCK, PK_REPNE, PK_REP, PK_COUNT };
 
+#define TWO_BYTE 0x100u /* opcodes behind 0F */
+#define OPCODES  0x200u
+
 /* memo->opcode[]: which bits of a key count */
 #define KEY_MODRM 1u    /* there is a ModRM byte: whether its rm is a register */
 #define KEY_GROUP 0x0eu /* its reg field, part of the opcode */
@@ -36,8 +39,8 @@ struct insn_memo {
     const struct cpu_model *model;
     void (*heavy)(void *opaque);
     void *opaque;
-    u8 opcode[2][256];
-    u16 index[PK_COUNT][2][256][16]; /* last: the key; 1 + template, 0: none */
+    u8 opcode[OPCODES];
+    u16 index[PK_COUNT][OPCODES][16]; /* last: the key; 1 + template, 0: none */
     u32 n;
     struct template templates[TEMPLATES];
 };
@@ -72,6 +75,11 @@ static bool group(const struct insn *i)
     return op == 0x0d || (op >= 0x18 && op <= 0x1f) || op == 0xb9 || op == 0xba || op == 0xff;
 }
 
+static u32 opcode_number(const struct insn *i)
+{
+    return i->map == 0 ? i->opcode : TWO_BYTE + i->opcode;
+}
+
 /* Where the kind of instruction that was decoded goes; NULL: it is none. */
 static u16 *place(struct insn_memo *m, const struct insn *i)
 {
@@ -96,8 +104,7 @@ static u16 *place(struct insn_memo *m, const struct insn *i)
     default:
         return NULL;
     }
-    return &m->index[kind][i->map][i->opcode]
-                    [i->has_modrm ? (group(i) ? i->reg << 1 : 0) | (i->mod == 3) : 0];
+    return &m->index[kind][opcode_number(i)][i->has_modrm ? (group(i) ? i->reg << 1 : 0) | (i->mod == 3) : 0];
 }
 
 /* Opcodes whose meaning depends on more than the key says: the rm field, or a second immediate. */
@@ -127,7 +134,7 @@ static __attribute__((noinline)) int learn(struct insn_memo *m, const u8 *bytes,
     at = place(m, out);
     if (!at || *at)
         return r;
-    m->opcode[out->map][out->opcode] = out->has_modrm ? KEY_MODRM | (group(out) ? KEY_GROUP : 0) : 0;
+    m->opcode[opcode_number(out)] = out->has_modrm ? KEY_MODRM | (group(out) ? KEY_GROUP : 0) : 0;
     m->templates[m->n] = (struct template){.insn = *out, .shape = shape};
     m->templates[m->n].insn.opc_off = 0; /* as without prefixes: what has some says so */
     m->templates[m->n].insn.seg_over = S_NONE;
@@ -171,7 +178,7 @@ static inline u32 load32(const u8 *p)
 
 /* Operand of ModRM and what follows it (SDM vol. 2, tables 2-2 and 2-3), for 32-bit addresses. Returns the
  * offset behind it. */
-static u32 operand(struct insn *o, const u8 *b, u32 at)
+static inline __attribute__((always_inline)) u32 operand(struct insn *o, const u8 *b, u32 at)
 {
     u8 modrm = b[at++], mod = modrm >> 6, rm = modrm & 7;
 
@@ -211,7 +218,8 @@ static u32 operand(struct insn *o, const u8 *b, u32 at)
     return at;
 }
 
-static void immediate(struct insn *o, const struct insn_shape *s, const u8 *b, u32 at)
+static inline __attribute__((always_inline)) void immediate(struct insn *o, const struct insn_shape *s,
+                                                            const u8 *b, u32 at)
 {
     switch (s->imm_bytes) {
     case 1:
@@ -239,27 +247,25 @@ static inline __attribute__((always_inline)) bool by_template(struct insn_memo *
 {
     enum pfx_kind kind = PK_NONE;
     const struct template *t;
-    u8 seg = S_NONE, map = 0, op, counts;
-    u32 n = 0, at, k;
+    u8 seg = S_NONE, pfx, counts;
+    u32 n = 0, at, op, k;
 
-    while (unlikely((op = prefix[bytes[n]]))) {
+    while (unlikely((pfx = prefix[bytes[n]]))) {
         /* two at most, so that the longest form (14 bytes) is within INSN_MAX */
-        if (unlikely(n == 2 || op == P_OTHER || (op < P_SEG ? kind != PK_NONE : seg != S_NONE)))
+        if (unlikely(n == 2 || pfx == P_OTHER || (pfx < P_SEG ? kind != PK_NONE : seg != S_NONE)))
             return false;
-        if (op < P_SEG)
-            kind = op;
+        if (pfx < P_SEG)
+            kind = pfx;
         else
-            seg = op - P_SEG;
+            seg = pfx - P_SEG;
         n++;
     }
     at = n;
     op = bytes[at++];
-    if (op == 0x0f) {
-        map = 1;
-        op = bytes[at++];
-    }
-    counts = m->opcode[map][op];
-    k = m->index[kind][map][op][((bytes[at] >> 2 & KEY_GROUP) | (bytes[at] >= 0xc0)) & counts];
+    if (op == 0x0f)
+        op = TWO_BYTE + bytes[at++];
+    counts = m->opcode[op];
+    k = m->index[kind][op][((bytes[at] >> 2 & KEY_GROUP) | (bytes[at] >= 0xc0)) & counts];
     if (unlikely(!k))
         return false;
     t = &m->templates[k - 1];

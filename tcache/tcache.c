@@ -214,19 +214,25 @@ u32 tcache_generation(const struct tcache *tc)
     return tc->generation;
 }
 
+/* h: of all but the lower bits of gpa. What is near in memory is near in the table: code that is looked up
+ * together shares its cache lines. */
+static u32 spread(const struct tcache *tc, u32 h, u64 gpa)
+{
+    return ((h ^ h >> 15) * HASH_SPREAD + ((u32)gpa >> (HASH_NEAR - 6)) % HASH_SPREAD) & tc->hash_mask;
+}
+
 static u32 hash_of(const struct tcache *tc, const struct frag_key *k)
 {
-    /* With the address: programs that load at random addresses leave many fragments of the same bytes. What
-     * is near in memory is near in the table: code that is looked up together shares its cache lines. */
+    /* with the address: programs that load at random addresses leave many fragments of the same bytes */
     u32 h = ((u32)(k->gpa >> HASH_NEAR) ^ (k->eip >> HASH_NEAR) * 0xc2b2ae35u) * 0x9e3779b1u ^
             k->mode * 0x85ebca6bu;
-    return ((h ^ h >> 15) * HASH_SPREAD + ((u32)k->gpa >> (HASH_NEAR - 6)) % HASH_SPREAD) & tc->hash_mask;
+    return spread(tc, h, k->gpa);
 }
 
 u32 *tc_alike_list(struct tcache *tc, const struct frag_key *k)
 {
-    u32 h = (u32)k->gpa * 0x9e3779b1u ^ k->mode * 0x85ebca6bu;
-    return &tc->alike[(h ^ h >> 15) & tc->hash_mask];
+    u32 h = (u32)(k->gpa >> HASH_NEAR) * 0x9e3779b1u ^ k->mode * 0x85ebca6bu;
+    return &tc->alike[spread(tc, h, k->gpa)];
 }
 
 static bool key_equal(const struct frag_key *a, const struct frag_key *b)

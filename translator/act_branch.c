@@ -36,91 +36,129 @@ static bool load_target(struct xl *x, const struct insn *i, int *reg)
     return true;
 }
 
-static bool branch_op(struct xl *x, const struct insn *i, struct cls c)
+/* Where a direct branch goes to. */
+static u32 branch_to(struct xl *x, const struct insn *i)
 {
-    struct emit *e = &x->e;
-    u32 target = insn_eip(x, x->k) + i->len + i->imm;
-    u32 n = i->opsize;
-    u32 at;
-    int reg;
+    u32 target = next_eip(x, i) + i->imm;
 
-    if (n == 2) {
-        target &= 0xffff;
-        x->u->fixed = true;
-    }
-    switch (c.act) {
-    case ACT_JCC:
-        if (!target_ok(x, target))
-            return false;
-        exit_cond(x, i->opcode & 15, target);
-        return true;
-    case ACT_JMP:
-        if (!target_ok(x, target))
-            return false;
-        exit_direct(x, target);
-        x->done = true;
-        return true;
-    case ACT_CALL:
-        if (!target_ok(x, target) || !push_eip(x, next_eip(x, i), n))
-            return false;
-        exit_call(x, target);
-        return true;
-    case ACT_JMP_IND:
-        if (!indirect_ok(x, n) || !load_target(x, i, &reg))
-            return false;
-        exit_indirect(x, reg, false);
-        return true;
-    case ACT_CALL_IND:
-        if (!indirect_ok(x, n) || !seg_inline(x, S_SS, true) || !load_target(x, i, &reg))
-            return false;
-        if (reg == hreg(R_ESP)) { /* as it was before the push */
-            e_mov_rr32(e, R8, reg);
-            reg = R8;
-        }
-        if (reg == R8 && !push_keeps_r8(x))
-            e_rm(e, 0, 0x89, R8, R15, -1, 1, BT_OFF(BT_TMP));
-        push_eip(x, next_eip(x, i), n);
-        if (reg == R8 && !push_keeps_r8(x))
-            e_rm(e, 0, 0x8b, R8, R15, -1, 1, BT_OFF(BT_TMP));
-        exit_indirect(x, reg, true);
-        return true;
-    case ACT_RET:
-        if (!indirect_ok(x, n) || !pop_value(x, n))
-            return false;
-        sp_add(x, (i32)(n + (i->opcode == 0xc2 ? i->imm & 0xffff : 0)));
-        exit_return(x);
-        return true;
-    case ACT_LOOP:
-        if (i->adsize != 4 || !target_ok(x, target))
-            return false;
-        fl_host(x);
-        count_flush(x);
-        e_lea32(e, RCX, RCX, -1, 1, -1);
-        e8(e, 0xe3); /* jrcxz +5: over the jmp to the exit */
-        e8(e, 5);
-        at = e_jmp(e);
-        u32 skip = e_jmp(e);
-        e_fix32(e, at, e->pos);
-        exit_direct(x, target);
-        e_fix32(e, skip, e->pos);
-        return true;
-    case ACT_JCXZ:
-        if (i->adsize != 4 || !target_ok(x, target))
-            return false;
-        fl_host(x);
-        count_flush(x);
-        e8(e, 0xe3); /* jrcxz +5: over the jmp that skips the exit */
-        e8(e, 5);
-        at = e_jmp(e);
-        exit_direct(x, target);
-        e_fix32(e, at, e->pos);
-        return true;
-    }
-    return false;
+    if (likely(i->opsize == 4))
+        return target;
+    x->u->fixed = true;
+    return target & 0xffff;
 }
 
-void act_branch(struct xl *x, const struct insn *i, struct cls c)
+bool act_jcc(struct xl *x, const struct insn *i, struct cls c)
 {
-    if (!branch_op(x, i, c))
-        exit_exec(x, i);
+    u32 target = branch_to(x, i);
+
+    if (!target_ok(x, target))
+        return false;
+    exit_cond(x, i->opcode & 15, target);
+    return true;
+}
+
+bool act_jmp(struct xl *x, const struct insn *i, struct cls c)
+{
+    u32 target = branch_to(x, i);
+
+    if (!target_ok(x, target))
+        return false;
+    exit_direct(x, target);
+    x->done = true;
+    return true;
+}
+
+bool act_call(struct xl *x, const struct insn *i, struct cls c)
+{
+    u32 target = branch_to(x, i);
+
+    if (!target_ok(x, target) || !push_eip(x, next_eip(x, i), i->opsize))
+        return false;
+    exit_call(x, target);
+    return true;
+}
+
+bool act_jmp_ind(struct xl *x, const struct insn *i, struct cls c)
+{
+    int reg;
+
+    if (i->opsize == 2)
+        x->u->fixed = true;
+    if (!indirect_ok(x, i->opsize) || !load_target(x, i, &reg))
+        return false;
+    exit_indirect(x, reg, false);
+    return true;
+}
+
+bool act_call_ind(struct xl *x, const struct insn *i, struct cls c)
+{
+    struct emit *e = &x->e;
+    u32 n = i->opsize;
+    int reg;
+
+    if (n == 2)
+        x->u->fixed = true;
+    if (!indirect_ok(x, n) || !seg_inline(x, S_SS, true) || !load_target(x, i, &reg))
+        return false;
+    if (reg == hreg(R_ESP)) { /* as it was before the push */
+        e_mov_rr32(e, R8, reg);
+        reg = R8;
+    }
+    if (reg == R8 && !push_keeps_r8(x))
+        e_rm(e, 0, 0x89, R8, R15, -1, 1, BT_OFF(BT_TMP));
+    push_eip(x, next_eip(x, i), n);
+    if (reg == R8 && !push_keeps_r8(x))
+        e_rm(e, 0, 0x8b, R8, R15, -1, 1, BT_OFF(BT_TMP));
+    exit_indirect(x, reg, true);
+    return true;
+}
+
+bool act_ret(struct xl *x, const struct insn *i, struct cls c)
+{
+    u32 n = i->opsize;
+
+    if (n == 2)
+        x->u->fixed = true;
+    if (!indirect_ok(x, n) || !pop_value(x, n))
+        return false;
+    sp_add(x, (i32)(n + (i->opcode == 0xc2 ? i->imm & 0xffff : 0)));
+    exit_return(x);
+    return true;
+}
+
+bool act_loop(struct xl *x, const struct insn *i, struct cls c)
+{
+    struct emit *e = &x->e;
+    u32 target = branch_to(x, i), at, skip;
+
+    if (i->adsize != 4 || !target_ok(x, target))
+        return false;
+    fl_host(x);
+    count_flush(x);
+    e_lea32(e, RCX, RCX, -1, 1, -1);
+    e8(e, 0xe3); /* jrcxz +5: over the jmp to the exit */
+    e8(e, 5);
+    at = e_jmp(e);
+    skip = e_jmp(e);
+    e_fix32(e, at, e->pos);
+    exit_direct(x, target);
+    e_fix32(e, skip, e->pos);
+    return true;
+}
+
+bool act_jcxz(struct xl *x, const struct insn *i, struct cls c)
+{
+    struct emit *e = &x->e;
+    u32 target = branch_to(x, i), at;
+
+    if (i->adsize != 4 || !target_ok(x, target))
+        return false;
+    fl_host(x);
+    count_flush(x);
+    e8(e, 0xe3); /* jrcxz +5: over the jmp that skips the exit */
+    e8(e, 5);
+    at = e_jmp(e);
+    exit_direct(x, target);
+    e_fix32(e, at, e->pos);
+    return true;
 }

@@ -58,41 +58,37 @@ static void emit_swap(struct xl *x, u8 reg) /* xchg low, high: neither flags nor
     e_modrm(&x->e, 3, reg, reg - 4);
 }
 
-void act_copy(struct xl *x, const struct insn *i, struct cls c)
+bool act_copy(struct xl *x, const struct insn *i, struct cls c)
 {
     int reg = i->has_modrm ? map_reg(c.reg, i->reg) : 0;
 
     if (!i->has_modrm) {
         if (i->map == 0 && i->opcode == 0xfc && x->df_clear) /* cld takes some cycles */
-            return;
+            return true;
         fl_before_op(x, i);
         e_piece(&x->e, opcode_piece(i, c, 0, 0));
         emit_imm(x, i);
         if (i->map == 0 && (i->opcode == 0xfc || i->opcode == 0xfd))
             x->df_clear = i->opcode == 0xfc;
-        return;
+        return true;
     }
     if (!i->has_mem) {
         int rm = map_reg(c.rm, i->rm);
         bool rex = reg >= 8 || rm >= 8;
-        if (rex && (is_high(c.reg, i->reg) || is_high(c.rm, i->rm))) {
-            exit_exec(x, i);
-            return;
-        }
+        if (rex && (is_high(c.reg, i->reg) || is_high(c.rm, i->rm)))
+            return false;
         fl_before_op(x, i);
         if (i->map == 1 && i->opcode == 0xae) /* fences: rm is ignored, but 0 is what disassemblers know */
             rm = 0;
         e_piece(&x->e, p_byte(opcode_piece(i, c, reg, rm), modrm(3, reg, rm)));
         emit_imm(x, i);
-        return;
+        return true;
     }
     bool write = c.acc != MA_R;
     bool high = is_high(c.reg, i->reg);
     if (c.acc == MA_NONE || !i->memsize || i->memsize > 16 || !seg_inline(x, i->seg, write) ||
-        (high && i->map == 1 && i->opcode == 0xb0)) { /* cmpxchg uses al too */
-        exit_exec(x, i);
-        return;
-    }
+        (high && i->map == 1 && i->opcode == 0xb0)) /* cmpxchg uses al too */
+        return false;
     x->table_only |= high; /* a fault must not find the halves swapped */
     mem_operand(x, i, i->memsize, write, 0);
     fl_before_op(x, i);
@@ -104,4 +100,5 @@ void act_copy(struct xl *x, const struct insn *i, struct cls c)
     emit_imm(x, i);
     if (high)
         emit_swap(x, i->reg);
+    return true;
 }

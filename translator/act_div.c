@@ -89,17 +89,17 @@ static void check_signed(struct xl *x, u32 n)
     stub_add(x, STUB_SLOW, e_jcc(e, 6), n, 0, 0); /* jbe */
 }
 
-bool act_div_checked(struct xl *x, const struct insn *i)
+bool act_div(struct xl *x, const struct insn *i, struct cls c)
 {
     struct emit *e = &x->e;
     u32 n = i->opcode & 1 ? i->opsize : 1;
     bool is_signed = i->reg == 7;
 
     if (!x->env->check_site || !x->env->check_site(x->env->opaque, x->u->pcmap[x->k].guest))
-        return false;
+        return act_copy(x, i, c);
     if (i->has_mem ? !seg_inline(x, i->seg, false)
                    : n == 1 && i->rm >= 4) /* ah and a REX do not go together */
-        return false;
+        return act_copy(x, i, c);
     fl_clobber(x);
     divisor(x, i, n, is_signed);
     if (is_signed)

@@ -15,7 +15,7 @@ static void op66(struct xl *x, u32 n)
 }
 
 /* mov r/m, [A0..A3] moffs */
-static bool moffs_op(struct xl *x, const struct insn *i, struct cls c)
+static bool act_moffs(struct xl *x, const struct insn *i, struct cls c)
 {
     u32 n = i->opcode & 1 ? i->opsize : 1;
     bool write = c.acc == MA_W;
@@ -31,15 +31,13 @@ static bool moffs_op(struct xl *x, const struct insn *i, struct cls c)
 }
 
 /* bt, bts, btr, btc Ev, Gv: with a memory operand the bit offset also moves the address (SDM vol. 2, BT). */
-static bool bits_op(struct xl *x, const struct insn *i, struct cls c)
+static bool act_bits(struct xl *x, const struct insn *i, struct cls c)
 {
     struct emit *e = &x->e;
     bool write = c.acc == MA_RW;
 
-    if (!i->has_mem) {
-        act_copy(x, i, c);
-        return true;
-    }
+    if (!i->has_mem)
+        return act_copy(x, i, c);
     if (i->opsize != 4 || i->adsize != 4 || !seg_inline(x, i->seg, write))
         return false;
     fl_clobber(x);
@@ -63,7 +61,7 @@ static bool bits_op(struct xl *x, const struct insn *i, struct cls c)
 }
 
 /* pushfd: the guest's image is assembled from the saved arithmetic flags, DF, and the virtual flags. */
-static bool pushf_op(struct xl *x, const struct insn *i)
+static bool act_pushf(struct xl *x, const struct insn *i, struct cls c)
 {
     struct emit *e = &x->e;
 
@@ -120,7 +118,7 @@ static bool pushf_op(struct xl *x, const struct insn *i)
     return true;
 }
 
-static bool from_sreg_op(struct xl *x, const struct insn *i)
+static bool act_mov_from_sreg(struct xl *x, const struct insn *i, struct cls c)
 {
     struct emit *e = &x->e;
 
@@ -152,14 +150,14 @@ static void iflag(struct xl *x, u8 v)
 
 /* An interrupt that waits already comes after the next instruction: the interpreter sees to that. One that
  * comes from here on comes with a kick, which does not stop before the next instruction (PCM_INHIBIT). */
-static bool sti_op(struct xl *x)
+static bool act_sti(struct xl *x, const struct insn *i, struct cls c)
 {
     struct emit *e = &x->e;
     u32 next = x->k + 1, none;
 
     /* the shadow would reach into another unit, or lie on an endless loop of one branch */
     if (next >= x->u->n_insns ||
-        (x->target[next] && x->cls[next].act >= ACT_JCC && x->cls[next].act <= ACT_JCXZ))
+        ((x->mark[next] & MARK_TARGET) && x->cls[next].act >= ACT_JCC && x->cls[next].act <= ACT_JCXZ))
         return false;
     if (fl_free(x)) {
         e_rm(e, 0, 0x8b, R8, R15, -1, 1, VO_INTR);
@@ -179,130 +177,137 @@ static bool sti_op(struct xl *x)
     return true;
 }
 
-static bool misc_op(struct xl *x, const struct insn *i, struct cls c)
+static bool act_cli(struct xl *x, const struct insn *i, struct cls c)
+{
+    iflag(x, 0);
+    return true;
+}
+
+static bool act_nop(struct xl *x, const struct insn *i, struct cls c)
+{
+    return true;
+}
+
+static bool act_incdec(struct xl *x, const struct insn *i, struct cls c)
+{
+    fl_before_op(x, i);
+    op66(x, i->opsize);
+    e_rr(&x->e, 0, 0xff, (i->opcode >> 3) & 1, hreg(i->opcode & 7)); /* FF /0, FF /1 */
+    return true;
+}
+
+static bool act_xchg_a(struct xl *x, const struct insn *i, struct cls c)
+{
+    op66(x, i->opsize);
+    e_rr(&x->e, 0, 0x87, RAX, hreg(i->opcode & 7));
+    return true;
+}
+
+static bool act_mov_ri(struct xl *x, const struct insn *i, struct cls c)
 {
     struct emit *e = &x->e;
     int r = hreg(i->opcode & 7);
 
-    switch (c.act) {
-    case ACT_NOP:
-        return true;
-    case ACT_INCDEC: /* FF /0, FF /1 */
-        fl_before_op(x, i);
-        op66(x, i->opsize);
-        e_rr(e, 0, 0xff, (i->opcode >> 3) & 1, r);
-        return true;
-    case ACT_XCHG_A:
-        op66(x, i->opsize);
-        e_rr(e, 0, 0x87, RAX, r);
-        return true;
-    case ACT_MOV_RI:
-        if (i->opcode < 0xb8) {
-            e8(e, i->opcode); /* a byte register: no REX */
-            e8(e, (u8)i->imm);
-        } else if (i->opsize == 2) {
-            e8(e, 0x66);
-            e_rex(e, 0, 0, 0, r);
-            e8(e, 0xb8 | (r & 7));
-            e8(e, (u8)i->imm);
-            e8(e, (u8)(i->imm >> 8));
-        } else {
-            e_mov_ri32(e, r, i->imm);
-        }
-        return true;
-    case ACT_BSWAP:
+    if (i->opcode < 0xb8) {
+        e8(e, i->opcode); /* a byte register: no REX */
+        e8(e, (u8)i->imm);
+    } else if (i->opsize == 2) {
+        e8(e, 0x66);
         e_rex(e, 0, 0, 0, r);
-        e8(e, 0x0f);
-        e8(e, 0xc8 | (r & 7));
-        return true;
-    case ACT_LEA:
-        if (i->opsize == 4 && i->adsize == 4 && i->base == i->reg && i->index == NOREG && !i->disp) {
-            ; /* a long nop */
-        } else if (i->opsize == 4) {
-            ea_offset(x, i, hreg(i->reg), 0);
-        } else {
-            ea_offset(x, i, R8, 0);
-            set_reg(x, i->reg, R8, 2);
-        }
-        return true;
-    case ACT_MOFFS:
-        return moffs_op(x, i, c);
-    case ACT_BITS:
-        return bits_op(x, i, c);
-    case ACT_STRING:
-    case ACT_REP_STRING:
-        return act_string(x, i);
-    case ACT_PUSHF:
-        return pushf_op(x, i);
-    case ACT_MOV_FROM_SREG:
-        return from_sreg_op(x, i);
-    case ACT_CLI:
-        iflag(x, 0);
-        return true;
-    case ACT_STI:
-        return sti_op(x);
+        e8(e, 0xb8 | (r & 7));
+        e_word(e, i->imm, 2);
+    } else {
+        e_mov_ri32(e, r, i->imm);
     }
-    return false;
+    return true;
 }
+
+static bool act_bswap(struct xl *x, const struct insn *i, struct cls c)
+{
+    int r = hreg(i->opcode & 7);
+
+    e_rex(&x->e, 0, 0, 0, r);
+    e8(&x->e, 0x0f);
+    e8(&x->e, 0xc8 | (r & 7));
+    return true;
+}
+
+static bool act_lea(struct xl *x, const struct insn *i, struct cls c)
+{
+    if (i->opsize == 4 && i->adsize == 4 && i->base == i->reg && i->index == NOREG && !i->disp)
+        return true; /* a long nop */
+    if (i->opsize == 4) {
+        ea_offset(x, i, hreg(i->reg), 0);
+    } else {
+        ea_offset(x, i, R8, 0);
+        set_reg(x, i->reg, R8, 2);
+    }
+    return true;
+}
+
+static bool act_clts(struct xl *x, const struct insn *i, struct cls c)
+{
+    exit_clts(x, i);
+    return true;
+}
+
+static bool act_sys(struct xl *x, const struct insn *i, struct cls c)
+{
+    exit_sys(x, i);
+    return true;
+}
+
+/* What each action emits; false, or none: a callout. */
+static bool (*const actions[ACT_COUNT])(struct xl *x, const struct insn *i, struct cls c) = {
+    [ACT_COPY] = act_copy,
+    [ACT_ADD_ESP] = act_add_esp,
+    [ACT_DIV] = act_div,
+    [ACT_INCDEC] = act_incdec,
+    [ACT_PUSH_R] = act_push_r,
+    [ACT_POP_R] = act_pop_r,
+    [ACT_PUSH_I] = act_push_i,
+    [ACT_PUSH_M] = act_push_m,
+    [ACT_POP_M] = act_pop_m,
+    [ACT_XCHG_A] = act_xchg_a,
+    [ACT_MOFFS] = act_moffs,
+    [ACT_LEA] = act_lea,
+    [ACT_MOV_RI] = act_mov_ri,
+    [ACT_BSWAP] = act_bswap,
+    [ACT_LEAVE] = act_leave,
+    [ACT_NOP] = act_nop,
+    [ACT_BITS] = act_bits,
+    [ACT_JCC] = act_jcc,
+    [ACT_JMP] = act_jmp,
+    [ACT_CALL] = act_call,
+    [ACT_JMP_IND] = act_jmp_ind,
+    [ACT_CALL_IND] = act_call_ind,
+    [ACT_RET] = act_ret,
+    [ACT_LOOP] = act_loop,
+    [ACT_JCXZ] = act_jcxz,
+    [ACT_CLI] = act_cli,
+    [ACT_STI] = act_sti,
+    [ACT_PUSHF] = act_pushf,
+    [ACT_MOV_FROM_SREG] = act_mov_from_sreg,
+    [ACT_PUSH_SREG] = act_push_sreg,
+    [ACT_MOV_TO_SREG] = act_mov_to_sreg,
+    [ACT_POP_SREG] = act_pop_sreg,
+    [ACT_VERW] = act_verw,
+    [ACT_RDTSC] = act_rdtsc,
+    [ACT_POPF] = act_popf,
+    [ACT_FROM_CR] = act_from_cr,
+    [ACT_TO_CR] = act_to_cr,
+    [ACT_IN] = act_in,
+    [ACT_STRING] = act_string,
+    [ACT_REP_STRING] = act_string,
+    [ACT_CLTS] = act_clts,
+    [ACT_SYS] = act_sys,
+};
 
 void emit_insn(struct xl *x, const struct insn *i)
 {
     struct cls c = x->cls[x->k];
 
-    x->aligned = i->fpu && (i->fpu_attr & FPA_ALIGN);
-    switch (c.act) {
-    case ACT_COPY:
-        act_copy(x, i, c);
-        break;
-    case ACT_ADD_ESP:
-        if (x->sp_merge)
-            sp_constant(x, i);
-        else
-            act_copy(x, i, c);
-        break;
-    case ACT_DIV:
-        if (!act_div_checked(x, i))
-            act_copy(x, i, c);
-        break;
-    case ACT_PUSH_R:
-    case ACT_POP_R:
-    case ACT_PUSH_I:
-    case ACT_PUSH_M:
-    case ACT_POP_M:
-    case ACT_PUSH_SREG:
-    case ACT_LEAVE:
-        act_stack(x, i, c);
-        break;
-    case ACT_MOV_TO_SREG:
-    case ACT_POP_SREG:
-    case ACT_VERW:
-    case ACT_RDTSC:
-        act_seg(x, i, c);
-        break;
-    case ACT_POPF:
-    case ACT_FROM_CR:
-    case ACT_TO_CR:
-    case ACT_IN:
-        act_sys(x, i, c);
-        break;
-    case ACT_JCC:
-    case ACT_JMP:
-    case ACT_CALL:
-    case ACT_JMP_IND:
-    case ACT_CALL_IND:
-    case ACT_RET:
-    case ACT_LOOP:
-    case ACT_JCXZ:
-        act_branch(x, i, c);
-        break;
-    case ACT_CLTS:
-        exit_clts(x, i);
-        break;
-    case ACT_SYS:
-        exit_sys(x, i);
-        break;
-    default:
-        if (!misc_op(x, i, c))
-            exit_exec(x, i);
-    }
+    x->aligned = unlikely(i->fpu) && (i->fpu_attr & FPA_ALIGN);
+    if (!actions[c.act] || !actions[c.act](x, i, c))
+        exit_exec(x, i);
 }

@@ -56,7 +56,7 @@ static void load(struct xl *x, int seg)
 
 /* Only ZF comes of it, and often nobody asks for that: then it is done for its faults, which the interpreter
  * finds. */
-static bool verw_op(struct xl *x, const struct insn *i)
+bool act_verw(struct xl *x, const struct insn *i, struct cls c)
 {
     struct emit *e = &x->e;
     bool zf = fl_live(x, x->k + 1, FL_ZF);
@@ -78,7 +78,7 @@ static bool verw_op(struct xl *x, const struct insn *i)
 }
 
 /* The host's counter plus v->tsc_offset. Runs that are recorded or compared get it from a callout. */
-static bool rdtsc_op(struct xl *x)
+bool act_rdtsc(struct xl *x, const struct insn *i, struct cls c)
 {
     struct emit *e = &x->e;
 
@@ -92,35 +92,23 @@ static bool rdtsc_op(struct xl *x)
     return true;
 }
 
-static bool seg_op(struct xl *x, const struct insn *i, struct cls c)
+bool act_mov_to_sreg(struct xl *x, const struct insn *i, struct cls c)
 {
-    int seg;
-
-    switch (c.act) {
-    case ACT_MOV_TO_SREG:
-        if (!selector(x, i))
-            return false;
-        load(x, i->reg);
-        return true;
-    case ACT_POP_SREG:
-        seg = i->map == 1 ? (i->opcode == 0xa1 ? S_FS : S_GS) : i->opcode >> 3;
-        if (!pop_value(x, i->opsize))
-            return false;
-        if (i->opsize == 4)
-            e_movzx16(&x->e, R8, R8);
-        load(x, seg);
-        sp_add(x, (i32)i->opsize);
-        return true;
-    case ACT_VERW:
-        return verw_op(x, i);
-    case ACT_RDTSC:
-        return rdtsc_op(x);
-    }
-    return false;
+    if (!selector(x, i))
+        return false;
+    load(x, i->reg);
+    return true;
 }
 
-void act_seg(struct xl *x, const struct insn *i, struct cls c)
+bool act_pop_sreg(struct xl *x, const struct insn *i, struct cls c)
 {
-    if (!seg_op(x, i, c))
-        exit_exec(x, i);
+    int seg = i->map == 1 ? (i->opcode == 0xa1 ? S_FS : S_GS) : i->opcode >> 3;
+
+    if (!pop_value(x, i->opsize))
+        return false;
+    if (i->opsize == 4)
+        e_movzx16(&x->e, R8, R8);
+    load(x, seg);
+    sp_add(x, (i32)i->opsize);
+    return true;
 }

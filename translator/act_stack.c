@@ -41,11 +41,13 @@ static bool flags_dead(const struct xl *x, u32 k)
     return (x->env->opts & OPT(flags)) && !x->live[k + 1];
 }
 
-void sp_constant(struct xl *x, const struct insn *i)
+bool act_add_esp(struct xl *x, const struct insn *i, struct cls c)
 {
     struct emit *e = &x->e;
     i32 n = esp_constant(i);
 
+    if (!x->sp_merge)
+        return act_copy(x, i, c);
     if (!flags_dead(x, x->k)) {
         fl_before_op(x, i);
         if (x->sp_pend)
@@ -61,6 +63,7 @@ void sp_constant(struct xl *x, const struct insn *i)
             e32(e, (u32)i->imm);
     }
     x->sp_pend += n;
+    return true;
 }
 
 static bool pops(const struct xl *x, u32 k)
@@ -69,7 +72,25 @@ static bool pops(const struct xl *x, u32 k)
     u8 act = x->cls[k].act;
 
     return i->opsize == 4 && (act == ACT_RET || (act == ACT_POP_R && (i->opcode & 7) != R_ESP)) &&
-           !x->target[k];
+           !(x->mark[k] & MARK_TARGET);
+}
+
+/* The operand is in a segment that window form is of. */
+static bool flat_operand(const struct insn *i)
+{
+    return i->adsize == 4 && (i->seg == S_DS || i->seg == S_SS);
+}
+
+/* A copied instruction does not look at esp but through its memory operand. */
+static bool copy_mergeable(const struct insn *i, const struct cls *c)
+{
+    if (!i->has_modrm)
+        return i->map == 0 && i->opcode == 0xfc; /* cld */
+    if (i->fpu || c->reg == OK_GB || c->rm == OK_GB || (c->reg != OK_NONE && i->reg == R_ESP))
+        return false;
+    if (!i->has_mem)
+        return i->rm != R_ESP;
+    return c->acc != MA_NONE && i->memsize && i->memsize <= 4 && flat_operand(i);
 }
 
 bool sp_mergeable(const struct xl *x, u32 k)
@@ -79,6 +100,8 @@ bool sp_mergeable(const struct xl *x, u32 k)
 
     if (x->sp_pend <= -SP_PEND_MAX || x->sp_pend >= SP_PEND_MAX)
         return false;
+    if (among(c->act, ACTS(COPY) | ACTS(DIV))) /* most instructions */
+        return copy_mergeable(i, c);
     switch (c->act) {
     case ACT_PUSH_R:
     case ACT_POP_R:
@@ -88,9 +111,8 @@ bool sp_mergeable(const struct xl *x, u32 k)
     case ACT_RET:
         return i->opsize == 4 && (x->env->mode & MODE_FLATCS);
     case ACT_CALL_IND:
-        if (i->opsize != 4 || !(x->env->mode & MODE_FLATCS))
-            return false;
-        return i->has_mem ? i->adsize == 4 && (i->seg == S_DS || i->seg == S_SS) : i->rm != R_ESP;
+        return i->opsize == 4 && (x->env->mode & MODE_FLATCS) &&
+               (i->has_mem ? flat_operand(i) : i->rm != R_ESP);
     case ACT_LEAVE:
     case ACT_PUSH_SREG:
     case ACT_PUSHF:
@@ -98,7 +120,7 @@ bool sp_mergeable(const struct xl *x, u32 k)
     case ACT_NOP:
         return true;
     case ACT_PUSH_M:
-        return i->opsize == 4 && i->has_mem && i->adsize == 4 && (i->seg == S_DS || i->seg == S_SS);
+        return i->opsize == 4 && i->has_mem && flat_operand(i);
     case ACT_MOV_RI:
         return i->opcode >= 0xb8 && i->opsize == 4 && (i->opcode & 7) != R_ESP;
     case ACT_LEA:
@@ -107,17 +129,6 @@ bool sp_mergeable(const struct xl *x, u32 k)
         /* with the flags aside it costs a move more, so only for what moves esp again: esp is a chain from
          * call to call */
         return esp_constant(i) && (flags_dead(x, k) || (k + 1 < x->u->n_insns && pops(x, k + 1)));
-    case ACT_COPY:
-    case ACT_DIV:
-        if (i->map == 0 && i->opcode == 0xfc) /* cld */
-            return true;
-        if (i->fpu || !i->has_modrm || c->reg == OK_GB || c->rm == OK_GB ||
-            (c->reg != OK_NONE && i->reg == R_ESP))
-            return false;
-        if (!i->has_mem)
-            return i->rm != R_ESP;
-        return c->acc != MA_NONE && i->memsize && i->memsize <= 4 && i->adsize == 4 &&
-               (i->seg == S_DS || i->seg == S_SS);
     default:
         return false;
     }
@@ -215,110 +226,124 @@ bool pop_value(struct xl *x, u32 n)
     return true;
 }
 
-static bool stack_op(struct xl *x, const struct insn *i, struct cls c)
+/* Stores a host register as the new top of the stack. */
+static bool push_reg(struct xl *x, int reg, u32 n)
+{
+    if (!push_begin(x, n))
+        return false;
+    store_op(x, reg, n);
+    sp_add(x, -(i32)n);
+    return true;
+}
+
+bool act_push_r(struct xl *x, const struct insn *i, struct cls c)
+{
+    return push_reg(x, hreg(i->opcode & 7), i->opsize);
+}
+
+bool act_push_i(struct xl *x, const struct insn *i, struct cls c)
+{
+    return push_const(x, i->imm, i->opsize);
+}
+
+bool act_push_sreg(struct xl *x, const struct insn *i, struct cls c)
+{
+    struct emit *e = &x->e;
+    int s = i->map == 1 ? (i->opcode == 0xa0 ? S_FS : S_GS) : i->opcode >> 3;
+    u32 n = i->opsize;
+
+    if (!push_begin(x, n))
+        return false;
+    e_rex(e, 0, R11, 0, R15);
+    e8(e, 0x0f);
+    e8(e, 0xb7); /* movzx r11d, word [selector] */
+    e_mem(e, R11, R15, -1, 1, VO_SEG + s * VO_SEG_SIZE);
+    store_op(x, R11, n);
+    sp_add(x, -(i32)n);
+    return true;
+}
+
+bool act_push_m(struct xl *x, const struct insn *i, struct cls c)
 {
     struct emit *e = &x->e;
     u32 n = i->opsize;
 
-    switch (c.act) {
-    case ACT_PUSH_R:
-        if (!push_begin(x, n))
+    if (!i->has_mem) /* FF /6 with a register */
+        return push_reg(x, hreg(i->rm), n);
+    if (!seg_inline(x, i->seg, false) || !seg_inline(x, S_SS, true))
+        return false;
+    mem_operand(x, i, n, false, 0);
+    load_op(x, R8, n);
+    if (push_keeps_r8(x))
+        return push_reg(x, R8, n);
+    e_rm(e, 0, 0x89, R8, R15, -1, 1, BT_OFF(BT_TMP));
+    push_begin(x, n);
+    e_rm(e, 0, 0x8b, R11, R15, -1, 1, BT_OFF(BT_TMP));
+    store_op(x, R11, n);
+    sp_add(x, -(i32)n);
+    return true;
+}
+
+bool act_pop_r(struct xl *x, const struct insn *i, struct cls c)
+{
+    u32 n = i->opsize;
+
+    if (n == 4 && (i->opcode & 7) != R_ESP) {
+        if (!seg_inline(x, S_SS, false))
             return false;
-        store_op(x, hreg(i->opcode & 7), n);
-        sp_add(x, -(i32)n);
-        return true;
-    case ACT_PUSH_I:
-        return push_const(x, i->imm, n);
-    case ACT_PUSH_SREG: {
-        int s = i->map == 1 ? (i->opcode == 0xa0 ? S_FS : S_GS) : i->opcode >> 3;
-        if (!push_begin(x, n))
-            return false;
-        e_rex(e, 0, R11, 0, R15);
-        e8(e, 0x0f);
-        e8(e, 0xb7); /* movzx r11d, word [selector] */
-        e_mem(e, R11, R15, -1, 1, VO_SEG + s * VO_SEG_SIZE);
-        store_op(x, R11, n);
-        sp_add(x, -(i32)n);
+        mem_stack(x, 0, n, false);
+        load_op(x, i->opcode & 7, n);
+        sp_add(x, (i32)n);
         return true;
     }
-    case ACT_PUSH_M:
-        if (!i->has_mem) { /* FF /6 with a register */
-            if (!push_begin(x, n))
-                return false;
-            store_op(x, hreg(i->rm), n);
-            sp_add(x, -(i32)n);
-            return true;
-        }
-        if (!seg_inline(x, i->seg, false) || !seg_inline(x, S_SS, true))
-            return false;
-        mem_operand(x, i, n, false, 0);
-        load_op(x, R8, n);
-        if (push_keeps_r8(x)) {
-            push_begin(x, n);
-            store_op(x, R8, n);
-            sp_add(x, -(i32)n);
-            return true;
-        }
-        e_rm(e, 0, 0x89, R8, R15, -1, 1, BT_OFF(BT_TMP));
-        push_begin(x, n);
-        e_rm(e, 0, 0x8b, R11, R15, -1, 1, BT_OFF(BT_TMP));
-        store_op(x, R11, n);
-        sp_add(x, -(i32)n);
-        return true;
-    case ACT_POP_R:
-        if (n == 4 && (i->opcode & 7) != R_ESP) {
-            if (!seg_inline(x, S_SS, false))
-                return false;
-            mem_stack(x, 0, n, false);
-            load_op(x, i->opcode & 7, n);
-            sp_add(x, (i32)n);
-            return true;
-        }
+    if (!pop_value(x, n))
+        return false;
+    sp_add(x, (i32)n);
+    set_reg(x, i->opcode & 7, R8, n);
+    return true;
+}
+
+bool act_pop_m(struct xl *x, const struct insn *i, struct cls c)
+{
+    struct emit *e = &x->e;
+    u32 n = i->opsize;
+
+    if (!i->has_mem) {
         if (!pop_value(x, n))
             return false;
         sp_add(x, (i32)n);
-        set_reg(x, i->opcode & 7, R8, n);
-        return true;
-    case ACT_POP_M:
-        if (!i->has_mem) {
-            if (!pop_value(x, n))
-                return false;
-            sp_add(x, (i32)n);
-            set_reg(x, i->rm, R8, n);
-            return true;
-        }
-        if (!seg_inline(x, i->seg, true) || !pop_value(x, n))
-            return false;
-        e_rm(e, 0, 0x89, R8, R15, -1, 1, BT_OFF(BT_TMP));
-        mem_operand(x, i, n, true, (i32)n);
-        e_rm(e, 0, 0x8b, R11, R15, -1, 1, BT_OFF(BT_TMP));
-        store_op(x, R11, n);
-        sp_add(x, (i32)n);
-        return true;
-    case ACT_LEAVE:
-        if (n != 4 || !(x->env->mode & MODE_SS32) || !seg_inline(x, S_SS, false))
-            return false;
-        if (x->sp_merge) {
-            mem_is(x, true, RBP, -1, 1, 0);
-            load_op(x, R8, 4);
-            e_mov_rr32(e, R12, RBP);
-            e_mov_rr32(e, RBP, R8);
-            x->sp_pend = 4; /* whatever was pending is gone */
-            return true;
-        }
-        e_mov_rr32(e, R8, RBP);
-        seg_apply(x, S_SS, 4, false);
-        mem_linear_r8(x, 4, false);
-        load_op(x, R8, 4);
-        e_lea32(e, R12, RBP, -1, 1, 4);
-        e_mov_rr32(e, RBP, R8);
+        set_reg(x, i->rm, R8, n);
         return true;
     }
-    return false;
+    if (!seg_inline(x, i->seg, true) || !pop_value(x, n))
+        return false;
+    e_rm(e, 0, 0x89, R8, R15, -1, 1, BT_OFF(BT_TMP));
+    mem_operand(x, i, n, true, (i32)n);
+    e_rm(e, 0, 0x8b, R11, R15, -1, 1, BT_OFF(BT_TMP));
+    store_op(x, R11, n);
+    sp_add(x, (i32)n);
+    return true;
 }
 
-void act_stack(struct xl *x, const struct insn *i, struct cls c)
+bool act_leave(struct xl *x, const struct insn *i, struct cls c)
 {
-    if (!stack_op(x, i, c))
-        exit_exec(x, i);
+    struct emit *e = &x->e;
+
+    if (i->opsize != 4 || !(x->env->mode & MODE_SS32) || !seg_inline(x, S_SS, false))
+        return false;
+    if (x->sp_merge) {
+        mem_is(x, true, RBP, -1, 1, 0);
+        load_op(x, R8, 4);
+        e_mov_rr32(e, R12, RBP);
+        e_mov_rr32(e, RBP, R8);
+        x->sp_pend = 4; /* whatever was pending is gone */
+        return true;
+    }
+    e_mov_rr32(e, R8, RBP);
+    seg_apply(x, S_SS, 4, false);
+    mem_linear_r8(x, 4, false);
+    load_op(x, R8, 4);
+    e_lea32(e, R12, RBP, -1, 1, 4);
+    e_mov_rr32(e, RBP, R8);
+    return true;
 }

@@ -145,7 +145,7 @@ static bool rep_thunk(struct xl *x, const struct insn *i, const struct string *s
     return true;
 }
 
-bool act_string(struct xl *x, const struct insn *i)
+bool act_string(struct xl *x, const struct insn *i, struct cls c)
 {
     struct string s = parse(i);
 

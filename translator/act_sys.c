@@ -11,7 +11,7 @@
  */
 #include "translator/xl.h"
 
-static bool popf_op(struct xl *x, const struct insn *i)
+bool act_popf(struct xl *x, const struct insn *i, struct cls c)
 {
     u32 mode = x->env->mode, same = FL_TF | FL_NT | FL_DF; /* clear in what they are compared with */
 
@@ -50,7 +50,7 @@ static i32 control_register(const struct xl *x, u32 n)
     }
 }
 
-static bool from_cr_op(struct xl *x, const struct insn *i)
+bool act_from_cr(struct xl *x, const struct insn *i, struct cls c)
 {
     i32 at = control_register(x, i->reg);
 
@@ -60,7 +60,7 @@ static bool from_cr_op(struct xl *x, const struct insn *i)
     return true;
 }
 
-static bool to_cr_op(struct xl *x, const struct insn *i)
+bool act_to_cr(struct xl *x, const struct insn *i, struct cls c)
 {
     struct emit *e = &x->e;
     i32 at = control_register(x, i->reg);
@@ -82,7 +82,7 @@ static bool to_cr_op(struct xl *x, const struct insn *i)
     return true;
 }
 
-static bool in_op(struct xl *x, const struct insn *i)
+bool act_in(struct xl *x, const struct insn *i, struct cls c)
 {
     struct emit *e = &x->e;
 
@@ -96,14 +96,4 @@ static bool in_op(struct xl *x, const struct insn *i)
     call_thunk(x, TH_IN, STUB_EXEC);
     set_reg(x, R_EAX, R9, 1);
     return true;
-}
-
-void act_sys(struct xl *x, const struct insn *i, struct cls c)
-{
-    bool done = c.act == ACT_POPF      ? popf_op(x, i)
-                : c.act == ACT_FROM_CR ? from_cr_op(x, i)
-                : c.act == ACT_TO_CR   ? to_cr_op(x, i)
-                                       : in_op(x, i);
-    if (!done)
-        exit_exec(x, i);
 }

@@ -177,7 +177,7 @@ void exit_direct(struct xl *x, u32 target)
 
     fl_host(x);
     count_flush(x);
-    if (t >= 0 && x->target[t])
+    if (t >= 0 && (x->mark[t] & MARK_TARGET))
         jump_insn(x, e_jmp(&x->e), (u32)t);
     else
         exit_to(x, target, e_jmp(&x->e));
@@ -217,7 +217,7 @@ static void emit_landing(struct xl *x)
     }
     if (goes_on) {
         u->landings[u->n_landings++] = (struct unit_landing){.at = at, .miss = miss};
-        x->landed[x->k + 1] = true;
+        x->mark[x->k + 1] |= MARK_LANDED;
         return;
     }
     exit_direct(x, ret);
@@ -264,7 +264,7 @@ void exit_cond(struct xl *x, int cc, u32 target)
     fl_host(x);
     count_flush(x);
     u32 j = e_jcc(&x->e, cc);
-    if (t >= 0 && x->target[t])
+    if (t >= 0 && (x->mark[t] & MARK_TARGET))
         jump_insn(x, j, (u32)t);
     else
         exit_to(x, target, j);

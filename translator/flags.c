@@ -60,13 +60,8 @@ void fl_host(struct xl *x)
     x->fs = FS_HOST;
 }
 
-void fl_before_op(struct xl *x, const struct insn *i)
+void fl_for_op(struct xl *x, u32 rd, u32 wr)
 {
-    u16 wr = i->fl_write & FL_ARITH, rd = i->fl_read & FL_ARITH;
-
-    x->op_saved = x->fs == FS_SAVED;
-    if (!wr && !rd)
-        return;
     if (x->fs == FS_SAVED && !(wr == FL_ARITH && !rd && (x->env->opts & OPT(flags)))) {
         fl_emit_restore(&x->e);
         x->op_saved = false;

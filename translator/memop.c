@@ -26,28 +26,12 @@
 #include "translator/xl.h"
 #include "shadowpt/shadowpt.h"
 
-static u32 flat_bit(int seg)
-{
-    switch (seg) {
-    case S_DS:
-        return MODE_FLATDS;
-    case S_ES:
-        return MODE_FLATES;
-    case S_SS:
-        return MODE_FLATSS;
-    case S_CS:
-        return MODE_FLATCS;
-    default:
-        return 0;
-    }
-}
-
 static bool real_like(const struct xl *x)
 {
     return !(x->env->mode & MODE_PE) || (x->env->mode & MODE_VM);
 }
 
-bool seg_inline(const struct xl *x, int seg, bool write)
+bool seg_inline_slow(const struct xl *x, int seg, bool write)
 {
     u32 m = x->env->mode;
 

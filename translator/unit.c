@@ -83,7 +83,7 @@ static enum xlate_status decode_unit(struct xl *x)
         }
         u->pcmap[n].guest = (u16)off;
         classify(i, env->mode, env->opts, &x->cls[n]);
-        x->target[n] = x->loop[n] = x->landed[n] = false;
+        x->mark[n] = 0;
         act = x->cls[n].act;
         u->leaks += i->sensitive && among(act, COPIES);
         if (among(act, BRANCHES))
@@ -93,7 +93,7 @@ static enum xlate_status decode_unit(struct xl *x)
         if (u->crosses || among(act, ends))
             break;
     }
-    x->target[n] = x->loop[n] = x->landed[n] = false;
+    x->mark[n] = 0;
     u->n_insns = n;
     u->guest_len = u->depends = off;
     if (n && u->insns[n - 1].mnemonic == ZYDIS_MNEMONIC_INVALID) {
@@ -118,10 +118,8 @@ static void find_targets(struct xl *x)
     for (u32 n = 0; n < x->n_branches; n++) {
         u32 k = x->branch[n];
         int t = unit_insn_at(x, branch_target(x, k));
-        if (t >= 0) {
-            x->target[t] = true;
-            x->loop[t] |= (u32)t <= k;
-        }
+        if (t >= 0)
+            x->mark[t] |= (u32)t <= k ? MARK_TARGET | MARK_LOOP : MARK_TARGET;
     }
 }
 
@@ -144,8 +142,22 @@ static void liveness(struct xl *x)
  */
 static void align_loop(struct xl *x)
 {
-    if (x->loop[x->k] && x->k && (x->env->mode & MODE_WIN) && (x->env->opts & OPT(align)))
+    if (x->k && (x->env->mode & MODE_WIN) && (x->env->opts & OPT(align)))
         e_nops(&x->e, -(x->env->line_at + x->e.pos) & (CODE_LINE - 1));
+}
+
+/* Control comes to the instruction from elsewhere, too: nothing is pending there, or known. */
+static void join(struct xl *x, u8 mark)
+{
+    if (mark & MARK_TARGET) {
+        sp_flush(x);
+        fl_host(x);
+        count_flush(x);
+    }
+    x->full = 0;
+    x->df_clear = false;
+    if (mark & MARK_LOOP)
+        align_loop(x);
 }
 
 static void emit_unit(struct xl *x)
@@ -172,35 +184,30 @@ static void emit_unit(struct xl *x)
     x->may_merge = sp_merge_allowed(x->env);
     for (x->k = 0; x->k < u->n_insns; x->k++) {
         struct pcmap *p = &u->pcmap[x->k];
+        u8 mark = x->mark[x->k];
 
         x->table_only = unlikely(x->env->table_site) && (x->env->mode & MODE_WIN) &&
                         x->env->table_site(x->env->opaque, p->guest);
         x->sp_merge = x->may_merge && !x->inhibit && !x->table_only && sp_mergeable(x, x->k);
-        if (!x->sp_merge || x->target[x->k])
+        if (!x->sp_merge)
             sp_flush(x);
-        if (x->target[x->k]) {
-            fl_host(x);
-            count_flush(x);
-        }
-        if (x->target[x->k] || x->landed[x->k]) {
-            x->full = 0;
-            x->df_clear = false;
-        }
-        align_loop(x);
+        if (mark)
+            join(x, mark);
         x->host[x->k] = x->k ? e->pos : 0;
-        p->host = (u16)x->host[x->k];
-        p->sp = (i16)x->sp_pend;
-        p->flags = (x->fs == FS_SAVED ? PCM_SAVED : 0) | (x->inhibit ? PCM_INHIBIT : 0);
-        if (x->k && (x->env->traps_all || (x->env->traps && (x->target[x->k] || x->landed[x->k]))))
+        *p = (struct pcmap){.host = (u16)x->host[x->k],
+                            .guest = p->guest,
+                            .flags = (x->fs == FS_SAVED ? PCM_SAVED : 0) | (x->inhibit ? PCM_INHIBIT : 0),
+                            .sp = (i16)x->sp_pend};
+        if (unlikely(x->env->traps | x->env->traps_all) && x->k &&
+            (x->env->traps_all || (mark & (MARK_TARGET | MARK_LANDED))))
             e8(e, INT3);
-        if (x->env->exact)
+        if (unlikely(x->env->exact))
             count_exact(x);
         x->inhibit = false;
+        x->op_saved = false;
         x->uncounted++;
         emit_insn(x, &u->insns[x->k]);
-        if (x->op_saved)
-            p->flags |= PCM_OP_SAVED;
-        x->op_saved = false;
+        p->flags |= x->op_saved ? PCM_OP_SAVED : 0;
     }
     sp_flush(x);
     x->host[u->n_insns] = e->pos;

@@ -126,6 +126,10 @@ struct hostmem {
     bool win;         /* window form, else [r8 + r9] */
 };
 
+#define MARK_TARGET 1 /* jumped to from within the unit */
+#define MARK_LOOP   2 /* jumped to from itself or further down in the unit */
+#define MARK_LANDED 4 /* behind a call that the unit goes on after */
+
 #define MAX_STUBS  (6 * UNIT_MAX_INSNS)
 #define MAX_FIXUPS (8 * UNIT_MAX_INSNS)
 
@@ -155,16 +159,21 @@ struct xl {
     u32 n_branches;
     /* arrays, from here on: filled as far as they are used */
     struct cls cls[UNIT_MAX_INSNS];
-    u8 branch[UNIT_MAX_INSNS];       /* the instructions that are direct jumps */
-    u32 host[UNIT_MAX_INSNS + 1];    /* host offset of each instruction */
-    u16 live[UNIT_MAX_INSNS + 1];    /* arithmetic flags live at the start of each instruction */
-    bool target[UNIT_MAX_INSNS + 1]; /* jumped to from within the unit */
-    bool loop[UNIT_MAX_INSNS + 1];   /* jumped to from itself or further down in the unit */
-    bool landed[UNIT_MAX_INSNS + 1]; /* behind a call that the unit goes on after */
+    u8 branch[UNIT_MAX_INSNS];    /* the instructions that are direct jumps */
+    u32 host[UNIT_MAX_INSNS + 1]; /* host offset of each instruction */
+    u16 live[UNIT_MAX_INSNS + 1]; /* arithmetic flags live at the start of each instruction */
+    u8 mark[UNIT_MAX_INSNS + 1];  /* MARK_*: how else than from above control comes to an instruction */
     struct stub stubs[MAX_STUBS];
     struct fixup fixups[MAX_FIXUPS];
 };
 
+/* The mode's bit for a segment of base 0 and 4 GiB, if there is one. */
+static inline u32 flat_bit(int seg)
+{
+    static const u32 bit[8] = {
+        [S_DS] = MODE_FLATDS, [S_ES] = MODE_FLATES, [S_SS] = MODE_FLATSS, [S_CS] = MODE_FLATCS};
+    return bit[seg];
+}
 /* Where window form means an address by itself, not an offset from GS. */
 static inline bool low_window(const struct unit_env *env)
 {
@@ -222,7 +231,15 @@ void fl_clobber(struct xl *x);
 void fl_host(struct xl *x);
 /* Before the main host instruction of i: restores flags if it needs them; afterwards the state is HOST if it
  * wrote any. */
-void fl_before_op(struct xl *x, const struct insn *i);
+void fl_for_op(struct xl *x, u32 rd, u32 wr);
+static inline void fl_before_op(struct xl *x, const struct insn *i)
+{
+    u32 wr = i->fl_write & FL_ARITH, rd = i->fl_read & FL_ARITH;
+
+    x->op_saved = x->fs == FS_SAVED;
+    if (wr | rd)
+        fl_for_op(x, rd, wr);
+}
 /* Puts the flags aside even if they are dead. */
 void fl_force_saved(struct xl *x);
 void fl_emit_restore(struct emit *e); /* r13 -> EFLAGS; uses r11 */
@@ -249,7 +266,12 @@ static inline u32 op_bytes(int map, u8 op)
     return map == 1 ? 0x0fu | (u32)op << 8 : op;
 }
 /* Whether accesses through this segment can be emitted inline. */
-bool seg_inline(const struct xl *x, int seg, bool write);
+bool seg_inline_slow(const struct xl *x, int seg, bool write);
+static inline bool seg_inline(const struct xl *x, int seg, bool write)
+{
+    return likely(x->env->mode & flat_bit(seg) & (MODE_FLATDS | MODE_FLATSS | MODE_FLATES)) ||
+           seg_inline_slow(x, seg, write);
+}
 /* Prepares the ModRM operand of i: afterwards op_mem() accesses it. sp_adj is added where esp is the base
  * (pop [esp+n]). Scratch registers used: r8-r10 (r11 for flags). */
 void mem_operand(struct xl *x, const struct insn *i, u32 size, bool write, i32 sp_adj);
@@ -312,9 +334,8 @@ static inline void call_thunk(struct xl *x, int th, enum stub_kind otherwise)
 }
 
 /* ---- pieces of stack operations (act_stack.c) ---- */
-void sp_add(struct xl *x, i32 delta);                 /* esp += delta */
-void sp_constant(struct xl *x, const struct insn *i); /* ACT_ADD_ESP that may be pending */
-void sp_flush_pending(struct xl *x);                  /* what is pending goes into r12 */
+void sp_add(struct xl *x, i32 delta); /* esp += delta */
+void sp_flush_pending(struct xl *x);  /* what is pending goes into r12 */
 static inline void sp_flush(struct xl *x)
 {
     if (x->sp_pend)
@@ -333,14 +354,33 @@ bool pop_value(struct xl *x, u32 n);              /* r8d = [esp]; esp unchanged 
 
 /* ---- actions (act_*.c) ---- */
 void emit_insn(struct xl *x, const struct insn *i);
-void act_copy(struct xl *x, const struct insn *i, struct cls c);
-void act_stack(struct xl *x, const struct insn *i, struct cls c);
-void act_branch(struct xl *x, const struct insn *i, struct cls c);
-void act_seg(struct xl *x, const struct insn *i, struct cls c);
-void act_sys(struct xl *x, const struct insn *i, struct cls c);
-/* String instructions; false: left to the interpreter. */
-bool act_string(struct xl *x, const struct insn *i);
-/* div or idiv where one has failed before: false if it is neither, or can only be copied. */
-bool act_div_checked(struct xl *x, const struct insn *i);
+/* Each emits one kind of instruction; false: it is left to the interpreter. */
+bool act_copy(struct xl *x, const struct insn *i, struct cls c);
+bool act_div(struct xl *x, const struct insn *i, struct cls c);
+bool act_add_esp(struct xl *x, const struct insn *i, struct cls c);
+bool act_push_r(struct xl *x, const struct insn *i, struct cls c);
+bool act_push_i(struct xl *x, const struct insn *i, struct cls c);
+bool act_push_sreg(struct xl *x, const struct insn *i, struct cls c);
+bool act_push_m(struct xl *x, const struct insn *i, struct cls c);
+bool act_pop_r(struct xl *x, const struct insn *i, struct cls c);
+bool act_pop_m(struct xl *x, const struct insn *i, struct cls c);
+bool act_leave(struct xl *x, const struct insn *i, struct cls c);
+bool act_jcc(struct xl *x, const struct insn *i, struct cls c);
+bool act_jmp(struct xl *x, const struct insn *i, struct cls c);
+bool act_call(struct xl *x, const struct insn *i, struct cls c);
+bool act_jmp_ind(struct xl *x, const struct insn *i, struct cls c);
+bool act_call_ind(struct xl *x, const struct insn *i, struct cls c);
+bool act_ret(struct xl *x, const struct insn *i, struct cls c);
+bool act_loop(struct xl *x, const struct insn *i, struct cls c);
+bool act_jcxz(struct xl *x, const struct insn *i, struct cls c);
+bool act_mov_to_sreg(struct xl *x, const struct insn *i, struct cls c);
+bool act_pop_sreg(struct xl *x, const struct insn *i, struct cls c);
+bool act_verw(struct xl *x, const struct insn *i, struct cls c);
+bool act_rdtsc(struct xl *x, const struct insn *i, struct cls c);
+bool act_popf(struct xl *x, const struct insn *i, struct cls c);
+bool act_from_cr(struct xl *x, const struct insn *i, struct cls c);
+bool act_to_cr(struct xl *x, const struct insn *i, struct cls c);
+bool act_in(struct xl *x, const struct insn *i, struct cls c);
+bool act_string(struct xl *x, const struct insn *i, struct cls c);
 
 #endif

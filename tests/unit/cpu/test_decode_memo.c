@@ -51,7 +51,7 @@ static void memo_against_plain(const struct cpu_model *model)
                 continue;
             if (a.fn == c.fn && a.len == c.len &&
                 !memcmp(&a.map, &c.map, offsetof(struct insn, memsize) - 9) && a.memsize == c.memsize &&
-                a.fpu == c.fpu && a.fpu_attr == c.fpu_attr)
+                a.fpu == c.fpu && a.fpu_attr == c.fpu_attr && a.sensitive == c.sensitive)
                 hits++;
             else
                 fail_msg("%02x %02x %02x %02x %02x %02x, %u bytes", b[0], b[1], b[2], b[3], b[4], b[5],
