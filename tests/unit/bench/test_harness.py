@@ -13,8 +13,8 @@ sys.path.insert(0, os.path.join(ROOT, "bench"))
 from lib import html, measure, report, svg, vmm  # noqa: E402
 from lib.figures import figures, holds  # noqa: E402
 from lib.nano import SENSITIVE  # noqa: E402
-from lib.programs import BOOT, load, members  # noqa: E402
-from lib.sessions import plan  # noqa: E402
+from lib.programs import BOOT, Program, load, members  # noqa: E402
+from lib.sessions import Session, plan  # noqa: E402
 from lib.stats import Run, geometric_mean, per_unit, spread  # noqa: E402
 
 
@@ -180,6 +180,14 @@ class Parsing(unittest.TestCase):
     def test_order_turns(self):
         self.assertEqual(measure.turned([1, 2, 3], 4), [2, 3, 1])
         self.assertEqual(measure.turned([], 4), [])
+
+    def test_again_the_other_way_round(self):
+        main, off = Session("main", "", [], []), Session("off", "", [], [])
+        fib, exe = Program("fib", ["call"], {}), Program("forkexec", ["system"], {})
+        self.assertEqual(measure.again(main, fib, ["novt", "qemu", "native"]), ["native", "novt"])
+        self.assertEqual(measure.again(main, Program("pingpong", ["system"], {}), ["native", "novt"]), ["novt", "native"])
+        self.assertEqual(measure.again(main, exe, ["native", "novt"]), [])
+        self.assertEqual(measure.again(off, fib, ["native", "novt"]), [])
 
 
 class Balanced(HTMLParser):
