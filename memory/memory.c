@@ -15,6 +15,7 @@
  * until memory_destroy(), since pointers to it may be cached until the `remapped` watchers have run.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -45,6 +46,7 @@ static int map_ram(struct memory *m)
         return -errno;
     if (ftruncate(m->fd, (off_t)m->ram_bytes) < 0)
         return -errno;
+    fcntl(m->fd, F_SETFL, O_NOATIME); /* or each mmap(2) of a window page notes when; nothing hangs on it */
     void *res = mmap(NULL, MEM_RESERVATION, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (res == MAP_FAILED)
         return -errno;

@@ -203,9 +203,6 @@ static inline u64 *bt_check_site(struct bt *b, u64 gpa)
 /* Finds or makes the translation of v->eip. */
 enum bt_found { BT_FOUND, BT_RETRY_EIP, BT_USE_INTERP };
 enum bt_found bt_find(struct vcpu *v, struct fragment **out); /* find.c */
-/* The fragment for v->eip that execution is about to go on in (BT_RESUME), where it was the branch cache that
- * knew it; NULL: not found. */
-struct fragment *bt_find_resumed(struct vcpu *v);
 void bt_flush(struct vcpu *v);
 /* Has the fragments that hold this instruction translated anew. */
 void bt_retranslate(struct vcpu *v, u64 gpa);

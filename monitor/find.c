@@ -352,20 +352,6 @@ static struct frag_key wanted(const struct vcpu *v)
     };
 }
 
-struct fragment *bt_find_resumed(struct vcpu *v)
-{
-    struct bt *b = bt_of(v);
-    struct frag_key k = wanted(v);
-    u32 lin = k.cs_base + k.eip, x = v->xtab[lin >> PAGE_SHIFT];
-    struct fragment *f;
-
-    if (!x)
-        return NULL;
-    k.gpa = physical(x, lin);
-    f = tcache_lookup(b->tc, &k);
-    return f && v->bt[BT_RESUME] - (u64)(uintptr_t)fragment_host(b->tc, f) < f->host_len ? f : NULL;
-}
-
 enum bt_found bt_find(struct vcpu *v, struct fragment **out)
 {
     struct bt *b = bt_of(v);

@@ -180,11 +180,13 @@ static void count_trap(struct bt *b)
     }
 }
 
-int bt_continue(struct vcpu *v)
+/* bt_continue(); chain: what leads to v->eip will be chained to it, so it need not be in the branch cache,
+ * where it would only take the place of what indirect branches lead to. b->found is the fragment then. */
+static inline __attribute__((always_inline)) int what_next(struct vcpu *v, bool chain)
 {
     struct bt *b = bt_of(v);
     struct fragment *f;
-    u64 *tag;
+    u64 *tag = NULL;
 
     b->retry_eip = ~0u; /* whoever comes here is past it */
     for (;;) {
@@ -215,9 +217,10 @@ int bt_continue(struct vcpu *v)
             !(v->cpl != 3 && !bt_kernel_window_of_use(v)))
             b->windows = shadow_window_enable(v);
         bt_select_context(v);
-        tag = bt_branch_tag(b, v->eip, (u32)(bt_ctx(v) - b->ctx));
+        if (!chain)
+            tag = bt_branch_tag(b, v->eip, (u32)(bt_ctx(v) - b->ctx));
         b->found = NULL;
-        if (unlikely(*tag != branch_tag(v))) {
+        if (chain || unlikely(*tag != branch_tag(v))) {
             switch (bt_find(v, &f)) {
             case BT_FOUND:
                 break;
@@ -231,12 +234,16 @@ int bt_continue(struct vcpu *v)
             if (unlikely(v->events)) /* the lookup itself changed something (a flush) */
                 continue;
             bt_select_context(v); /* a view may have lost exec entries to the fill */
-            tag = bt_branch_tag(b, v->eip, (u32)(bt_ctx(v) - b->ctx));
-            *bt_branch_host(tag) = (u64)(uintptr_t)fragment_host(b->tc, f);
-            *tag = v->opts & OPT(ibtc) ? branch_tag(v) : 0;
             b->found = f;
+            v->bt[BT_RESUME] = (u64)(uintptr_t)fragment_host(b->tc, f);
+            if (!chain) {
+                tag = bt_branch_tag(b, v->eip, (u32)(bt_ctx(v) - b->ctx));
+                *bt_branch_host(tag) = v->bt[BT_RESUME];
+                *tag = v->opts & OPT(ibtc) ? branch_tag(v) : 0;
+            }
+        } else {
+            v->bt[BT_RESUME] = *bt_branch_host(tag);
         }
-        v->bt[BT_RESUME] = *bt_branch_host(tag);
         if (unlikely(b->kick_stopped))
             pass_trap(v);
         if (unlikely(v->bt[BT_PF] == v->bt[BT_BASE])) {
@@ -248,6 +255,11 @@ int bt_continue(struct vcpu *v)
             cpu_fpu_live(v);
         return 0;
     }
+}
+
+int bt_continue(struct vcpu *v)
+{
+    return what_next(v, false);
 }
 
 /* An instruction at eip was executed by C code: go on behind it in the same fragment (BT_RESUME, 0 after
@@ -432,15 +444,13 @@ static int do_link(struct vcpu *v, u64 eip, u32 link)
 
     v->stats.exit_link++;
     v->eip = (u32)eip;
-    r = bt_continue(v);
+    tcache_expect_link(b->tc, link);
+    r = what_next(v, true);
     /* Chain only if the lookup led straight to the target: no fault, interrupt or flush came between. */
     if (r == 0 && v->eip == (u32)eip && tcache_generation(b->tc) == gen && v->mode == mode &&
         v->bt[BT_BASE] == base && tcache_link_owner(b->tc, link)->valid) {
-        struct fragment *f = b->found ? b->found : bt_find_resumed(v);
-        if (f) {
-            tcache_link(b->tc, link, f);
-            v->stats.tc_links++;
-        }
+        tcache_link(b->tc, link, b->found);
+        v->stats.tc_links++;
     }
     return r;
 }

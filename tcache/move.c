@@ -80,6 +80,10 @@ struct fragment *tcache_move(struct tcache *tc, const struct fragment *from, con
 
     if (!f)
         return NULL;
+    for (u32 i = 0; i < from->n_moves; i += CODE_LINE / sizeof(*from->moves))
+        __builtin_prefetch(&from->moves[i]);
+    __builtin_prefetch(&tc->links[from->first_link]);
+    __builtin_prefetch(&tc->page_head[k->gpa >> PAGE_SHIFT], 1);
     copy_bytes(code, tc->rw + from->host, from->host_len);
     for (u32 i = 0; i < from->n_moves; i++)
         move_one(code, &from->moves[i], k->eip - from->key.eip, first - from->first_link);

@@ -281,6 +281,12 @@ const struct fragment *tcache_fragment(const struct tcache *tc, u32 n)
     return n < a->n_frags - a->frag0 ? &tc->frags[a->frag0 + n] : NULL;
 }
 
+void tcache_expect_link(const struct tcache *tc, u32 link)
+{
+    NOVT_ASSERT(link < tc->links_max);
+    __builtin_prefetch(&tc->frags[tc->links[link].owner]);
+}
+
 struct fragment *tcache_link_owner(struct tcache *tc, u32 link)
 {
     NOVT_ASSERT(link < tc->links_max);
@@ -477,6 +483,13 @@ static void unhash(struct tcache *tc, u32 n)
         p = &tc->frags[*p - 1].hash_next;
     if (*p)
         *p = tc->frags[n].hash_next;
+}
+
+static void unlist(struct tcache *tc, u32 n)
+{
+    u32 *p;
+
+    unhash(tc, n);
     for (p = tc_alike_list(tc, &tc->frags[n].key); *p && *p != n + 1;)
         p = &tc->frags[*p - 1].alike_next;
     if (*p)
@@ -509,7 +522,7 @@ u32 tcache_invalidate(struct tcache *tc, u64 gpa, u32 len, void (*dropped)(void 
             f->valid = false;
             tc_unlink_incoming(tc, f);
             close_landings(tc, f);
-            unhash(tc, n);
+            unlist(tc, n);
             dropped(opaque, f);
             count++;
         }
@@ -586,17 +599,12 @@ void tcache_flush_copies(struct tcache *tc)
     struct arena *a = &tc->arena[COPIES], *t = &tc->arena[TRANSLATED];
 
     for (u32 n = a->frag0; n < a->n_frags; n++) {
-        if (tc->frags[n].valid)
-            tc_unlink_incoming(tc, &tc->frags[n]);
+        if (!tc->frags[n].valid)
+            continue;
+        tc_unlink_incoming(tc, &tc->frags[n]);
+        unhash(tc, n);
         tc->frags[n].valid = false;
     }
-    for (u32 n = 0; n <= tc->hash_mask; n++)
-        for (u32 *p = &tc->hash[n]; *p;) {
-            if (*p - 1 >= a->frag0)
-                *p = tc->frags[*p - 1].hash_next;
-            else
-                p = &tc->frags[*p - 1].hash_next;
-        }
     for (u32 n = a->frag0; n < a->n_frags; n++) {
         sweep_page_once(tc, tc->frags[n].key.gpa >> PAGE_SHIFT);
         if (tc->frags[n].page2)

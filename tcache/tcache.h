@@ -72,6 +72,8 @@ struct fragment *tcache_lookup(struct tcache *tc, const struct frag_key *k);
 const struct fragment *tcache_find_host(const struct tcache *tc, const u8 *pc);
 /* Fragment number n since the last flush, valid or not; NULL beyond the last. */
 const struct fragment *tcache_fragment(const struct tcache *tc, u32 n);
+/* The link will be asked for soon: what it takes is fetched into the host's cache meanwhile. */
+void tcache_expect_link(const struct tcache *tc, u32 link);
 struct fragment *tcache_link_owner(struct tcache *tc, u32 link);
 
 /* Reserves space for one unit: where to write its code, and the number of its first link. False: full, flush
