@@ -4,8 +4,8 @@
  *
  * What an instruction is follows from its prefixes, its opcode, the reg field of ModRM and whether rm names
  * memory; only the numbers differ: registers of the operand, displacement, immediate. So insn_decode() is
- * asked once for each such combination, and its answer is kept as a template; another instruction of the kind
- * is a copy of it with the numbers read from the bytes.
+ * asked once for each such combination, and its answer is kept as a template, as short as can be; another
+ * instruction of the kind is a copy of it with the numbers read from the bytes.
  *
  * Only what is frequent and simple goes this way: 32-bit code, 32-bit addresses, at most one of 66, F0, F2,
  * F3 besides one segment override, one- and two-byte opcodes, no x87, MMX or SSE (whose thunks belong to the
@@ -31,7 +31,7 @@ enum pfx_kind { PK_NONE, PK_66, PK_LOCK, PK_REPNE, PK_REP, PK_COUNT };
 
 struct template
 {
-    struct insn insn;
+    u64 kind[INSN_KIND / 8];
     struct insn_shape shape;
 };
 
@@ -135,10 +135,8 @@ static __attribute__((noinline)) int learn(struct insn_memo *m, const u8 *bytes,
     if (!at || *at)
         return r;
     m->opcode[opcode_number(out)] = out->has_modrm ? KEY_MODRM | (group(out) ? KEY_GROUP : 0) : 0;
-    m->templates[m->n] = (struct template){.insn = *out, .shape = shape};
-    m->templates[m->n].insn.opc_off = 0; /* as without prefixes: what has some says so */
-    m->templates[m->n].insn.seg_over = S_NONE;
-    m->templates[m->n].insn.seg = S_DS;
+    memcpy(m->templates[m->n].kind, out, INSN_KIND);
+    m->templates[m->n].shape = shape;
     *at = (u16)++m->n;
     return r;
 }
@@ -182,11 +180,11 @@ static inline __attribute__((always_inline)) u32 operand(struct insn *o, const u
 {
     u8 modrm = b[at++], mod = modrm >> 6, rm = modrm & 7;
 
+    o->mod = mod;
     o->reg = modrm >> 3 & 7;
     o->rm = rm;
     if (mod == 3)
         return at;
-    o->mod = mod;
     if (rm == 4) {
         u8 sib = b[at++], base = sib & 7, index = sib >> 3 & 7;
         o->scale = (u8)(1 << (sib >> 6));
@@ -269,13 +267,16 @@ static inline __attribute__((always_inline)) bool by_template(struct insn_memo *
     if (unlikely(!k))
         return false;
     t = &m->templates[k - 1];
-    *out = t->insn;
-    if (unlikely(n)) {
-        out->opc_off = (u8)n;
-        out->seg_over = seg;
-        if (seg != S_NONE)
-            out->seg = seg;
-    }
+    memcpy(out, t->kind, INSN_KIND);
+    out->seg = seg == S_NONE ? S_DS : seg;
+    out->seg_over = seg;
+    out->mod = out->reg = out->rm = out->scale = 0;
+    out->base = out->index = NOREG;
+    out->opc_off = (u8)n;
+    out->modrm_off = 0;
+    out->disp = 0;
+    out->imm = out->imm2 = 0;
+    out->thunk = NULL;
     if (counts & KEY_MODRM) {
         out->modrm_off = (u8)at;
         at = operand(out, bytes, at);

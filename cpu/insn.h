@@ -14,37 +14,40 @@ struct insn;
 typedef int (*insn_fn)(struct vcpu *v, const struct insn *i);
 
 struct insn {
+    /* Of what kind it is: alike in all that differ in registers and numbers only. */
     insn_fn fn;
-    u8 len;      /* bytes, 1..15 */
+    u16 fl_read, fl_write; /* arithmetic flags and DF (FL_HOST bits) read; written (or left undefined) */
+    u16 mnemonic;          /* ZydisMnemonic */
+    u16 memsize; /* bytes accessed by the modrm memory operand, 0 if it is not accessed (lea, nop, invlpg) */
     u8 map;      /* opcode map: 0 = one byte, 1 = 0F, 2 = 0F 38, 3 = 0F 3A */
     u8 opcode;   /* last opcode byte */
     u8 opsize;   /* operand-size attribute in bytes: 2 or 4 */
     u8 adsize;   /* address-size attribute in bytes: 2 or 4 */
     u8 pfx;      /* PFX_* */
-    u8 seg;      /* segment of the memory operand (override applied), S_* */
-    u8 seg_over; /* the override prefix, or S_NONE */
-    /* ModRM; valid if has_modrm */
     u8 has_modrm;
-    u8 mod, reg, rm;
-    u8 has_mem;            /* modrm names memory (mod != 3) */
+    u8 has_mem;     /* modrm names memory (mod != 3) */
+    bool sensitive; /* must not be copied (sensitive.c) */
+    u16 fpu_attr;   /* FPA_* of cpu/fpu.h, set by fpu_lookup() */
+    u8 fpu;         /* x87/MMX/SSE class: 0 none, 1 x87, 2 MMX, 3 SSE/SSE2 */
+
+    /* The rest. */
+    u8 len;                /* bytes, 1..15 */
+    u8 seg;                /* segment of the memory operand (override applied), S_* */
+    u8 seg_over;           /* the override prefix, or S_NONE */
+    u8 mod, reg, rm;       /* ModRM; valid if has_modrm */
     u8 base, index, scale; /* base/index: enum gpr or NOREG; scale: 1, 2, 4, 8 */
+    u8 opc_off;            /* offset of the opcode byte(s) within raw: after prefixes, at 0F if map > 0 */
+    u8 modrm_off;          /* offset of ModRM in raw, if has_modrm */
+    u8 imm_off;            /* offset of the first immediate byte, or len */
+    void *thunk;           /* host code for x87/MMX/SSE (cpu/fpu.c), or NULL */
     i32 disp;
     u32 imm;  /* first immediate, sign-extended where the instruction does; branch displacement; moffs address
                */
     u32 imm2; /* far selector, or second immediate of enter */
-    u16 fl_read, fl_write; /* arithmetic flags and DF (FL_HOST bits) read; written (or left undefined) */
-    u16 mnemonic;          /* ZydisMnemonic */
     u8 raw[INSN_MAX];
-    u8 opc_off;   /* offset of the opcode byte(s) within raw: after prefixes, at 0F if map > 0 */
-    u8 modrm_off; /* offset of ModRM in raw, if has_modrm */
-    u8 imm_off;   /* offset of the first immediate byte, or len */
-    u8 need;      /* NEED_*: feature class, checked at decode: an insn beyond the model decodes to fn = #UD */
-    void *thunk;  /* host code for x87/MMX/SSE (cpu/fpu.c), or NULL */
-    u16 memsize;  /* bytes accessed by the modrm memory operand, 0 if it is not accessed (lea, nop, invlpg) */
-    u8 fpu;       /* x87/MMX/SSE class: 0 none, 1 x87, 2 MMX, 3 SSE/SSE2 */
-    bool sensitive; /* must not be copied (sensitive.c) */
-    u16 fpu_attr;   /* FPA_* of cpu/fpu.h, set by fpu_lookup() */
 };
+/* Bytes that hold the kind, in words: the last one has some of the rest. */
+#define INSN_KIND ALIGN_UP(offsetof(struct insn, len), 8u)
 
 #define PFX_LOCK  0x01
 #define PFX_REP   0x02 /* F3 */

@@ -49,8 +49,8 @@
 #define VO_SYSENTER  4960 /* the three MSRs: cs, esp, eip */
 #define VO_IDTR      4848
 #define VO_NMI       5248 /* nmi_blocked */
-#define INSN_LEN     8    /* struct insn: its length */
-#define INSN_IMM     28   /* and first immediate */
+#define INSN_LEN     27   /* struct insn: its length */
+#define INSN_IMM     52   /* and first immediate */
 
 #define BT_OFF(n) (VO_BT + 8 * (n))
 

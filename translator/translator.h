@@ -143,7 +143,8 @@ u32 translate_entry(u64 opts, u32 eip, u32 lin, u32 expected, bool of, u8 *code,
 /* opts without what this host's processor cannot do. Slow: under a hypervisor cpuid traps. */
 u64 translate_host_opts(u64 opts);
 
-/* Translates into code[0..cap); env->opts must be possible on this host for the code to run. */
+/* Translates into code[0..cap), 8 bytes at least; env->opts must be possible on this host for the code to
+ * run. */
 enum xlate_status translate_unit(const struct unit_env *env, u8 *code, u32 cap, struct unit *out);
 
 #endif

@@ -49,9 +49,9 @@ static void memo_against_plain(const struct cpu_model *model)
             assert_int_equal(insn_memo_decode(m, b, avail, cs32, &c), r);
             if (r)
                 continue;
-            if (a.fn == c.fn && a.len == c.len &&
-                !memcmp(&a.map, &c.map, offsetof(struct insn, memsize) - 9) && a.memsize == c.memsize &&
-                a.fpu == c.fpu && a.fpu_attr == c.fpu_attr && a.sensitive == c.sensitive)
+            if (!memcmp(&a, &c, offsetof(struct insn, imm_off) + 1) &&
+                !memcmp(&a.disp, &c.disp,
+                        offsetof(struct insn, raw) + INSN_MAX - offsetof(struct insn, disp)))
                 hits++;
             else
                 fail_msg("%02x %02x %02x %02x %02x %02x, %u bytes", b[0], b[1], b[2], b[3], b[4], b[5],
