@@ -20,7 +20,7 @@ import time
 
 from lib import bochs, host, html, nano, report
 from lib.figures import figures
-from lib.measure import Measurement
+from lib.measure import NEAR, PEERS, Measurement, next_repetition
 from lib.programs import load, members
 from lib.sessions import plan
 from lib.stats import Run, per_unit, spread
@@ -29,7 +29,7 @@ from lib.vmm import Native, known, switches
 
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="all figures in under 10 minutes: at most 3 repetitions, no switches, no interpreters")
+    parser.add_argument("--quick", action="store_true", help="all figures in under 10 minutes: at most 3 repetitions, TCG not in all of them, no switches, no interpreters")
     parser.add_argument("--reps", type=int, help="repetitions (5; at most 3 with --quick)")
     parser.add_argument("--budget", type=float, help="seconds after which no repetition begins that would not end, preparing included (560 with --quick)")
     parser.add_argument("--sessions", help="some sessions only: main, cc, pae, off, nano, switches, switches-cc, interpreters")
@@ -128,15 +128,18 @@ def measure(args, sessions, programs):
         needs_cc = any(p in s.programs for s in sessions for p in members(programs, "compile"))
         native = Native(args.guest, compiler_root(args, folder) if needs_cc else None, args.prefix.split())
         m = Measurement(args, programs, native, say)
-        done = 0
+        done, took = 0, {}
         for rep in range(reps):
+            begun = time.monotonic()
+            what = next_repetition(rep, args.quick, budget, before + begun - started, took)
+            if what is None:
+                break
+            m.left_out = PEERS if what is NEAR else ()
             for s in sessions:
                 if rep < (s.reps or reps):
                     (nano.repetition if s.name == "nano" else Measurement.repetition)(m, s, rep)
             done = rep + 1
-            spent = time.monotonic() - started
-            if budget and before + spent * (done + 1) / done > budget:
-                break
+            took[what] = time.monotonic() - begun
     return {
         "facts": host.facts(args), "options": {k: v for k, v in vars(args).items() if k != "render"}, "repetitions": done,
         "seconds": round(time.monotonic() - started), "samples": m.samples, "guests": m.guests, "traps": m.traps, "trouble": m.trouble, "notes": m.notes + peers_missing(args, sessions),

@@ -9,12 +9,28 @@ from .vmm import Guest, Native, Trouble, kind
 
 PROGRAM_LIMIT = {"interp": 900}  # seconds a program may take; others:
 PROGRAM_LIMIT_FAST = 180
+PEERS = ("qemu", "bochs")
 STEADY = ("getppid", "getppid-sysenter", "pingpong")  # system programs whose first run is like every other
 
 
 def turned(items, n):
     n %= max(1, len(items))
     return items[n:] + items[:n]
+
+
+ALL, NEAR = "all engines", "without peers"
+
+
+def next_repetition(rep, quick, limit, spent, took):
+    """What repetition number rep runs: ALL, NEAR, or None if neither would end in time. A quick run leaves the other VMMs out of every
+    second one, and of others for which there is no time: novt's distance from them is large, that from native speed is not.
+    limit, spent: seconds; took: those of the last repetition of either kind."""
+    want = NEAR if quick and rep % 2 else ALL
+    for what in (want, NEAR) if quick else (want,):
+        expected = took.get(what, took.get(ALL, 0) / 2)
+        if not limit or spent + expected <= limit:
+            return what
+    return None
 
 
 def again(session, program, order):
@@ -40,6 +56,7 @@ class Measurement:
     def __init__(self, args, programs, native, say):
         self.args, self.programs, self.native, self.say = args, programs, native, say
         self.notes = []
+        self.left_out = ()  # engines, for now
         self.samples, self.guests, self.trouble, self.expected, self.traps = {}, {}, [], {}, {}
 
     def expect(self, program, percent):
@@ -62,7 +79,7 @@ class Measurement:
             sample = guest.start()
         except Trouble as trouble:
             guest.kill()
-            if engine in ("qemu", "bochs") and not again:
+            if engine in PEERS and not again:
                 # On a busy machine a guest of QEMU's may find that its timer does not tick. Once more: it is a peer, not what is tested.
                 self.notes.append(f"{session.name}, {engine}, repetition {rep + 1}: booted again, {trouble}")
                 self.say("note: " + self.notes[-1])
@@ -74,11 +91,14 @@ class Measurement:
             self.add(session, engine, BOOT, sample)
         return guest
 
+    def engines(self, session):
+        return [engine for engine in session.engines if engine not in self.left_out]
+
     def batches(self, session):
         """All engines at once where memory allows; else in groups, each beginning with the engine to compare with."""
         room, per = memory_available(), self.args.memory + 200
         together = max(2, room // per - 1) if room else 4
-        engines = session.engines
+        engines = self.engines(session)
         if len(engines) <= together:
             return [engines]
         first, rest = engines[0], engines[1:]

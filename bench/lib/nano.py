@@ -5,6 +5,7 @@ import importlib.util
 import os
 import types
 
+from .measure import turned
 from .vmm import kind
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -28,8 +29,7 @@ def options(args, **more):
 
 def repetition(measurement, session, rep):
     nano = module()
-    engines = session.engines[rep % len(session.engines):] + session.engines[:rep % len(session.engines)]
-    for engine in engines:
+    for engine in turned(measurement.engines(session), rep):
         if kind(engine) == "interp" and engine != "novt-interp":
             continue
         try:

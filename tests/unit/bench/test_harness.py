@@ -181,6 +181,24 @@ class Parsing(unittest.TestCase):
         self.assertEqual(measure.turned([1, 2, 3], 4), [2, 3, 1])
         self.assertEqual(measure.turned([], 4), [])
 
+    def test_repetitions_that_fit(self):
+        near, everything = measure.NEAR, measure.ALL
+        self.assertEqual(measure.next_repetition(0, True, 560, 500, {}), everything)
+        self.assertEqual(measure.next_repetition(1, True, 560, 250, {everything: 250}), near)
+        self.assertEqual(measure.next_repetition(2, True, 560, 350, {everything: 200, near: 100}), everything)
+        self.assertEqual(measure.next_repetition(2, True, 560, 350, {everything: 250, near: 100}), near)
+        self.assertIsNone(measure.next_repetition(2, True, 560, 500, {everything: 250, near: 100}))
+        self.assertIsNone(measure.next_repetition(1, True, 560, 500, {everything: 250}))
+        self.assertEqual(measure.next_repetition(1, False, None, 5000, {everything: 2500}), everything)
+        self.assertIsNone(measure.next_repetition(1, False, 4000, 2500, {everything: 2500}))
+
+    def test_peers_left_out(self):
+        m = measure.Measurement(None, {}, None, print)
+        session = Session("main", "", ["native", "novt", "qemu"], [])
+        self.assertEqual(m.engines(session), ["native", "novt", "qemu"])
+        m.left_out = measure.PEERS
+        self.assertEqual(m.engines(session), ["native", "novt"])
+
     def test_again_the_other_way_round(self):
         main, off = Session("main", "", [], []), Session("off", "", [], [])
         fib, exe = Program("fib", ["call"], {}), Program("forkexec", ["system"], {})
