@@ -123,7 +123,7 @@ def measure(args, sessions, programs):
 
     reps = args.reps or (3 if args.quick else 5)
     budget = args.budget or (560 if args.quick else None)
-    started, before = time.monotonic(), args.spent
+    started, before, stolen = time.monotonic(), args.spent, host.stolen()
     with tempfile.TemporaryDirectory(prefix="novt-bench-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
         needs_cc = any(p in s.programs for s in sessions for p in members(programs, "compile"))
         native = Native(args.guest, compiler_root(args, folder) if needs_cc else None, args.prefix.split())
@@ -142,7 +142,7 @@ def measure(args, sessions, programs):
             took[what] = time.monotonic() - begun
     return {
         "facts": host.facts(args), "options": {k: v for k, v in vars(args).items() if k != "render"}, "repetitions": done,
-        "seconds": round(time.monotonic() - started), "samples": m.samples, "guests": m.guests, "traps": m.traps, "trouble": m.trouble, "notes": m.notes + peers_missing(args, sessions),
+        "seconds": round(time.monotonic() - started), "stolen": round(host.stolen() - stolen, 1), "samples": m.samples, "guests": m.guests, "traps": m.traps, "trouble": m.trouble, "notes": m.notes + peers_missing(args, sessions),
         "sessions": [{"name": s.name, "title": s.title, "engines": s.engines, "kernel": s.kernel, "append": s.append} for s in sessions],
         "switches": switches(args.novt),
     }
@@ -167,6 +167,7 @@ def print_report(data, run, programs):
     print(f"\n{facts['cpu']}, {facts['cores']} cores, {facts['memory']}, Linux {facts['kernel']}; novt {facts['commit']}; {facts['qemu']}; "
           f"guests {', '.join(facts['guest_kernels'].values())}, {data['options']['memory']} MiB")
     print(f"{data['repetitions']} repetitions, {data['seconds']} s, load {facts['load'][0]:.2f}; times are for the same work in all columns")
+    print(report.quiet(run.unsteadiness(), data.get("stolen", 0.0)))
     for s in data["sessions"]:
         if s["name"] not in data["samples"]:
             continue

@@ -25,6 +25,12 @@ def said(command, line=0):
         return "?"
 
 
+def stolen():
+    """Seconds since the start that the hypervisor gave the host's processors to others."""
+    jiffies = first("/proc/stat", r"^cpu +(?:\d+ +){7}(\d+)")
+    return int(jiffies) / os.sysconf("SC_CLK_TCK") if jiffies.isdigit() else 0.0
+
+
 def facts(args):
     vulnerabilities = {}
     for path in sorted(glob.glob("/sys/devices/system/cpu/vulnerabilities/*")):

@@ -235,7 +235,8 @@ def page(data, run, programs):
         "<h1>novt: measured side by side</h1>",
         f'<p class="soft">{escape(facts["date"])} · novt {escape(facts["commit"])} · {escape(facts["cpu"])}, {facts["cores"]} cores, Linux {escape(facts["kernel"])} · '
         f'{escape(facts["qemu"].split(" (")[0])} · guests: Debian {escape(", ".join(facts["guest_kernels"].values()))}, {data["options"]["memory"]} MiB · '
-        f'{data["repetitions"]} repetitions in {data["seconds"]} s, load {facts["load"][0]:.1f} at the end</p>',
+        f'{data["repetitions"]} repetitions in {data["seconds"]} s, load {facts["load"][0]:.1f} at the end; '
+        f'{report.quiet(run.unsteadiness(), data.get("stolen", 0.0))}</p>',
         tiles(data, run), f'<h2>Trouble</h2><div class="card"><ul>{trouble}</ul></div>' if trouble else "",
         figures_section(data["figures"]), programs_section(run, programs, "main", engines), kernel_section(run, data), nano_section(run, nano),
         boot_section(run, data), switches_section(run, data), tables_section(run, data), guests_section(data),

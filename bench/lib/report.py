@@ -36,6 +36,15 @@ def amount(spread, session):
     return f"{show(spread['median'])} [{show(spread['min'])} .. {show(spread['max'])}]"
 
 
+def quiet(unsteady, stolen):
+    """How quiet the machine was, in a line."""
+    if not unsteady:
+        return f"{stolen:.0f} s of processor time stolen"
+    median, most, program = unsteady
+    return (f"native runs of the same program: the longest over the least {times(median)} in the middle, {times(most)} at most ({program}); "
+            f"{stolen:.0f} s of processor time stolen")
+
+
 def session_table(run, session, engines):
     columns = [c for c in COLUMNS if c[0] in engines and c[1] in engines]
     rows = [["program"] + [f"{e} median [min .. max]" for e in engines] + [c[2] for c in columns]]

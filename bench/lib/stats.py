@@ -44,6 +44,13 @@ class Run:
         """[(program, ratio or None)]"""
         return [(p, self.ratio(session, a, b, p)) for p in programs]
 
+    def unsteadiness(self, engine="native"):
+        """How far samples of the same program lie apart, the longest over the least: (median over programs, most, of which program).
+        The host's own programs never change, so with them it says how quiet the machine was. None without a second sample."""
+        apart = [(max(v) / min(v), program) for by in self.samples.values() for program, samples in by.get(engine, {}).items()
+                 for v in [per_unit(samples)] if len(v) > 1]
+        return (statistics.median(r for r, _ in apart), *max(apart)) if apart else None
+
     def programs(self, session):
         """Those that any engine of the session has results for, in the order of their first appearance."""
         seen = {}

@@ -181,6 +181,18 @@ class Parsing(unittest.TestCase):
         self.assertEqual(measure.turned([1, 2, 3], 4), [2, 3, 1])
         self.assertEqual(measure.turned([], 4), [])
 
+    def test_how_quiet_the_machine_was(self):
+        def sample(seconds):
+            return {"seconds": seconds, "work": 1}
+        run = Run({"main": {"native": {"fib": [sample(1.0), sample(1.1)], "sieve": [sample(2.0), sample(5.0), sample(2.5)], "crc32": [sample(1.0)]},
+                            "novt": {"fib": [sample(1.0), sample(9.0)]}}})
+        median, most, program = run.unsteadiness()
+        self.assertAlmostEqual(median, 1.8)
+        self.assertEqual((most, program), (2.5, "sieve"))
+        self.assertIn("1.80x in the middle, 2.50x at most (sieve); 12 s", report.quiet((median, most, program), 12.3))
+        self.assertIsNone(Run({"main": {"native": {"fib": [sample(1.0)]}}}).unsteadiness())
+        self.assertEqual(report.quiet(None, 0.0), "0 s of processor time stolen")
+
     def test_repetitions_that_fit(self):
         near, everything = measure.NEAR, measure.ALL
         self.assertEqual(measure.next_repetition(0, True, 560, 500, {}), everything)
