@@ -120,8 +120,6 @@ static bool act_pushf(struct xl *x, const struct insn *i, struct cls c)
 
 static bool act_mov_from_sreg(struct xl *x, const struct insn *i, struct cls c)
 {
-    struct emit *e = &x->e;
-
     if (i->reg > S_GS)
         return false;
     if (i->has_mem) {
@@ -129,10 +127,7 @@ static bool act_mov_from_sreg(struct xl *x, const struct insn *i, struct cls c)
             return false;
         mem_operand(x, i, 2, true, 0);
     }
-    e_rex(e, 0, R11, 0, R15); /* movzx r11d, word [selector] */
-    e8(e, 0x0f);
-    e8(e, 0xb7);
-    e_mem(e, R11, R15, -1, 1, VO_SEG + i->reg * VO_SEG_SIZE);
+    e_movzx16_mem(&x->e, R11, R15, VO_SEG + i->reg * VO_SEG_SIZE); /* the selector */
     if (i->has_mem)
         store_op(x, R11, 2);
     else

@@ -9,11 +9,6 @@
  */
 #include "translator/xl.h"
 
-static bool real_like(const struct xl *x)
-{
-    return !(x->env->mode & MODE_PE) || (x->env->mode & MODE_VM);
-}
-
 /* r8d = the operand */
 static bool selector(struct xl *x, const struct insn *i)
 {

@@ -248,16 +248,12 @@ bool act_push_i(struct xl *x, const struct insn *i, struct cls c)
 
 bool act_push_sreg(struct xl *x, const struct insn *i, struct cls c)
 {
-    struct emit *e = &x->e;
     int s = i->map == 1 ? (i->opcode == 0xa0 ? S_FS : S_GS) : i->opcode >> 3;
     u32 n = i->opsize;
 
     if (!push_begin(x, n))
         return false;
-    e_rex(e, 0, R11, 0, R15);
-    e8(e, 0x0f);
-    e8(e, 0xb7); /* movzx r11d, word [selector] */
-    e_mem(e, R11, R15, -1, 1, VO_SEG + s * VO_SEG_SIZE);
+    e_movzx16_mem(&x->e, R11, R15, VO_SEG + s * VO_SEG_SIZE); /* the selector */
     store_op(x, R11, n);
     sp_add(x, -(i32)n);
     return true;

@@ -161,6 +161,11 @@ static inline void e_movzx16(struct emit *e, int dst, int src)
 {
     e_rr(e, 0, 0xb70f, dst, src);
 }
+/* movzx dst, word [base + disp]: no SIB, so that it is a word */
+static inline void e_movzx16_mem(struct emit *e, int dst, int base, i32 disp)
+{
+    e_piece(e, p_join(p_op(0, dst, 0, base, 0xb70f), p_mem(dst, base, -1, 1, disp)));
+}
 static inline void e_mov_ri32(struct emit *e, int dst, u32 imm)
 {
     e_piece(e, p_join(p_op(0, 0, 0, dst, 0xb8u | (dst & 7)), (struct piece){imm, 4}));

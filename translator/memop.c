@@ -26,11 +26,6 @@
 #include "translator/xl.h"
 #include "shadowpt/shadowpt.h"
 
-static bool real_like(const struct xl *x)
-{
-    return !(x->env->mode & MODE_PE) || (x->env->mode & MODE_VM);
-}
-
 bool seg_inline_slow(const struct xl *x, int seg, bool write)
 {
     u32 m = x->env->mode;

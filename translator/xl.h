@@ -152,8 +152,7 @@ struct xl {
     bool inhibit;  /* the previous instruction was sti: no interrupt before this one */
     bool done;     /* control does not fall through */
     u8 full;       /* 1 << S_FS, S_GS: known to need no limit or type check from here on */
-    bool
-        may_merge; /* runs of pushes and pops may address the stack from one esp: mode and options allow it */
+    bool may_merge; /* sp_merge_allowed() */
     u32 n_stubs;
     u32 n_fixups;
     u32 n_branches;
@@ -173,6 +172,11 @@ static inline u32 flat_bit(int seg)
     static const u32 bit[8] = {
         [S_DS] = MODE_FLATDS, [S_ES] = MODE_FLATES, [S_SS] = MODE_FLATSS, [S_CS] = MODE_FLATCS};
     return bit[seg];
+}
+/* Real or virtual-8086 mode: a segment's base is its selector times 16. */
+static inline bool real_like(const struct xl *x)
+{
+    return !(x->env->mode & MODE_PE) || (x->env->mode & MODE_VM);
 }
 /* Where window form means an address by itself, not an offset from GS. */
 static inline bool low_window(const struct unit_env *env)

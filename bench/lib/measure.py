@@ -10,15 +10,13 @@ from .vmm import Guest, Native, Trouble, kind
 PROGRAM_LIMIT = {"interp": 900}  # seconds a program may take; others:
 PROGRAM_LIMIT_FAST = 180
 PEERS = ("qemu", "bochs")
+ALL, NEAR = "all engines", "without peers"  # what a repetition runs
 STEADY = ("getppid", "getppid-sysenter", "pingpong")  # system programs whose first run is like every other
 
 
 def turned(items, n):
     n %= max(1, len(items))
     return items[n:] + items[:n]
-
-
-ALL, NEAR = "all engines", "without peers"
 
 
 def next_repetition(rep, quick, limit, spent, took):
