@@ -27,6 +27,8 @@
     X(largefill, "fill runs of shadow entries for large guest pages at once")                                \
     X(clonefill,                                                                                             \
       "copy shadow entries of the kernel's half from another address space that has the same tables")        \
+    X(ptfollow, "the shadow follows a change of a page table entry in use, in place of forgetting the page") \
+    X(ptstore, "a write to a page table is done where it was noticed, and its watcher told")                 \
     X(reuse, "code at another address is copied from its translation there, not translated again")           \
     X(largepages, "translated code and its tables are in large pages of the host")                           \
     X(memahead, "a thread finds memory for translated code before it is needed")                             \
@@ -34,6 +36,7 @@
     X(winaround, "map what is known of the pages around into the window, too")                               \
     X(windefer, "pages that leave the window of a program that is not running are unmapped together, when "  \
                 "it runs again")                                                                             \
+    X(winkeep, "pages of a window that a fork made read-only stay mapped")                                   \
     X(winlow, "the supervisor's window is the host's lowest 4 GiB, and needs no change of the GS base")      \
     X(winholes, "window pages that are not mapped are holes in the address space, not reserved memory")      \
     X(wintables, "keep pages that were page tables a moment ago out of windows")                             \

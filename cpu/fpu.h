@@ -92,16 +92,6 @@ static inline u32 fpu_get_mxcsr(const struct vcpu *v)
 }
 #define FSW_ES 0x80
 
-static inline u32 fpu_ea(const struct vcpu *v, const struct insn *i)
-{
-    u32 ea = (u32)i->disp;
-    if (i->base != NOREG)
-        ea += v->gpr[i->base];
-    if (i->index != NOREG)
-        ea += v->gpr[i->index] * i->scale;
-    return i->adsize == 2 ? ea & 0xffff : ea;
-}
-
 /* Host address of [lin, lin+len) if one table entry covers it, else NULL. */
 static inline void *fpu_host(const u64 *tab, u32 lin, u32 len)
 {

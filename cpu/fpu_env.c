@@ -137,13 +137,13 @@ static int x_fnstsw_ax(struct vcpu *v, const struct insn *i)
 static int x_fnstsw(struct vcpu *v, const struct insn *i)
 {
     TRY(ctrl_begin(v, i));
-    return mem_write16(v, i->seg, fpu_ea(v, i), fpu_get_fsw(v));
+    return mem_write16(v, i->seg, insn_ea(v, i), fpu_get_fsw(v));
 }
 
 static int x_fnstcw(struct vcpu *v, const struct insn *i)
 {
     TRY(ctrl_begin(v, i));
-    return mem_write16(v, i->seg, fpu_ea(v, i), fpu_get_fcw(v));
+    return mem_write16(v, i->seg, insn_ea(v, i), fpu_get_fcw(v));
 }
 
 static int x_fldcw(struct vcpu *v, const struct insn *i)
@@ -152,7 +152,7 @@ static int x_fldcw(struct vcpu *v, const struct insn *i)
 
     TRY(ctrl_begin(v, i));
     CTRL_WAIT(v, i);
-    TRY(mem_read16(v, i->seg, fpu_ea(v, i), &cw));
+    TRY(mem_read16(v, i->seg, insn_ea(v, i), &cw));
     cpu_fpu_live(v);
     __asm__ volatile("fldcw %0" : : "m"(cw));
     return CPU_OK;
@@ -251,7 +251,7 @@ static int x_fnstenv(struct vcpu *v, const struct insn *i)
     u32 lin;
 
     TRY(ctrl_begin(v, i));
-    TRY(mem_linear(v, i->seg, fpu_ea(v, i), i->memsize, SEGF_W, &lin));
+    TRY(mem_linear(v, i->seg, insn_ea(v, i), i->memsize, SEGF_W, &lin));
     TRY(lin_probe_write(v, lin, i->memsize));
     cpu_fpu_live(v);
     __asm__ volatile("fnstenv %0" : "=m"(e)); /* and masks every exception, as it should */
@@ -268,7 +268,7 @@ static int x_fldenv(struct vcpu *v, const struct insn *i)
 
     TRY(ctrl_begin(v, i));
     CTRL_WAIT(v, i);
-    TRY(mem_linear(v, i->seg, fpu_ea(v, i), i->memsize, SEGF_R, &lin));
+    TRY(mem_linear(v, i->seg, insn_ea(v, i), i->memsize, SEGF_R, &lin));
     TRY(lin_load(v, lin, in, i->memsize));
     env_parse(v, in, i->opsize, &e);
     cpu_fpu_live(v);
@@ -287,7 +287,7 @@ static int x_fnsave(struct vcpu *v, const struct insn *i)
     u32 lin, n;
 
     TRY(ctrl_begin(v, i));
-    TRY(mem_linear(v, i->seg, fpu_ea(v, i), i->memsize, SEGF_W, &lin));
+    TRY(mem_linear(v, i->seg, insn_ea(v, i), i->memsize, SEGF_W, &lin));
     TRY(lin_probe_write(v, lin, i->memsize));
     cpu_fpu_live(v);
     __asm__ volatile("fnsave %0" : "=m"(s)); /* and initialises */
@@ -310,7 +310,7 @@ static int x_frstor(struct vcpu *v, const struct insn *i)
 
     TRY(ctrl_begin(v, i));
     CTRL_WAIT(v, i);
-    TRY(mem_linear(v, i->seg, fpu_ea(v, i), i->memsize, SEGF_R, &lin));
+    TRY(mem_linear(v, i->seg, insn_ea(v, i), i->memsize, SEGF_R, &lin));
     TRY(lin_load(v, lin, in, i->memsize));
     env_parse(v, in, i->opsize, &s.e);
     fpu_copy(s.st, in + i->memsize - 80, 80);
@@ -325,7 +325,7 @@ static int x_frstor(struct vcpu *v, const struct insn *i)
 static int fx_linear(struct vcpu *v, const struct insn *i, int acc, u32 *lin)
 {
     TRY(ctrl_begin(v, i));
-    TRY(mem_linear(v, i->seg, fpu_ea(v, i), 512, acc, lin));
+    TRY(mem_linear(v, i->seg, insn_ea(v, i), 512, acc, lin));
     if (*lin & 15)
         return cpu_raise_err(v, EXC_GP, 0);
     return CPU_OK;
@@ -393,7 +393,7 @@ static int mxcsr_begin(struct vcpu *v)
 static int x_stmxcsr(struct vcpu *v, const struct insn *i)
 {
     TRY(mxcsr_begin(v));
-    return mem_write32(v, i->seg, fpu_ea(v, i), fpu_get_mxcsr(v));
+    return mem_write32(v, i->seg, insn_ea(v, i), fpu_get_mxcsr(v));
 }
 
 static int x_ldmxcsr(struct vcpu *v, const struct insn *i)
@@ -401,7 +401,7 @@ static int x_ldmxcsr(struct vcpu *v, const struct insn *i)
     u32 mx;
 
     TRY(mxcsr_begin(v));
-    TRY(mem_read32(v, i->seg, fpu_ea(v, i), &mx));
+    TRY(mem_read32(v, i->seg, insn_ea(v, i), &mx));
     if (mx & ~mxcsr_mask(v))
         return cpu_raise_err(v, EXC_GP, 0);
     cpu_fpu_live(v);

@@ -218,7 +218,7 @@ static inline int load_operand(struct vcpu *v, const struct insn *i, u8 *bounce,
 {
     u32 lin;
 
-    TRY(mem_linear(v, i->seg, fpu_ea(v, i), i->memsize, SEGF_R, &lin));
+    TRY(mem_linear(v, i->seg, insn_ea(v, i), i->memsize, SEGF_R, &lin));
     if ((i->fpu_attr & FPA_ALIGN) && unlikely(lin & 15))
         return cpu_raise_err(v, EXC_GP, 0);
     *p = fpu_host(v->rtab, lin, i->memsize);
@@ -249,7 +249,7 @@ static int simd_store(struct vcpu *v, const struct insn *i)
     void *p;
 
     SIMD_BEGIN(v, i, i->fpu_attr);
-    TRY(mem_linear(v, i->seg, fpu_ea(v, i), i->memsize, SEGF_W, &lin));
+    TRY(mem_linear(v, i->seg, insn_ea(v, i), i->memsize, SEGF_W, &lin));
     if ((i->fpu_attr & FPA_ALIGN) && unlikely(lin & 15))
         return cpu_raise_err(v, EXC_GP, 0);
     p = fpu_host(v->wtab, lin, i->memsize);
@@ -339,7 +339,7 @@ static int simd_emms(struct vcpu *v, const struct insn *i)
 
 static int simd_movnti(struct vcpu *v, const struct insn *i)
 {
-    return mem_write32(v, i->seg, fpu_ea(v, i), v->gpr[i->reg]);
+    return mem_write32(v, i->seg, insn_ea(v, i), v->gpr[i->reg]);
 }
 static int simd_prefetch(struct vcpu *v, const struct insn *i)
 {
@@ -348,7 +348,7 @@ static int simd_prefetch(struct vcpu *v, const struct insn *i)
 static int simd_clflush(struct vcpu *v, const struct insn *i)
 {
     u8 byte;
-    return mem_read8(v, i->seg, fpu_ea(v, i), &byte); /* checked like a load */
+    return mem_read8(v, i->seg, insn_ea(v, i), &byte); /* checked like a load */
 }
 static int simd_fence(struct vcpu *v, const struct insn *i)
 {

@@ -74,7 +74,7 @@ static int x87_load(struct vcpu *v, const struct insn *i)
 
     TRY(x87_begin(v, i));
     X87_WAIT(v, i);
-    off = fpu_ea(v, i);
+    off = insn_ea(v, i);
     TRY(mem_linear(v, i->seg, off, i->memsize, SEGF_R, &lin));
     p = fpu_host(v->rtab, lin, i->memsize);
     if (unlikely(!p)) {
@@ -119,7 +119,7 @@ static int x87_store(struct vcpu *v, const struct insn *i)
 
     TRY(x87_begin(v, i));
     X87_WAIT(v, i);
-    off = fpu_ea(v, i);
+    off = insn_ea(v, i);
     TRY(mem_linear(v, i->seg, off, i->memsize, SEGF_W, &lin));
     p = fpu_host(v->wtab, lin, i->memsize);
     if (unlikely(!p))

@@ -72,6 +72,17 @@ void insn_format(const struct insn *i, u32 eip, bool cs32, char *buf, size_t siz
  * the cache, valid until the next call), or CPU_FAULT. */
 int insn_fetch(struct vcpu *v, const struct insn **out);
 
+/* Offset of the memory operand. */
+static inline u32 insn_ea(const struct vcpu *v, const struct insn *i)
+{
+    u32 a = (u32)i->disp;
+    if (i->base != NOREG)
+        a += v->gpr[i->base];
+    if (i->index != NOREG)
+        a += v->gpr[i->index] * i->scale;
+    return i->adsize == 2 ? a & 0xffff : a;
+}
+
 /* Handler tables contributed by the parts of the interpreter; each returns NULL for instructions that are not
  * its own. */
 insn_fn int_lookup(const struct insn *i); /* cpu/interp_int.c etc.: integer, string, near control flow */

@@ -88,16 +88,6 @@ static inline bool cond_true(u32 fl, u32 cc)
 
 /* ---- memory operands ---- */
 
-static inline u32 insn_ea(const struct vcpu *v, const struct insn *i)
-{
-    u32 a = (u32)i->disp;
-    if (i->base != NOREG)
-        a += v->gpr[i->base];
-    if (i->index != NOREG)
-        a += v->gpr[i->index] * i->scale;
-    return i->adsize == 2 ? a & 0xffff : a;
-}
-
 /* A memory operand opened for read-modify-write: the host address if there is one, else the linear address. A
  * lock prefix needs nothing more while a VM has one vCPU. */
 struct rmw {

@@ -86,6 +86,7 @@ struct bt {
     struct ctx ctx[CTX_CACHE];
     u8 *ret_stacks; /* CTX_CACHE of them */
     u64 next_salt;
+    u32 places;            /* in the branch cache: given to contexts since it was empty */
     u32 epoch[VIEW_SLOTS]; /* per view: bumped when one of its exec-table entries goes away */
     pthread_t thread;
     bool kernel_window_off; /* for good */
@@ -143,14 +144,16 @@ struct bt {
     u64 stop; /* exact counting: what monitor_count() is when BT_LEFT reaches 0 */
 };
 
-/* Contexts start at different places in the branch cache. */
+/* Contexts start at different places in the branch cache, which is what tells their tags apart: a place is
+ * not used again before the whole cache was emptied. */
+#define CTX_PLACES 65536u
 #define CTX_SPREAD 499u
-_Static_assert((CTX_CACHE - 1) * CTX_SPREAD + 65536 <= IBTC_ENTRIES, "the branch cache is too small");
+_Static_assert(CTX_PLACES - 1 + 65536 < IBTC_ENTRIES && CTX_SPREAD % 2, "the branch cache is too small");
 
 /* The tag of eip in a context, and the host address that goes with it. */
-static inline u64 *bt_branch_tag(struct bt *b, u32 eip, u32 ctx)
+static inline u64 *bt_branch_tag(const struct ctx *c, u32 eip)
 {
-    return &b->ibtc[ctx * CTX_SPREAD + (eip & 0xffff)];
+    return (u64 *)(uintptr_t)c->ibtc + (eip & 0xffff);
 }
 static inline u64 *bt_branch_host(u64 *tag)
 {
@@ -181,7 +184,8 @@ extern const u8 bt_resume[], bt_resume_end[], bt_to_c_end[];
 extern const u8 th_read_miss[], th_write_miss[], th_slow[], th_exec[], th_lookup[], th_link[], th_intr[],
     th_ibranch[], th_underflow[], th_seg_load[], th_seg_fsgs[], th_seg_real[], th_verw[], th_popf[],
     th_popf_if[], th_in[], th_sys[], th_sysenter[], th_sysexit[], th_int[], th_iret[], th_clts[], th_cr0[],
-    th_ret_miss[], th_ind_of[], th_far[], th_rep_movs8[], th_rep_movs32[], th_rep_stos8[], th_rep_stos32[];
+    th_ret_miss[], th_ind_of[], th_far[], th_rep_movs8[], th_rep_movs32[], th_rep_stos8[], th_rep_stos32[],
+    th_invlpg[];
 
 /* Instructions whose memory operands are no good for windows. */
 #define TABLE_SITES 65536u
@@ -204,6 +208,8 @@ static inline u64 *bt_check_site(struct bt *b, u64 gpa)
 enum bt_found { BT_FOUND, BT_RETRY_EIP, BT_USE_INTERP };
 enum bt_found bt_find(struct vcpu *v, struct fragment **out); /* find.c */
 void bt_flush(struct vcpu *v);
+/* Empties the branch cache, and makes all contexts invalid. */
+void bt_forget_branches(struct bt *b);
 /* Has the fragments that hold this instruction translated anew. */
 void bt_retranslate(struct vcpu *v, u64 gpa);
 void bt_code_written(void *opaque, u64 gpa, u32 len);
@@ -238,7 +244,7 @@ static inline u64 bt_view_base(const struct vcpu *v)
 {
     return (u64)(uintptr_t)v->rtab + SPACE_RT_OFF;
 }
-/* Makes r14, GS base, the salt and the return stack those of the current view, mode and code segment
+/* Makes r14, GS base, the branch cache and the return stack those of the current view, mode and code segment
  * (context.c). */
 void bt_select_context(struct vcpu *v);
 void bt_exec_removed(void *opaque, u64 base, u32 page); /* the shadow's exec hook */

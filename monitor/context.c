@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Contexts: everything besides eip that translated code depends on while it runs. A context is an
- * address-space view, a mode and a code segment. It owns a salt, which makes its tags in the indirect-branch
- * cache different from all others', and a return stack.
+ * address-space view, a mode and a code segment. It owns a return stack, a place in the indirect-branch
+ * cache, which makes its tags there different from all others' (translator/abi.h), and a salt, which says
+ * whether it is still the one that somebody has seen.
  *
- * Invariant: whatever runs with r14, GS base, salt and return stack of a context was looked up in that
- * context, so neither the branch cache nor a predicted return can lead to code of another privilege level or
- * address space. When an exec-table entry of a view goes away, the view's epoch moves on and all its contexts
- * with it.
+ * Invariant: whatever runs with r14, GS base, branch cache and return stack of a context was looked up in
+ * that context, so neither the branch cache nor a predicted return can lead to code of another privilege
+ * level or address space. When an exec-table entry of a view goes away, the view's epoch moves on and all its
+ * contexts with it.
  */
 #include "monitor/bt.h"
 #include "shadowpt/shadowpt.h"
@@ -67,7 +68,6 @@ static inline void enter_context(struct vcpu *v, const struct ctx *n)
 {
     set_gs(v, n->window);
     v->bt[BT_CTX] = (u64)(uintptr_t)n;
-    v->bt[BT_SALT] = n->salt;
     v->bt[BT_IBTC] = n->ibtc;
     v->bt[BT_RSP] = n->rsp;
 }
@@ -76,9 +76,9 @@ static inline void enter_context(struct vcpu *v, const struct ctx *n)
 static __attribute__((noinline)) void find_context(struct vcpu *v, struct ctx *c, u64 base)
 {
     struct bt *b = bt_of(v);
-    bool window = shadow_window_on(v);
 
     shadow_window_settle(v);
+    bool window = shadow_window_on(v);
     struct ctx k = {.base = base,
                     .mode = mode_with(v, window),
                     .cs_base = v->seg[S_CS].base,
@@ -87,10 +87,12 @@ static __attribute__((noinline)) void find_context(struct vcpu *v, struct ctx *c
     struct ctx *n = &b->ctx[(u32)((base >> 33) * 31 + (k.mode ^ k.mode >> 7) + k.cs_base) % CTX_CACHE];
 
     if (!n->salt || !same(n, &k)) {
+        if (unlikely(b->places == CTX_PLACES))
+            bt_forget_branches(b);
         *n = k;
         n->salt = (b->next_salt += 1ull << 32);
         n->rsp = ret_stack_bottom(b, n);
-        n->ibtc = (u64)(uintptr_t)bt_branch_tag(b, 0, (u32)(n - b->ctx));
+        n->ibtc = (u64)(uintptr_t)&b->ibtc[b->places++ * CTX_SPREAD % CTX_PLACES];
         n->window = k.mode & MODE_WIN ? shadow_window_base(v) : 0;
         n->epoch_of = view_epoch(b, base);
         n->window_on = shadow_window_flag(v);
@@ -103,7 +105,7 @@ static __attribute__((noinline)) void find_context(struct vcpu *v, struct ctx *c
     enter_context(v, n);
 }
 
-/* Makes r14, the salt and the return stack match the current view, mode and code segment. */
+/* Makes r14, the branch cache and the return stack match the current view, mode and code segment. */
 void bt_select_context(struct vcpu *v)
 {
     struct ctx *c = bt_ctx(v), *n;

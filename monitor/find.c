@@ -72,13 +72,14 @@ static void forget_page(void *opaque, u64 gpa)
     memory_unwatch(b->m, gpa, MEMW_CODE);
 }
 
-static void forget_branches(struct bt *b)
+void bt_forget_branches(struct bt *b)
 {
     for (u32 n = 0; n < IBTC_ENTRIES; n++)
         b->ibtc[n] = 0;
     for (u32 n = 0; n < CTX_CACHE; n++)
         b->ctx[n].salt = 0;
     b->v->bt[BT_CTX] = 0;
+    b->places = 0;
 }
 
 void bt_flush(struct vcpu *v)
@@ -90,7 +91,7 @@ void bt_flush(struct vcpu *v)
     if (b->kick_tried)
         madvise(b->kick_tried, bt_kick_tried_bytes(b), MADV_DONTNEED);
     interp_flush(v); /* pages lost their watch: the interpreter's decode cache must not trust them either */
-    forget_branches(b);
+    bt_forget_branches(b);
     v->events |= EV_SMC;
     v->stats.tc_flushes++;
     if (b->cfg.code_made)
@@ -104,7 +105,7 @@ static void flush_copies(struct vcpu *v)
 
     cpu_fpu_park(v);
     tcache_flush_copies(b->tc);
-    forget_branches(b);
+    bt_forget_branches(b);
     v->events |= EV_SMC;
     v->stats.tc_copy_flushes++;
 }
@@ -112,10 +113,13 @@ static void flush_copies(struct vcpu *v)
 static void fragment_dropped(void *opaque, const struct fragment *f)
 {
     struct bt *b = opaque;
-    u64 host = (u64)(uintptr_t)fragment_host(b->tc, f);
+    u64 host = (u64)(uintptr_t)tcache_indirect(b->tc, f);
 
     for (u32 n = 0; n < CTX_CACHE; n++) { /* every context may have an entry for it, at a place of its own */
-        u64 *tag = bt_branch_tag(b, f->key.eip, n);
+        u64 *tag;
+        if (!b->ctx[n].salt)
+            continue;
+        tag = bt_branch_tag(&b->ctx[n], f->key.eip);
         if (*bt_branch_host(tag) == host)
             *tag = 0;
     }
@@ -226,6 +230,7 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, const s
         }
         if (check)
             env.first_link = check->first_link;
+        env.may_lead = !check;
         env.line_at =
             (u32)(check ? (uintptr_t)fragment_host(b->tc, check) : (uintptr_t)code) & (CODE_LINE - 1);
         st = translate_unit(&env, code, cap, &b->unit);
@@ -261,6 +266,7 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, const s
             bt_flush(v);
             continue;
         }
+        code += b->unit.lead;
         if (unlikely(b->verifier))
             bt_verify_unit(v, k, code, env.first_link);
         if (unlikely(check)) {

@@ -155,7 +155,7 @@ void bt_step(struct vcpu *v, bool counted)
 /* Tag of v->eip in the current context's branch cache. */
 static u64 branch_tag(const struct vcpu *v)
 {
-    return -2 * ((u64)v->eip + v->bt[BT_SALT]);
+    return -(2 * (u64)v->eip + v->bt[BT_IBTC]);
 }
 
 /* Translated code stopped at a trap (monitor_config.kicks): if it goes on there, then behind it. */
@@ -163,9 +163,13 @@ static void pass_trap(struct vcpu *v)
 {
     struct bt *b = bt_of(v);
 
+    const u8 *to = (const u8 *)(uintptr_t)v->bt[BT_RESUME];
+
     b->kick_stopped = false;
-    if (v->eip == b->kick_eip && *(const u8 *)(uintptr_t)v->bt[BT_RESUME] == INT3)
-        v->bt[BT_RESUME]++;
+    if (*to == 0xf3) /* from the branch cache: the end of a checked entry; code begins with a trap or nop */
+        to += ENTRY_OF_BYTES;
+    if (v->eip == b->kick_eip && *to == INT3)
+        v->bt[BT_RESUME] = (u64)(uintptr_t)to + 1;
 }
 
 #define KICK_SITES 65536u
@@ -218,7 +222,7 @@ static inline __attribute__((always_inline)) int what_next(struct vcpu *v, bool 
             b->windows = shadow_window_enable(v);
         bt_select_context(v);
         if (!chain)
-            tag = bt_branch_tag(b, v->eip, (u32)(bt_ctx(v) - b->ctx));
+            tag = bt_branch_tag(bt_ctx(v), v->eip);
         b->found = NULL;
         if (chain || unlikely(*tag != branch_tag(v))) {
             switch (bt_find(v, &f)) {
@@ -237,8 +241,8 @@ static inline __attribute__((always_inline)) int what_next(struct vcpu *v, bool 
             b->found = f;
             v->bt[BT_RESUME] = (u64)(uintptr_t)fragment_host(b->tc, f);
             if (!chain) {
-                tag = bt_branch_tag(b, v->eip, (u32)(bt_ctx(v) - b->ctx));
-                *bt_branch_host(tag) = v->bt[BT_RESUME];
+                tag = bt_branch_tag(bt_ctx(v), v->eip);
+                *bt_branch_host(tag) = (u64)(uintptr_t)tcache_indirect(b->tc, f);
                 *tag = v->opts & OPT(ibtc) ? branch_tag(v) : 0;
             }
         } else {
@@ -351,6 +355,31 @@ static int miss(struct vcpu *v, u32 lin, u32 eip, enum shadow_access acc)
     return interpret(v, eip);
 }
 
+/* A write to a page that is watched: a page table's, mostly. The instruction itself is the interpreter's, on
+ * memory as if nobody watched. False: it is no plain one. */
+static bool write_watched(struct vcpu *v, u32 lin, u32 eip, int *result)
+{
+    const struct insn *i;
+    int r;
+
+    v->eip = eip;
+    if (unlikely(!(v->opts & OPT(ptstore)) || insn_fetch(v, &i) != CPU_OK || i->memsize - 1u >= 8 || i->fpu ||
+                 lin != v->seg[i->seg].base + insn_ea(v, i)) ||
+        !shadow_write_open(v, lin, i->memsize))
+        return false;
+    u32 next = eip + i->len;
+    v->stats.insns_slow++;
+    r = interp_exec(v, i);
+    shadow_write_close(v);
+    if (unlikely(r != CPU_OK)) {
+        cpu_deliver_fault(v);
+        *result = bt_continue(v);
+    } else {
+        *result = resume_after(v, next);
+    }
+    return true;
+}
+
 static int do_read_miss(struct vcpu *v, u32 lin, u32 eip)
 {
     v->stats.exit_read_miss++;
@@ -359,9 +388,11 @@ static int do_read_miss(struct vcpu *v, u32 lin, u32 eip)
 
 static int do_write_miss(struct vcpu *v, u32 lin, u32 eip)
 {
+    int r;
+
     v->stats.exit_write_miss++;
     if (likely(shadow_write_slow(v, lin)))
-        return interpret(v, eip);
+        return likely(write_watched(v, lin, eip, &r)) ? r : interpret(v, eip);
     return miss(v, lin, eip, SH_WRITE);
 }
 
@@ -619,6 +650,7 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
         [TH_IRET] = th_iret,
         [TH_CLTS] = th_clts,
         [TH_CR0] = th_cr0,
+        [TH_INVLPG] = th_invlpg,
     };
     struct mem_watcher w = {.written = bt_code_written, .flags = MEMW_CODE};
     struct bt *b = mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -671,6 +703,7 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
             return -errno;
     }
     v->tc = b;
+    v->bt[BT_INVLPG] = (u64)(uintptr_t)shadow_invlpg_pages(v);
     for (u32 n = 0; n < TH_COUNT_; n++)
         v->bt[BT_THUNK0 + n] = (u64)(uintptr_t)thunks[n];
     w.opaque = b;

@@ -96,6 +96,7 @@ bt_resume:
         movl    (VO_GPR + 28)(%r15), %edi
         movl    (VO_GPR + 0)(%r15), %eax
         movq    BT_OFF(BT_RSP)(%r15), %rsp
+        movl    $-2, %r11d              /* from the branch cache: translator/exits.c */
         jmp     *BT_OFF(BT_RESUME)(%r15)
 bt_resume_end:
 
@@ -193,14 +194,14 @@ bt_to_c_end:
         jne     \miss
         .endm
 
-        /* To eip r8, in the context with the salt r11 and the branch cache r10. */
+        /* To eip r8, in the context with the branch cache r10. */
         .macro  ENTER_AT
         movzwl  %r8w, %r9d
-        addq    %r8, %r11
-        addq    %r11, %r11
+        leaq    (%r10, %r8, 2), %r11
         addq    (%r10, %r9, 8), %r11
         jne     2f
         FLAGS_BACK
+        movl    $-2, %r11d              /* OF is as it should be: translator/exits.c */
         jmp     *IBTC_HOST_OFF(%r10, %r9, 8)
 2:      FLAGS_BACK
         jmp     th_lookup
@@ -208,7 +209,7 @@ bt_to_c_end:
 
         /*
          * From the context in r10 to the one in r11, as the record at \rec says: mode, CPL, CS, with \stack SS; view, branch
-         * cache, return stack, window. Leaves r10 = the branch cache, r11 = the salt; clobbers r8.
+         * cache, return stack, window. Leaves r10 = the branch cache; clobbers r8.
          */
         .macro  CHANGE_OVER rec, cpl, stack
         movq    %rsp, CTX_RSP(%r10)
@@ -238,8 +239,6 @@ bt_to_c_end:
         movq    %r10, BT_OFF(BT_IBTC)(%r15)
         movq    CTX_WINDOW(%r11), %r8
         movq    %r11, BT_OFF(BT_CTX)(%r15)
-        movq    CTX_SALT(%r11), %r11
-        movq    %r11, BT_OFF(BT_SALT)(%r15)
         testq   %r8, %r8
         jz      1f
         cmpq    BT_OFF(BT_GS)(%r15), %r8
@@ -324,8 +323,6 @@ th_cr0:
         movq    %r8, BT_OFF(BT_CTX)(%r15)
         movq    CTX_IBTC(%r8), %r10
         movq    %r10, BT_OFF(BT_IBTC)(%r15)
-        movq    CTX_SALT(%r8), %r11
-        movq    %r11, BT_OFF(BT_SALT)(%r15)
         movq    BT_OFF(BT_TMP)(%r15), %r8
         movzbl  INSN_LEN(%r8), %r8d
         addl    VO_EIP(%r15), %r8d
@@ -345,16 +342,15 @@ th_underflow:
 th_ibranch:
         movzwl  %r8w, %r9d
         movq    BT_OFF(BT_IBTC)(%r15), %r10
-        movq    BT_OFF(BT_SALT)(%r15), %r11
-        leaq    (%r8, %r11), %r8
         movq    %rcx, %r11
         movq    (%r10, %r9, 8), %rcx
         leaq    (%rcx, %r8, 2), %rcx
+        leaq    (%rcx, %r10), %rcx
         jrcxz   1f
         movq    %r11, %rcx
-        movl    %r8d, %r8d
         jmp     th_lookup
 1:      movq    %r11, %rcx
+        movl    $-2, %r11d              /* OF is as it should be: translator/exits.c */
         jmp     *IBTC_HOST_OFF(%r10, %r9, 8)
 
         /*
@@ -378,7 +374,6 @@ th_ret_miss:
         .p2align 4
 th_ind_of:
         OF_BACK
-        movl    %r8d, %r8d
         jmp     th_lookup
 
         .p2align 4
@@ -553,6 +548,22 @@ th_in:
 2:      cmpl    %r8d, %r8d              /* ZF */
         int3
 bt_kick_trap:
+        ret
+
+        /* r8d: is the supervisor's window the only place that may keep an old translation, and is the page not there? */
+        .globl  th_invlpg
+        .p2align 4
+th_invlpg:
+        movq    BT_OFF(BT_INVLPG)(%r15), %r10
+        testq   %r10, %r10
+        jz      th_seg_miss
+        movl    %r8d, %r9d
+        shrl    $12, %r9d
+        shrl    $18, %r8d
+        movq    (%r10, %r8, 8), %r10
+        btq     %r9, %r10
+        jc      th_seg_miss
+        xorl    %r8d, %r8d
         ret
 
         .p2align 4

@@ -12,15 +12,18 @@
 
 /*
  * A view's window is turned on once the view has been found running at a kick (guest timer interrupts,
- * mostly), so short-lived address spaces never pay for one; and off again if more than WIN_LOST of its pages
- * were dropped between two kicks: filling a large working set once is worth it, filling it again and again
- * (mmap, touch, munmap; fork) is not. Each time that this happened to a view it waits WIN_BACKOFF times as
- * long for the next attempt: a compiler's heap shrinks now and then, a loop around munmap does so for good.
+ * mostly), so short-lived address spaces never pay for one; and off again when it loses pages faster than it
+ * is worth: filling a large working set once is worth it, filling it again and again (mmap, touch, munmap;
+ * fork) is not. A kick that finds the view running stands for so much time in its window, and pays for
+ * WIN_LOST pages; WIN_DEBT may be owed, since that time is a guess. Each time that a view lost more than that
+ * it waits WIN_BACKOFF times as long for the next attempt: a compiler's heap shrinks now and then, a loop
+ * around munmap does so for good.
  */
 #define WIN_TICKS          1u
 #define WIN_BACKOFF        4u
 #define WIN_OFFS           5u /* the longest wait: WIN_TICKS * WIN_BACKOFF to the power of this */
 #define WIN_LOST           50u
+#define WIN_DEBT           200u
 #define TABLE_WRITER_RATE  64u /* CR3 loads between two faults */
 #define TABLE_WRITER_TIMES 4u  /* faults in a row at that rate */
 #define WIN_MISFITS        1000u /* supervisor operands that the window could not serve, before it is given up */
@@ -44,13 +47,14 @@ void bt_window_tick(struct vcpu *v)
     if (!useful(v))
         return;
     if (shadow_window_on(v)) {
-        if (clock->lost > WIN_LOST && v->cpl == 3) {
+        if (clock->lost > WIN_DEBT && v->cpl == 3) {
             shadow_window_disable(v);
             v->stats.windows_off++;
             clock->offs += clock->offs < WIN_OFFS;
             clock->ticks = 0;
+            clock->lost = 0;
         }
-        clock->lost = 0;
+        clock->lost -= clock->lost < WIN_LOST ? clock->lost : WIN_LOST;
     } else {
         u32 wait = WIN_TICKS;
         for (u32 n = 0; n < clock->offs; n++)

@@ -82,6 +82,35 @@ static inline u64 place_gpa(const struct shadow *s, const struct place *p)
     return p->host ? (u64)(p->host - s->map.base) : p->gpa;
 }
 
+bool shadow_write_open(struct vcpu *v, u32 lin, u32 len)
+{
+    struct shadow *s = sh_of(v);
+    struct sh_view *vw = &s->cur->view[v->cpl == 3];
+    u32 lp = lin >> PAGE_SHIFT, i = (lp ^ vw->id) % TW_SIZE;
+    u64 page = (u64)s->tw[i].page << PAGE_SHIFT;
+
+    if (unlikely((lin & PAGE_MASK) + len > PAGE_SIZE))
+        return false;
+    if (unlikely(!sh_line(vw, K_W, lp)))
+        sh_mark(s, vw, K_W, lp);
+    s->open.entry = &vw->wt[lp];
+    s->open.gpa = page | (lin & PAGE_MASK);
+    s->open.len = len;
+    vw->wt[lp] = (u64)s->map.base + page - ((u64)lp << PAGE_SHIFT);
+    return true;
+}
+
+void shadow_write_close(struct vcpu *v)
+{
+    struct shadow *s = sh_of(v);
+
+    *s->open.entry = 0;
+    if (likely(s->map.watch[s->open.gpa >> PAGE_SHIFT] == MEMW_PT))
+        sh_pt_written(s, s->open.gpa, s->open.len);
+    else
+        memory_touched(s->m, s->open.gpa, s->open.len, 0);
+}
+
 int shadow_mem_read(struct vcpu *v, u32 lin, void *buf, u32 len, int user)
 {
     struct place a, b;

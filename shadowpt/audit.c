@@ -95,7 +95,7 @@ static u64 audit_view(struct shadow *s, struct sh_space *sp, struct sh_view *vw)
 static u64 audit_kwin(struct shadow *s)
 {
     u64 bad = 0;
-    for (u32 i = 0; s->kwin && i < SH_PAGES / 64; i++)
+    for (u32 i = 0; i < SH_PAGES / 64; i++)
         for (u64 m = s->kwin[i]; m; m &= m - 1) {
             u32 lp = i * 64 + (u32)__builtin_ctzll(m), page = s->kphys[lp] - 1;
             if (!s->kphys[lp])

@@ -39,14 +39,15 @@
 #define MASTER_WAYS       4u    /* of clone.c */
 
 /* PTE bits (SDM vol. 3, 4.3 and 4.4). */
-#define PTE_P   0x01u
-#define PTE_W   0x02u
-#define PTE_U   0x04u
-#define PTE_A   0x20u
-#define PTE_D   0x40u
-#define PTE_PS  0x80u /* in a PDE */
-#define PTE_PAT 0x80u /* in a PTE */
-#define PTE_NX  (1ull << 63)
+#define PTE_P    0x01u
+#define PTE_W    0x02u
+#define PTE_U    0x04u
+#define PTE_A    0x20u
+#define PTE_D    0x40u
+#define PTE_PS   0x80u /* in a PDE */
+#define PTE_PAT  0x80u /* in a PTE */
+#define PTE_NX   (1ull << 63)
+#define PAE_ADDR 0x000ffffffffff000ull
 
 /* Space keys: CR3 with what else decides how its tables read in the bits that CR3 does not use. */
 #define KEY_PG  0x01u
@@ -74,12 +75,14 @@ struct sh_view {
     struct sh_win *win; /* NULL until the window is first used */
 };
 
-/* What is in a window: one bit a page. */
+/* What is in a window: one bit a page, and which page of RAM is (or, while `gone`, was) mapped there. */
 #define WIN_STALE 2 /* win_on: pages that are gone are still mapped */
 struct sh_win {
     u64 mapped[SH_PAGES / 64];
     u64 gone[SH_PAGES / 64];            /* not any more, but the host does not know yet */
     u64 gone_words[SH_PAGES / 64 / 64]; /* words of gone[] that are not zero */
+    u64 writable[SH_PAGES / 64];        /* of what is mapped or gone: mapped for writing */
+    u32 frame[SH_PAGES];
 };
 
 struct sh_space {
@@ -146,6 +149,7 @@ struct shadow {
     u32 *pt_head;        /* by physical page: 1 + first use */
     u32 *pt_last;        /* by physical page: 1 + clock when it was last made or unmade a table, 0: never */
     u16 *pt_writes;      /* by physical page: traced writes since the last walk through it */
+    u64 pt_followed;     /* the last write that sh_page_changed() followed: guest-physical address */
     struct sh_big *bigs; /* max_spaces * 2 * SH_CHUNKS */
     u32 *big_head;       /* by physical 2 MiB: 1 + first record */
     struct sh_node *nodes;
@@ -158,6 +162,10 @@ struct shadow {
         u32 tag; /* 1 + (view id << 20 | linear page) */
         u32 page;
     } tw[TW_SIZE]; /* recent writes that were allowed but hit a watched page */
+    struct {
+        u64 *entry, gpa;
+        u32 len;
+    } open; /* shadow_write_open() */
     u16 hash[HASH_SIZE];
     u16 *masters; /* by user, chunk and way: index of the space that copies of the chunk are made from */
     u8 *area;     /* address space of all views, then the empty view */
@@ -222,7 +230,15 @@ static inline void sh_mark(struct shadow *s, struct sh_view *vw, int kind, u32 l
         s->over |= ++s->resident > TABLE_BUDGET;
     }
 }
-void sh_invalidate_page(struct shadow *s, struct sh_space *sp, u32 lp);
+static inline void sh_tw_forget(struct shadow *s, const struct sh_view *vw, u32 lp)
+{
+    u32 i = (lp ^ vw->id) % TW_SIZE;
+    if (s->tw[i].tag == 1 + ((u32)vw->id << 20 | lp))
+        s->tw[i].tag = 0;
+}
+void sh_exec_removed(struct shadow *s, const struct sh_view *vw, u32 page);
+void sh_invalidate_view(struct shadow *s, struct sh_view *vw, u32 lp);
+void sh_invalidate_page(struct shadow *s, struct sh_space *sp, u32 lp); /* in both views, and its window */
 /* Removes every entry of chunks [c, c+n) in both views. */
 void sh_clear_chunks(struct shadow *s, struct sh_space *sp, u32 c, u32 n);
 /* Empties a space and forgets its uses; its key stays. */
@@ -230,6 +246,12 @@ void sh_clear_space(struct shadow *s, struct sh_space *sp);
 /* Gives memory of long unused spaces back until the budget holds. Parks the FPU. */
 void sh_trim(struct shadow *s);
 int sh_map_tables(struct shadow *s, struct sh_space *sp);
+
+/* ---- update.c ---- */
+
+/* The entry at pte_p, in a linked leaf table, maps page lp of the space and was written. True: the shadow has
+ * the page as the entry says now. */
+bool sh_page_changed(struct shadow *s, struct sh_space *sp, u32 lp, const u8 *pte_p);
 
 /* ---- clone.c ---- */
 
@@ -255,7 +277,7 @@ void sh_kwin_drop_slow(struct shadow *s, u32 lp, u32 n);
 void sh_kwin_invlpg(struct shadow *s, u32 lp);
 static inline void sh_kwin_drop(struct shadow *s, u32 lp, u32 n)
 {
-    if (unlikely(s->kwin_on))
+    if (unlikely(s->kwin_on) && (n > 1 || s->kwin[lp >> 6] >> (lp & 63) & 1))
         sh_kwin_drop_slow(s, lp, n);
 }
 
@@ -265,7 +287,7 @@ static inline void sh_kwin_drop(struct shadow *s, u32 lp, u32 n)
 #define SH_MAP_PRIVATE 0x4022 /* MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE */
 long sh_sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off);
 void sh_window_unmap(const struct shadow *s, u64 base, u32 lp, u32 pages);
-bool sh_window_protect(const struct shadow *s, u64 base, u32 lp);
+bool sh_window_protect(const struct shadow *s, u64 base, u32 lp, u32 pages);
 bool sh_window_map_run(struct shadow *s, u64 base, u32 lp, u32 n, u64 gpa, bool write);
 
 /* A page that is a table, or was one a moment ago and will be again: kernels get their tables from pages that

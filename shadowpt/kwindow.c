@@ -32,11 +32,10 @@ static u64 *sparse_array(u64 bytes)
 
 bool sh_kwin_enable(struct shadow *s)
 {
-    if (!s->kwin) {
-        s->kwin = sparse_array(SH_PAGES / 8);
+    if (!s->klarge) {
         s->klarge = sparse_array(SH_PAGES / 8);
         s->kphys = (u32 *)sparse_array(SH_PAGES * sizeof(u32));
-        if (!s->kwin || !s->klarge || !s->kphys)
+        if (!s->klarge || !s->kphys)
             return false;
     }
     s->kwin_on = true;
@@ -47,7 +46,7 @@ bool sh_kwin_enable(struct shadow *s)
 void sh_kwin_empty(struct shadow *s)
 {
     bool any = false;
-    if (!s->kwin)
+    if (!s->kphys)
         return;
     for (u32 i = 0; i < SH_PAGES / 64; i++) {
         if (!s->kwin[i])
@@ -109,7 +108,7 @@ void sh_kwin_revoke(struct shadow *s, u32 lp, u32 page)
     s->kphys[lp] = 0;
     s->win_areas += 2;
     s->v->stats.window_protects++;
-    if (!sh_window_protect(s, s->kwin_base, lp)) {
+    if (!sh_window_protect(s, s->kwin_base, lp, 1)) {
         s->kwin[lp >> 6] &= ~(1ull << (lp & 63));
         sh_window_unmap(s, s->kwin_base, lp, 1);
     }

@@ -145,6 +145,23 @@ static void reload_pdptes(struct shadow *s, struct sh_space *sp)
     }
 }
 
+/* A program that has no page table any more is gone, and what comes next under the same root is another:
+ * kernels use the page again. Nothing of what was learnt about the first one's window is true of it. */
+static void forget_gone(struct shadow *s, struct sh_view *vw)
+{
+    struct shadow_window_clock *c = &vw->win_clock;
+    u64 any = 0;
+
+    if (likely(!(c->lost | c->offs | c->ticks)))
+        return;
+    for (u32 word = 0; word < SH_CHUNKS / 64; word++)
+        any |= vw->any[word];
+    if (any)
+        return;
+    sh_win_off(s, vw);
+    *c = (struct shadow_window_clock){0};
+}
+
 static void switch_space(struct shadow *s)
 {
     struct vcpu *v = s->v;
@@ -161,6 +178,7 @@ static void switch_space(struct shadow *s)
             reload_pdptes(s, sp);
         if (unlikely(!(v->opts & OPT(keepspaces))))
             sh_clear_space(s, sp);
+        forget_gone(s, &sp->view[1]);
     } else {
         sp = new_space(s, key);
     }
@@ -198,6 +216,11 @@ void shadow_invlpg(struct vcpu *v, u32 lin)
         sh_kwin_invlpg(sh_of(v), lin >> PAGE_SHIFT);
     if (unlikely(!(v->opts & OPT(keepspaces))))
         sh_invalidate_page(sh_of(v), sh_of(v)->cur, lin >> PAGE_SHIFT);
+}
+
+const u64 *shadow_invlpg_pages(const struct vcpu *v)
+{
+    return v->opts & OPT(keepspaces) ? sh_of(v)->kwin : NULL; /* empty while it is off */
 }
 
 void shadow_flush_all(struct vcpu *v)
@@ -249,6 +272,7 @@ static u64 lay_out_arrays(struct shadow *s)
     s->pt_last = carve(&p, SH_PAGES * sizeof(*s->pt_last));
     s->pt_writes = carve(&p, SH_PAGES * sizeof(*s->pt_writes));
     s->rmap_head = carve(&p, SH_PAGES * sizeof(*s->rmap_head));
+    s->kwin = carve(&p, SH_PAGES / 8);
     s->big_head = carve(&p, SH_PAGES / 512 * sizeof(*s->big_head));
     return p - (uintptr_t)s->arrays;
 }

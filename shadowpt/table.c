@@ -7,8 +7,8 @@
  * fill has touched. Clearing writes zeros (the memory is warm and will be filled again); only sh_trim()
  * returns memory to the host, when the tables of all spaces together exceed TABLE_BUDGET.
  *
- * Every removal of an exec entry goes through exec_removed(): the epoch moves on, the fetch cache is dropped,
- * the hook runs. A hook must not call back into the shadow.
+ * Every removal of an exec entry goes through sh_exec_removed(): the epoch moves on, the fetch cache is
+ * dropped, the hook runs. A hook must not call back into the shadow.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -20,44 +20,40 @@ static void zero_words(void *p, u64 words)
     __asm__ volatile("rep stosq" : "+D"(p), "+c"(words) : "a"(0ull) : "memory");
 }
 
-static void exec_removed(struct shadow *s, const struct sh_view *vw, u32 page)
+void sh_exec_removed(struct shadow *s, const struct sh_view *vw, u32 page)
 {
     s->epoch++;
     if (s->exec_hook)
         s->exec_hook(s->exec_opaque, vw->base, page);
 }
 
-static void tw_forget(struct shadow *s, const struct sh_view *vw, u32 lp)
+void sh_invalidate_view(struct shadow *s, struct sh_view *vw, u32 lp)
 {
-    u32 tag = 1 + ((u32)vw->id << 20 | lp);
-    u32 i = (lp ^ vw->id) % TW_SIZE;
-    if (s->tw[i].tag == tag)
-        s->tw[i].tag = 0;
+    u32 c = lp >> 9, bit = 1u << ((lp >> 6) & 7), n = 0;
+
+    sh_tw_forget(s, vw, lp);
+    sh_win_drop(s, vw, lp);
+    if ((vw->line[K_R][c] & bit) && vw->rt[lp]) {
+        vw->rt[lp] = 0;
+        n++;
+    }
+    if ((vw->line[K_W][c] & bit) && vw->wt[lp]) {
+        vw->wt[lp] = 0;
+        n++;
+    }
+    if ((vw->line[K_X][c] & bit) && vw->xt[lp]) {
+        vw->xt[lp] = 0;
+        n++;
+        sh_exec_removed(s, vw, lp);
+    }
+    s->v->stats.shadow_invalidated += n;
 }
 
 void sh_invalidate_page(struct shadow *s, struct sh_space *sp, u32 lp)
 {
-    u32 c = lp >> 9, bit = 1u << ((lp >> 6) & 7), n = 0;
     sh_kwin_drop(s, lp, 1);
-    for (int i = 0; i < 2; i++) {
-        struct sh_view *vw = &sp->view[i];
-        tw_forget(s, vw, lp);
-        sh_win_drop(s, vw, lp);
-        if ((vw->line[K_R][c] & bit) && vw->rt[lp]) {
-            vw->rt[lp] = 0;
-            n++;
-        }
-        if ((vw->line[K_W][c] & bit) && vw->wt[lp]) {
-            vw->wt[lp] = 0;
-            n++;
-        }
-        if ((vw->line[K_X][c] & bit) && vw->xt[lp]) {
-            vw->xt[lp] = 0;
-            n++;
-            exec_removed(s, vw, lp);
-        }
-    }
-    s->v->stats.shadow_invalidated += n;
+    sh_invalidate_view(s, &sp->view[0], lp);
+    sh_invalidate_view(s, &sp->view[1], lp);
 }
 
 /* Clears the marked lines of one chunk; returns how many entries that was, empty ones of its lines included.
@@ -82,7 +78,7 @@ static u32 clear_chunk(struct shadow *s, struct sh_view *vw, u32 c, bool tell_pa
             vw->xt[lp + i] = 0;
             n++;
             if (tell_pages)
-                exec_removed(s, vw, lp + i);
+                sh_exec_removed(s, vw, lp + i);
         }
     }
     for (int k = 0; k < K_COUNT; k++)
@@ -134,7 +130,7 @@ void sh_clear_space(struct shadow *s, struct sh_space *sp)
                 touched = true;
             }
         if (touched)
-            exec_removed(s, vw, ~0u);
+            sh_exec_removed(s, vw, ~0u);
     }
     for (u32 word = 0; word < ARRAY_SIZE(sp->slots); word++)
         while (sp->slots[word])

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Traces: which guest table pages the shadow depends on, and what a write to one removes.
+ * Traces: which guest table pages the shadow depends on, and what a write to one removes or changes.
  *
  * A fill links each table page that it read to its slot in the space (a use) and the page carries MEMW_PT as
  * long as it has uses. One page may have many: a kernel's leaf table in every space, a page directory that
  * maps itself as a leaf table. A write removes exactly the entries that the changed PTEs or PDEs cover, in
- * every use; a changed PDE also ends the use of the leaf table below it, since we no longer know that the
- * table is one.
+ * every use (or changes them: update.c); a changed PDE also ends the use of the leaf table below it, since we
+ * no longer know that the table is one.
  *
  * A page that is written PT_WRITES_MAX times without a walk in between is no longer a table, or is about to
  * be filled wholesale (fork, exit, a freed page reused for data): its uses are dropped with all they cover,
@@ -121,7 +121,9 @@ void sh_pt_written(void *opaque, u64 gpa, u32 len)
         return;
     }
     v->stats.shadow_pt_writes++;
-    u32 count = s->pt_writes[page] + end / 4 - off / 4 + 1;
+    u16 before = s->pt_writes[page];
+    u32 count = before + end / 4 - off / 4 + 1;
+    bool followed = false;
     s->pt_writes[page] = count < 0xffff ? (u16)count : 0xffff;
     if (count > PT_WRITES_MAX) {
         v->stats.shadow_pt_given_up++;
@@ -130,18 +132,28 @@ void sh_pt_written(void *opaque, u64 gpa, u32 len)
             sh_use_drop(s, space_of(s, id), id % USE_STRIDE);
         }
     } else {
+        const u8 *host = s->map.base + ((u64)page << PAGE_SHIFT);
+        bool directory = false;
         /* Leaf uses first: processing them unlinks nothing. */
         for (u32 n = s->pt_head[page]; n; n = s->uses[n - 1].next) {
             u32 slot = (n - 1) % USE_STRIDE;
-            if (slot >= SLOT_PD)
+            if (slot >= SLOT_PD) {
+                directory = true;
                 continue;
+            }
             struct sh_space *sp = space_of(s, n - 1);
-            u32 shift = sp->key & KEY_PAE ? 3 : 2;
-            for (u32 i = off >> shift; i <= end >> shift; i++)
-                sh_invalidate_page(s, sp, (slot << 9) + i);
+            u32 shift = sp->key & KEY_PAE ? 3 : 2, last = end >> shift;
+            for (u32 i = off >> shift; i <= last; i++)
+                followed |= sh_page_changed(s, sp, (slot << 9) + i, host + (i << shift));
+        }
+        /* The same page mapped to one place and another all the time is a table in use. */
+        if (followed) {
+            if (gpa == s->pt_followed)
+                s->pt_writes[page] = before;
+            s->pt_followed = gpa;
         }
         /* Directories: these unlink leaf uses, maybe of this very page, but never a directory. */
-        for (u32 n = s->pt_head[page], next; n; n = next) {
+        for (u32 n = directory ? s->pt_head[page] : 0, next; n; n = next) {
             for (next = s->uses[n - 1].next; next && (next - 1) % USE_STRIDE < SLOT_PD;)
                 next = s->uses[next - 1].next;
             u32 slot = (n - 1) % USE_STRIDE;

@@ -14,25 +14,26 @@
  */
 #include "shadowpt/internal.h"
 
-/* Host address of a table page: RAM (traced) or ROM (constant). NULL: reads as all ones. */
-static inline u8 *table_host(const struct shadow *s, u64 gpa, struct sh_walk *w, bool *ram)
+/* Host address of the entry at this offset of a table page: RAM (traced) or ROM (constant). NULL: reads as
+ * all ones. */
+static inline u8 *entry_host(const struct shadow *s, u64 gpa, u32 offset, struct sh_walk *w, bool *ram)
 {
     if (likely(gpa < 4 * GiB && s->map.kind[gpa >> PAGE_SHIFT] == MEM_RAM)) {
         *ram = true;
-        return s->map.base + gpa;
+        return s->map.base + gpa + offset;
     }
     *ram = false;
     w->cacheable = false;
-    return memory_host(s->m, gpa);
+    u8 *t = memory_host(s->m, gpa);
+    return t ? t + offset : NULL;
 }
 
 static int walk32(const struct shadow *s, const struct sh_space *sp, u32 lin, struct sh_walk *w)
 {
     bool ram;
     u32 root = sp->key & ~PAGE_MASK & (u32)s->phys_mask;
-    u8 *t = table_host(s, root, w, &ram);
-    u32 *p = (u32 *)(t + (lin >> 22) * 4);
-    u32 pde = t ? __atomic_load_n(p, __ATOMIC_RELAXED) : ~0u;
+    u32 *p = (u32 *)entry_host(s, root, (lin >> 22) * 4, w, &ram);
+    u32 pde = p ? __atomic_load_n(p, __ATOMIC_RELAXED) : ~0u;
     w->pd_page = root >> PAGE_SHIFT;
     w->pde_p = ram ? (u8 *)p : NULL;
     w->pde = pde;
@@ -51,9 +52,8 @@ static int walk32(const struct shadow *s, const struct sh_space *sp, u32 lin, st
         return WALK_OK;
     }
     u32 pt = pde & ~PAGE_MASK & (u32)s->phys_mask;
-    t = table_host(s, pt, w, &ram);
-    p = (u32 *)(t + (lin >> 12 & 0x3ff) * 4);
-    u32 pte = t ? __atomic_load_n(p, __ATOMIC_RELAXED) : ~0u;
+    p = (u32 *)entry_host(s, pt, (lin >> 12 & 0x3ff) * 4, w, &ram);
+    u32 pte = p ? __atomic_load_n(p, __ATOMIC_RELAXED) : ~0u;
     w->pt_page = pt >> PAGE_SHIFT;
     w->pte_p = ram ? (u8 *)p : NULL;
     w->pte = pte;
@@ -69,8 +69,6 @@ static int walk32(const struct shadow *s, const struct sh_space *sp, u32 lin, st
     return WALK_OK;
 }
 
-#define PAE_ADDR 0x000ffffffffff000ull
-
 static int walk_pae(const struct shadow *s, const struct sh_space *sp, u32 lin, struct sh_walk *w)
 {
     bool ram;
@@ -79,9 +77,8 @@ static int walk_pae(const struct shadow *s, const struct sh_space *sp, u32 lin, 
     if (!(pdpte & PTE_P))
         return WALK_ABSENT;
     u64 pd = pdpte & PAE_ADDR & s->phys_mask;
-    u8 *t = table_host(s, pd, w, &ram);
-    u64 *p = (u64 *)(t + (lin >> 21 & 0x1ff) * 8);
-    u64 pde = t ? __atomic_load_n(p, __ATOMIC_RELAXED) : ~0ull;
+    u64 *p = (u64 *)entry_host(s, pd, (lin >> 21 & 0x1ff) * 8, w, &ram);
+    u64 pde = p ? __atomic_load_n(p, __ATOMIC_RELAXED) : ~0ull;
     w->pd_page = (u32)(pd >> PAGE_SHIFT);
     w->pde_p = ram ? (u8 *)p : NULL;
     w->pde = pde;
@@ -102,9 +99,8 @@ static int walk_pae(const struct shadow *s, const struct sh_space *sp, u32 lin, 
         return WALK_OK;
     }
     u64 pt = pde & PAE_ADDR & s->phys_mask;
-    t = table_host(s, pt, w, &ram);
-    p = (u64 *)(t + (lin >> 12 & 0x1ff) * 8);
-    u64 pte = t ? __atomic_load_n(p, __ATOMIC_RELAXED) : ~0ull;
+    p = (u64 *)entry_host(s, pt, (lin >> 12 & 0x1ff) * 8, w, &ram);
+    u64 pte = p ? __atomic_load_n(p, __ATOMIC_RELAXED) : ~0ull;
     w->pt_page = (u32)(pt >> PAGE_SHIFT);
     w->pte_p = ram ? (u8 *)p : NULL;
     w->pte = pte;

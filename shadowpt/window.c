@@ -61,10 +61,11 @@ void sh_window_unmap(const struct shadow *s, u64 base, u32 lp, u32 pages)
     phase_end(s->v->phases, was);
 }
 
-bool sh_window_protect(const struct shadow *s, u64 base, u32 lp)
+bool sh_window_protect(const struct shadow *s, u64 base, u32 lp, u32 pages)
 {
     enum phase was = phase_begin(s->v->phases, PHASE_win_protect);
-    long r = host_syscall(SYS_mprotect, base + ((u64)lp << PAGE_SHIFT), PAGE_SIZE, PROT_READ, 0, 0, 0);
+    long r = host_syscall(SYS_mprotect, base + ((u64)lp << PAGE_SHIFT), (u64)pages << PAGE_SHIFT, PROT_READ,
+                          0, 0, 0);
 
     phase_end(s->v->phases, was);
     return r >= 0;
@@ -103,11 +104,109 @@ static inline bool may_wait(const struct shadow *s, const struct sh_view *vw)
     return (s->v->opts & OPT(windefer)) && !(s->v->cpl == 3 && vw == &s->cur->view[1]);
 }
 
+/* Does a walk find the page, with the right to it, and need no A or D bit to be set? */
+static bool found_as_is(struct shadow *s, u32 lin, bool write, bool user, struct sh_walk *w)
+{
+    return sh_walk(s, s->cur, lin, w) == WALK_OK && w->accessed && (!write || w->dirty) &&
+           sh_allowed(s->cur, w, write ? SH_WRITE : SH_READ, user);
+}
+
+/* Would the tables still lead from lp to the page that is mapped there, without a change of the guest's? */
+static bool leads_there(struct shadow *s, const struct sh_view *vw, u32 lp)
+{
+    struct sh_walk w;
+
+    return found_as_is(s, lp << PAGE_SHIFT, false, true, &w) && w.gpa >> PAGE_SHIFT == vw->win->frame[lp];
+}
+
+/* Fills the tables with what the guest's say of the pages `gone` of this word. False: everything was dropped,
+ * for want of memory. */
+static bool refill(struct shadow *s, struct sh_view *vw, u32 word, u64 gone)
+{
+    u32 first = word * 64 + (u32)__builtin_ctzll(gone), end = word * 64 + 64 - (u32)__builtin_clzll(gone);
+
+    for (u32 lp = first; lp < end; lp++)
+        if ((gone >> (lp & 63) & 1) && leads_there(s, vw, lp)) {
+            shadow_fill(s->v, lp << PAGE_SHIFT, SH_READ, true, NULL);
+            if (unlikely(!vw->win_on))
+                return false;
+            sh_fill_around(s, vw, lp, first, end);
+            return true;
+        }
+    return true;
+}
+
+static bool entry_leads_there(const struct shadow *s, const struct sh_view *vw, u32 lp)
+{
+    u64 addend = sh_entry(vw, K_R, lp);
+
+    return addend &&
+           addend + ((u64)lp << PAGE_SHIFT) == (u64)s->map.base + ((u64)vw->win->frame[lp] << PAGE_SHIFT);
+}
+
+/* Takes the right to write from the pages `bits` of this word, by runs. Returns those for which that failed.
+ */
+static u64 protect_runs(struct shadow *s, const struct sh_view *vw, u32 word, u64 bits)
+{
+    u64 failed = 0;
+
+    while (bits) {
+        u32 at = (u32)__builtin_ctzll(bits);
+        u64 above = ~(bits >> at);
+        u32 n = above ? (u32)__builtin_ctzll(above) : 64;
+        u64 run = (n == 64 ? ~0ull : (1ull << n) - 1) << at;
+        if (unlikely(!sh_window_protect(s, vw->base, word * 64 + at, n)))
+            failed |= run;
+        s->win_areas += 2;
+        s->v->stats.window_protects++;
+        bits &= ~run;
+    }
+    return failed;
+}
+
+/* Of the pages that are gone, those that are the same as before can stay: a fork writes all entries of the
+ * parent anew, without the right to write, or gives the table's trace up by so many writes. Unmapping them
+ * would cost a call here, and a signal and a mapping later for each. */
+static bool keep(struct shadow *s, struct sh_view *vw)
+{
+    struct sh_win *win = vw->win;
+
+    for (u32 i = 0; i < ARRAY_SIZE(win->gone_words); i++)
+        for (u64 m = win->gone_words[i]; m; m &= m - 1) {
+            u32 w = i * 64 + (u32)__builtin_ctzll(m);
+            u64 same = 0, readonly = 0;
+            if (unlikely(!refill(s, vw, w, win->gone[w])))
+                return false;
+            for (u64 bits = win->gone[w]; bits; bits &= bits - 1) {
+                u32 lp = w * 64 + (u32)__builtin_ctzll(bits);
+                u64 bit = bits & -bits;
+                if (!entry_leads_there(s, vw, lp))
+                    continue;
+                same |= bit;
+                if ((win->writable[w] & bit) && !sh_entry(vw, K_W, lp))
+                    readonly |= bit;
+            }
+            same &= ~protect_runs(s, vw, w, readonly);
+            win->writable[w] &= ~readonly;
+            win->mapped[w] |= same;
+            win->gone[w] &= ~same;
+            u32 kept = (u32)__builtin_popcountll(same);
+            s->v->stats.window_kept += kept;
+            vw->win_clock.lost -= kept < vw->win_clock.lost ? kept : vw->win_clock.lost;
+            if (!win->gone[w])
+                win->gone_words[i] &= ~(m & -m);
+        }
+    return true;
+}
+
 /* Tells the host of the pages of a window that are gone: by one call for all of them that have nothing mapped
  * between them. */
 static void settle(struct shadow *s, struct sh_view *vw)
 {
     struct sh_win *win = vw->win;
+
+    if ((s->v->opts & OPT(winkeep)) && !keep(s, vw))
+        return;
     u32 first = 0, end = 0; /* the run to be unmapped */
 
     for (u32 i = 0; i < ARRAY_SIZE(win->gone_words); i++)
@@ -167,7 +266,8 @@ void sh_win_readonly_slow(struct shadow *s, struct sh_view *vw, u32 lp)
         return;
     s->win_areas += 2;
     s->v->stats.window_protects++;
-    if (unlikely(!sh_window_protect(s, vw->base, lp))) {
+    vw->win->writable[lp >> 6] &= ~(1ull << (lp & 63));
+    if (unlikely(!sh_window_protect(s, vw->base, lp, 1))) {
         vw->win->mapped[lp >> 6] &= ~(1ull << (lp & 63));
         unmap(s, vw, lp, 1);
     }
@@ -298,10 +398,16 @@ bool sh_window_map_run(struct shadow *s, u64 base, u32 lp, u32 n, u64 gpa, bool 
 
 static bool map_run(struct shadow *s, struct sh_view *vw, u32 lp, u32 n, u64 addend, bool write)
 {
-    if (!sh_window_map_run(s, vw->base, lp, n, addend + ((u64)lp << PAGE_SHIFT) - (u64)s->map.base, write))
+    u64 gpa = addend + ((u64)lp << PAGE_SHIFT) - (u64)s->map.base;
+
+    if (!sh_window_map_run(s, vw->base, lp, n, gpa, write))
         return false;
-    for (u32 i = lp; i < lp + n; i++)
-        vw->win->mapped[i >> 6] |= 1ull << (i & 63);
+    for (u32 i = 0; i < n; i++) {
+        u64 *writable = &vw->win->writable[(lp + i) >> 6], bit = 1ull << ((lp + i) & 63);
+        vw->win->mapped[(lp + i) >> 6] |= bit;
+        *writable = write ? *writable | bit : *writable & ~bit;
+        vw->win->frame[lp + i] = (u32)(gpa >> PAGE_SHIFT) + i;
+    }
     return true;
 }
 
@@ -361,6 +467,17 @@ static u32 count_areas(void)
     return lines;
 }
 
+static void evict(struct shadow *s)
+{
+    sh_kwin_empty(s);
+    for (u32 i = 0; i < s->used_spaces; i++)
+        for (int k = 0; k < 2; k++)
+            if (s->spaces[i].view[k].win_on)
+                empty(s, &s->spaces[i].view[k]);
+    s->win_areas = 0;
+    s->v->stats.window_evictions++;
+}
+
 enum shadow_mapped shadow_window_map(struct vcpu *v, u32 lin, bool want_write, bool anyway)
 {
     struct shadow *s = sh_of(v);
@@ -368,16 +485,10 @@ enum shadow_mapped shadow_window_map(struct vcpu *v, u32 lin, bool want_write, b
     u32 lp = lin >> PAGE_SHIFT, first = lp & ~(WIN_RUN - 1), end = first + WIN_RUN;
 
     shadow_window_settle(v);
-    if (unlikely(s->win_areas > WIN_AREAS))
-        s->win_areas = count_areas(); /* it only ever grew; neighbours merge */
-    if (unlikely(s->win_areas > WIN_AREAS - WIN_AREAS / 8)) {
-        sh_kwin_empty(s);
-        for (u32 i = 0; i < s->used_spaces; i++)
-            for (int k = 0; k < 2; k++)
-                if (s->spaces[i].view[k].win_on)
-                    empty(s, &s->spaces[i].view[k]);
-        s->win_areas = 0;
-        v->stats.window_evictions++;
+    if (unlikely(s->win_areas > WIN_AREAS)) {
+        s->win_areas = count_areas(); /* it only ever grew; neighbours merge, and programs end */
+        if (s->win_areas > WIN_AREAS - WIN_AREAS / 8)
+            evict(s);
     }
     if (v->cpl != 3)
         return sh_kwin_map(s, lin, want_write, anyway);
@@ -397,8 +508,7 @@ bool shadow_window_prefill(struct vcpu *v, u32 lin, bool write)
     struct shadow *s = sh_of(v);
     struct sh_walk w;
 
-    if (sh_walk(s, s->cur, lin, &w) != WALK_OK || !w.accessed || (write && !w.dirty) ||
-        !sh_allowed(s->cur, &w, write ? SH_WRITE : SH_READ, v->cpl == 3))
+    if (!found_as_is(s, lin, write, v->cpl == 3, &w))
         return false;
     if (shadow_fill(v, lin, write ? SH_WRITE : SH_READ, v->cpl == 3, NULL) != SH_FILLED)
         return false;

@@ -361,6 +361,12 @@ const u8 *tcache_entry(const struct tcache *tc, const struct fragment *f, u32 *l
     return fragment_host(tc, f) - *len;
 }
 
+const u8 *tcache_indirect(const struct tcache *tc, const struct fragment *f)
+{
+    const u8 *host = fragment_host(tc, f);
+    return f->of && entry_restores_of(tc->opts, f->key.mode) ? host - ENTRY_OF_BYTES : host;
+}
+
 struct fragment *tc_enter(struct tcache *tc, struct arena *a)
 {
     u32 n = a->n_frags;
@@ -406,7 +412,7 @@ struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 
     *f = (struct fragment){
         .key = *k,
         .page2 = page2,
-        .host = (u32)tc_code_at(tc, a),
+        .host = (u32)tc_code_at(tc, a) + u->lead,
         .host_len = u->host_len,
         .guest_len = (u16)u->depends,
         .n_insns = (u16)u->n_insns,

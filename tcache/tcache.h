@@ -95,6 +95,8 @@ void tcache_link(struct tcache *tc, u32 link, struct fragment *f);
 /* The fragment's checked entry, *len bytes just before its code (0: it has none); *check: the offset in it
  * that other pages' code jumps to. */
 const u8 *tcache_entry(const struct tcache *tc, const struct fragment *f, u32 *len, u32 *check);
+/* Where indirect branches enter the fragment, with OF as it was or in r11d (translator/exits.c). */
+const u8 *tcache_indirect(const struct tcache *tc, const struct fragment *f);
 
 /* Makes a one-byte instruction at this offset of the code area a nop. */
 void tcache_patch_nop(struct tcache *tc, u32 at);

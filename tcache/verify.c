@@ -94,7 +94,8 @@ static bool step(struct verifier *v, const struct hi *h, struct state *s)
             return r == 4 ? vf_leave(v, h, s, h->disp) : vf_call_thunk(v, h, s, h->disp);
         if (h->base < 16 && h->index < 16 && s->r[h->base].kind == K_IBTC && s->r[h->index].kind == K_LOW16 &&
             h->scale == 8 && h->disp == IBTC_HOST_OFF) {
-            if (s->ib_ok != s->r[h->index].ref || !s->ib_ok)
+            /* of the value that the index is of: tags tell contexts apart only together with their places */
+            if (s->ib_ok != s->r[h->index].ref || !s->ib_ok || s->ib_ref != s->ib_ok)
                 return vf_bad(v, h, "a jump through the branch cache whose tag was not compared");
             return vf_keeps_contract(v, h, s);
         }

@@ -159,7 +159,7 @@ bool vf_jump(struct verifier *v, const struct hi *h, struct state *s)
     }
     if (rcx) {
         const struct val *c = &s->r[RCX];
-        if (c->kind == K_SUM && c->parts == (PART_TAG | PART_EIP | PART_SALT)) {
+        if (c->kind == K_SUM && c->parts == PART_ALL) {
             t.ib_ok = (u32)c->aux;
             t.ib_ref = c->ref;
         }
@@ -248,9 +248,8 @@ bool vf_leave(struct verifier *v, const struct hi *h, const struct state *s, i64
     case TH_LOOKUP:
     case TH_IBRANCH:
     case TH_RET_MISS:
+    case TH_IND_OF:
         return vf_is_u32(&s->r[R8]) || vf_bad(v, h, "r8 is not an address");
-    case TH_IND_OF: /* looks at the lower half */
-        return true;
     case TH_LINK:
         if (!vf_is_u32(&s->r[R8]) || s->r[R9].kind != K_CONST ||
             s->r[R9].aux - v->in->first_link >= v->in->n_links)
@@ -275,6 +274,8 @@ bool vf_call_thunk(struct verifier *v, const struct hi *h, const struct state *s
         return false;
     if (disp == BT_OFF(BT_THUNK0 + TH_VERW) || disp == BT_OFF(BT_THUNK0 + TH_POPF))
         return true;
+    if (disp == BT_OFF(BT_THUNK0 + TH_INVLPG))
+        return !(v->in->mode & MODE_CPL) || vf_bad(v, h, "invlpg outside of CPL 0");
     if (disp == BT_OFF(BT_THUNK0 + TH_POPF_IF) || disp == BT_OFF(BT_THUNK0 + TH_IN))
         return v->in->mode & MODE_IOPL_OK && !(v->in->mode & MODE_VM)
                    ? true

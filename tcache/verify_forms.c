@@ -243,8 +243,8 @@ bool vf_plain_opcode(const struct hi *h)
             return true;
         case 0xba:
             return r >= 4;
-        case 0xc3:
-            return h->has_mem;
+        case 0xc3: /* movnti: undefined with 66 */
+            return h->has_mem && !h->o66;
         case 0xc7:
             return r == 1 && h->has_mem;
         case 0xae: /* stmxcsr and fences; not rdfsbase and its kin, fxrstor, clflush */

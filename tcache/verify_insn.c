@@ -34,12 +34,8 @@ bool vf_lea(struct verifier *v, const struct hi *h, struct state *s)
                 .kind = x->kind == K_WENT ? K_HOST_W : K_HOST_R, .ref = x->ref, .within = b->within};
         else if (b && x && h->scale == 1 && h->disp == 0 && vf_is_u32(b) && x->kind == K_WINDOW)
             r.kind = K_IN_WIN;
-        else if (b && x && h->scale == 1 && h->disp == 0)
-            r = vf_sum(b, x);
-        else if (b && x && h->scale == 2 && h->disp == 0 && b->kind == K_SUM && b->parts == PART_TAG &&
-                 x->kind == K_SUM && x->parts == (PART_EIP | PART_SALT))
-            r = (struct val){
-                .kind = K_SUM, .parts = PART_TAG | PART_EIP | PART_SALT, .aux = b->aux, .ref = x->ref};
+        else if (b && x && h->disp == 0)
+            r = vf_sum(b, x, h->scale);
         else if (b && !x && b->kind == K_COUNT)
             r = *b, r.id = 0;
     } else {
@@ -152,7 +148,7 @@ bool vf_known(struct verifier *v, const struct hi *h, struct state *s)
         return false;
     if (h->op == 0x85 && rr && h->w && a->reg == b->reg) { /* test r, r */
         const struct val *x = &s->r[a->reg];
-        if (x->kind == K_SUM && x->parts == (PART_TAG | PART_EIP | PART_SALT)) {
+        if (x->kind == K_SUM && x->parts == PART_ALL) {
             s->flag = F_SUM;
             s->flag_id = (u32)x->aux;
             s->flag_ref = x->ref;
@@ -207,7 +203,7 @@ bool vf_known(struct verifier *v, const struct hi *h, struct state *s)
                       (struct val){.kind = K_LOW16, .ref = s->r[b->reg].id, .max = 0xffff});
     if ((h->op == 0x03 || h->op == 0x01) && h->w && rr) { /* add */
         s->flag = F_NONE;
-        return vf_set(v, s, h, a->reg, 8, vf_sum(&s->r[a->reg], &s->r[b->reg]));
+        return vf_set(v, s, h, a->reg, 8, (struct val){.kind = K_ANY});
     }
     if (h->op == 0xf7 && r == 2 && h->w && h->n == 1 && a->type == X86_OP_REG && a->reg < 16 && !h->gs &&
         !h->a67 && !h->o66) /* not: the same */
@@ -239,8 +235,7 @@ bool vf_adox(struct verifier *v, const struct hi *h, struct state *s)
         return false;
     was = s->r[r];
     s->flag = F_NONE;
-    if (h->disp == VO_MINUS_TWO && h->w && was.kind == K_SUM &&
-        was.parts == (PART_TAG | PART_EIP | PART_SALT)) {
+    if (h->disp == VO_MINUS_TWO && h->w && was.kind == K_SUM && was.parts == PART_ALL) {
         s->flag = F_OF_SUM;
         s->flag_id = (u32)was.aux;
         s->flag_ref = was.ref;

@@ -23,7 +23,6 @@ static const struct {
     {VO_CR2, VO_CR2 + 4, 4, RD | WR},
     {VO_CR3, VO_CR4 + 4, 4, RD},
     {BT_OFF(BT_IBTC), BT_OFF(BT_IBTC) + 8, 8, RD},
-    {BT_OFF(BT_SALT), BT_OFF(BT_SALT) + 8, 8, RD},
     {BT_OFF(BT_TMP), BT_OFF(BT_TMP) + 8, 0, RD | WR},
     {BT_OFF(BT_COUNT), BT_OFF(BT_COUNT) + 8, 8, RD | WR},
     {BT_OFF(BT_GS), BT_OFF(BT_GS) + 8, 8, RD},
@@ -84,8 +83,6 @@ bool vf_memory(struct verifier *v, const struct hi *h, struct state *s, u32 size
             load->kind = K_IBTC;
         if (load && h->disp == BT_OFF(BT_GS) && (v->in->mode & MODE_WIN) && !vf_low_window(v))
             load->kind = K_WINDOW;
-        if (load && h->disp == BT_OFF(BT_SALT))
-            *load = (struct val){.kind = K_SUM, .parts = PART_SALT};
         if (load && (h->disp == BT_OFF(BT_COUNT) || h->disp == BT_OFF(BT_LEFT)))
             *load = (struct val){.kind = K_COUNT, .aux = (u64)h->disp};
         return true;

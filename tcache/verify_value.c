@@ -99,18 +99,13 @@ bool vf_readable(struct verifier *v, const struct hi *h, u32 r)
     return r < 16 && r != RSP && r != R14 && r != R15 ? true : vf_bad(v, h, "use of a reserved register");
 }
 
-/* A sum of two 64-bit values, for the comparison with the branch cache's tag. */
-struct val vf_sum(const struct val *a, const struct val *b)
+/* A sum of two 64-bit values, of which the second counts `scale` times, for the comparison with the branch
+ * cache's tag. */
+struct val vf_sum(const struct val *a, const struct val *b, u32 scale)
 {
-    const struct val *in[2] = {a, b};
-    struct val r = {.kind = K_SUM};
-    for (int i = 0; i < 2; i++) {
-        u8 parts = in[i]->kind == K_SUM ? in[i]->parts : vf_is_u32(in[i]) && in[i]->id ? PART_EIP : 0;
-        if (!parts || (r.parts & parts) || (parts & PART_TAG))
-            return (struct val){.kind = K_ANY};
-        r.parts |= parts;
-        if (parts & PART_EIP)
-            r.ref = in[i]->kind == K_SUM ? in[i]->ref : in[i]->id;
-    }
-    return r;
+    if (a->kind == K_SUM && a->parts == PART_TAG && scale == 2 && vf_is_u32(b) && b->id)
+        return (struct val){.kind = K_SUM, .parts = PART_TAG | PART_EIP, .aux = a->aux, .ref = b->id};
+    if (a->kind == K_SUM && a->parts == (PART_TAG | PART_EIP) && scale == 1 && b->kind == K_IBTC)
+        return (struct val){.kind = K_SUM, .parts = PART_ALL, .aux = a->aux, .ref = a->ref};
+    return (struct val){.kind = K_ANY};
 }

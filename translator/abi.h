@@ -59,7 +59,6 @@
 #define BT_HOSTRSP 1  /* rsp of the C caller */
 #define BT_RESUME  2  /* where a callout continues */
 #define BT_IBTC    3  /* the context's view of the indirect-branch target cache, see below */
-#define BT_SALT    4  /* identifies view, mode and code segment in the cache's tags */
 #define BT_TMP     5  /* values that must survive a second memory access of one instruction */
 #define BT_COUNT   6  /* retired guest instructions (only with counting on) */
 #define BT_RETRY   7  /* start of the instruction whose lookup missed */
@@ -69,6 +68,7 @@
 #define BT_GS      44 /* GS base, as last set: in window form the window */
 #define BT_PF      45 /* a page fault was delivered from window code: base of its view, which wants the page */
 #define BT_INTS    46 /* software interrupts that were not counted by C code yet */
+#define BT_INVLPG  47 /* a bit for each page that invlpg does anything to; 0: it is not known */
 #define BT_LEFT    40 /* exact counting: instructions that may still start before TH_INTR is called */
 
 /* Thunks: jmp [r15 + BT_OFF(BT_THUNK0 + n)]. r8-r11 carry arguments, see monitor/thunks.S. */
@@ -101,7 +101,7 @@
 #define TH_SYS 18
 /* Where a comparison by adox (exits.c) has failed. OF is set now; what it was before is bit 0 of r11. */
 #define TH_RET_MISS 19 /* r8d target eip of a return */
-#define TH_IND_OF   20 /* an indirect branch: r8d = eip, the upper half of r8 may be anything */
+#define TH_IND_OF   20 /* r8d target eip of an indirect branch */
 /* The same of a checked entry (entry.c), of a fragment for eip r8d: this view maps its page to something
  * else. */
 #define TH_FAR 21
@@ -118,13 +118,19 @@
 #define TH_IRET 27
 /* As TH_SEG_LOAD, for FS or GS. */
 #define TH_SEG_FSGS 28
-#define TH_COUNT_   29
+/* r8d linear: invlpg at CPL 0. */
+#define TH_INVLPG 29
+#define TH_COUNT_ 30
 
 /*
- * The indirect-branch target cache: tags, -2 * (eip + salt), 8 bytes each, and behind them the host addresses
- * that belong to them. Indexed by the low 16 bits of eip, from where BT_IBTC points: each context begins at
- * another place, so that they do not evict each other. The distance is no multiple of the host cache's way
- * size.
+ * The indirect-branch target cache: tags, 8 bytes each, and behind them the host addresses that belong to
+ * them. Indexed by the low 16 bits of eip, from where BT_IBTC points: each context begins at another place,
+ * so that they do not evict each other. The distance is no multiple of the host cache's way size.
+ *
+ * A tag is -(2 * eip + BT_IBTC), and so says which context it belongs to: say that two contexts, at A and B,
+ * had the same tag at the same place. From 2 * a + A = 2 * b + B and 8 * low16(a) + A = 8 * low16(b) + B
+ * follows a - b = 4 * (low16(a) - low16(b)), modulo 2^16 therefore 3 * (a - b) = 0, so the lower halves of a
+ * and b are the same, and A and B, and a and b. No tag is 0.
  */
 #define IBTC_ENTRIES  131072
 #define IBTC_HOST_OFF (IBTC_ENTRIES * 8 + 2112)

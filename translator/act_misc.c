@@ -292,6 +292,7 @@ static bool (*const actions[ACT_COUNT])(struct xl *x, const struct insn *i, stru
     [ACT_FROM_CR] = act_from_cr,
     [ACT_TO_CR] = act_to_cr,
     [ACT_IN] = act_in,
+    [ACT_INVLPG] = act_invlpg,
     [ACT_STRING] = act_string,
     [ACT_REP_STRING] = act_string,
     [ACT_CLTS] = act_clts,

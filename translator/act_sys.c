@@ -5,6 +5,7 @@
  *
  *  popf    arithmetic flags and IF change; TF, IOPL, NT, AC and ID are as they were, and DF is clear.
  *  mov to  CR2; CR0 and CR4, if the value is what they hold.
+ *  invlpg  of a page that nothing is known about which the page tables do not say.
  *  in      one byte, from a port whose value the device has given in advance, or gives at once (vcpu.ports).
  *
  * Only where no check of rights is left: control registers at CPL 0, ports where CPL <= IOPL outside of V86.
@@ -79,6 +80,20 @@ bool act_to_cr(struct xl *x, const struct insn *i, struct cls c)
     e_mov_rr32(e, R8, hreg(i->rm));
     e_rm(e, 0, 0x3b, R8, R15, -1, 1, at); /* cmp */
     stub_add(x, ts ? STUB_CR0 : STUB_EXEC, e_jcc(e, 5), 0, 0, 0);
+    return true;
+}
+
+bool act_invlpg(struct xl *x, const struct insn *i, struct cls c)
+{
+    struct emit *e = &x->e;
+
+    fl_clobber(x);
+    ea_offset(x, i, R8, 0);
+    if (!(x->env->mode & flat_bit(i->seg))) { /* its limit does not matter */
+        e_rm(e, 0, 0x8b, R9, R15, -1, 1, VO_SEG + i->seg * VO_SEG_SIZE + VO_SEG_BASE);
+        e_lea32(e, R8, R8, R9, 1, 0);
+    }
+    call_thunk(x, TH_INVLPG, STUB_EXEC);
     return true;
 }
 

@@ -114,7 +114,7 @@ static const struct cls one_byte[256] = {
 
 /* MMX, SSE and SSE2 are not here: simd(). */
 static const struct cls two_byte[256] = {
-    [0x00] = ACT(ASK),
+    [0x00 ... 0x01] = ACT(ASK),
     [0x06] = ACT(ASK),
     [0x0b] = ACT(EXEC_END),
     [0x0d] = ACT(NOP),
@@ -304,6 +304,9 @@ static struct cls ask_two_byte(const struct insn *i, u32 mode, u64 opts)
         return i->reg == 5 && (mode & MODE_PE) && !(mode & MODE_VM) && (opts & OPT(segload))
                    ? CLS(ACTM(VERW, R))
                    : CLS(ACT(EXEC));
+    case 0x01:
+        return i->reg == 7 && i->has_mem && !(mode & MODE_CPL) && (opts & OPT(inline_sys)) ? CLS(ACT(INVLPG))
+                                                                                           : CLS(ACT(EXEC));
     case 0x06: /* clts: CR0.TS is clear already? */
         if ((mode & MODE_CPL) || !(opts & OPT(inline_sys)))
             return CLS(ACT(EXEC));

@@ -31,6 +31,20 @@
  *      adox r11d, [1]
  *      (the code behind the call, or where the unit ends with the call a direct exit to it)
  *
+ * An indirect branch looks its target up in the branch cache (abi.h). The tag is minus the sum of what is
+ * added to it here, so that equal is 0. Whether OF matters only the target knows, so it brings OF back
+ * itself: the cache leads to the last instruction of its checked entry, which does so with the sum in r11d
+ * (entry.c). Whoever comes that way with OF as it should be has -2 there.
+ *
+ *      movzx r9d, (target's low 16 bits)
+ *      mov  r10, [BT_IBTC]
+ *      mov  r11, [r10 + r9 * 8]                      the tag
+ *      lea  r11, [r11 + target * 2]
+ *      lea  r11, [r11 + r10]
+ *      adox r11, [-2]
+ *      jo   stub                                     -> TH_IND_OF
+ *      call [r10 + r9 * 8 + IBTC_HOST_OFF]           or jmp
+ *
  * The host's return stack belongs to one context (address-space view, mode, code segment; monitor/run.c), so
  * a landing never runs with other rights or another address space than its call did.
  */
@@ -164,7 +178,7 @@ static u32 jump_nonzero(struct emit *e, int w, int reg, bool of)
 static void align_landing(struct xl *x, u32 bytes)
 {
     const u32 landing = (eip_low(x->env->eip) ? 8 : 7 + 4) + 7 + 6; /* lea or two, adox, jo */
-    u32 at = (x->env->line_at + x->e.pos + bytes) & (CODE_LINE - 1);
+    u32 at = (x->line_at + x->e.pos + bytes) & (CODE_LINE - 1);
 
     if ((x->env->opts & OPT(ofcheck)) && (x->env->opts & OPT(align)) && (x->env->mode & MODE_WIN) &&
         at + landing > CODE_LINE)
@@ -290,23 +304,27 @@ void exit_indirect(struct xl *x, int reg, bool call)
     }
     e_movzx16(e, R9, reg);
     e_rm(e, 1, 0x8b, R10, R15, -1, 1, BT_OFF(BT_IBTC));
-    e_rm(e, 1, 0x8b, R11, R15, -1, 1, BT_OFF(BT_SALT));
-    e_lea64(e, R8, reg, R11, 1, 0);
-    if (x->fs == FS_SAVED) {
+    if (x->fs == FS_SAVED || of) {
         e_rm(e, 1, 0x8b, R11, R10, R9, 8, 0);
-        e_lea64(e, R11, R11, R8, 2, 0); /* the tag is -2 * (eip + salt) */
-        e_rr(e, 1, 0x85, R11, R11);     /* test */
+        e_lea64(e, R11, R11, reg, 2, 0); /* the tag is -(2 * eip + r10) */
+        e_lea64(e, R11, R11, R10, 1, 0);
+    }
+    if (x->fs == FS_SAVED) {
+        e_rr(e, 1, 0x85, R11, R11); /* test */
         miss = e_jcc(e, 5);
         fl_emit_restore(e);
+        if (entry_restores_of(x->env->opts, x->env->mode))
+            e_mov_ri32(e, R11, (u32)-2);
     } else if (of) {
-        e_rm(e, 1, 0x8b, R11, R10, R9, 8, 0);
-        e_lea64(e, R11, R11, R8, 2, 0);
-        miss = jump_nonzero(e, 1, R11, true);
+        miss = jump_nonzero(e, 1, R11, !entry_restores_of(x->env->opts, x->env->mode));
     } else {
         u32 hit;
+        if (reg == RCX)
+            e_mov_rr32(e, R8, reg), reg = R8;
         e_mov_rr64(e, R11, RCX);
         e_rm(e, 1, 0x8b, RCX, R10, R9, 8, 0);
-        e_lea64(e, RCX, RCX, R8, 2, 0);
+        e_lea64(e, RCX, RCX, reg, 2, 0);
+        e_lea64(e, RCX, RCX, R10, 1, 0);
         hit = e_jrcxz(e);
         e_mov_rr64(e, RCX, R11);
         miss = e_jmp(e);
@@ -318,7 +336,7 @@ void exit_indirect(struct xl *x, int reg, bool call)
     e_rm(e, 0, 0xff, call ? 2 : 4, R10, R9, 8, IBTC_HOST_OFF); /* call or jmp [r10 + r9 * 8 + ...] */
     if (call)
         landing = e->pos;
-    stub_add(x, of ? STUB_IND_OF : STUB_IND_MISS, miss, 0, 0, landing);
+    stub_add(x, of ? STUB_IND_OF : STUB_IND_MISS, miss, 0, (u32)reg, landing);
     x->fs = FS_HOST;
     if (call)
         emit_landing(x);
@@ -487,21 +505,16 @@ static void stub_emit(struct xl *x, u32 n)
     case STUB_IND_MISS:
         if (s->saved)
             fl_emit_restore(e);
-        e_mov_rr32(e, R8, R8); /* without the salt */
-        if (s->link) {         /* push the landing as the call would have */
-            u32 over = e_call(e);
-            e_fix32(e, e_jmp(e), s->link);
-            e_fix32(e, over, e->pos);
-        }
-        jmp_thunk(e, TH_LOOKUP);
-        break;
+        /* FALLTHRU */
     case STUB_IND_OF:
-        if (s->link) {
+        if (s->link) { /* push the landing as the call would have */
             u32 over = e_call(e);
             e_fix32(e, e_jmp(e), s->link);
             e_fix32(e, over, e->pos);
         }
-        jmp_thunk(e, TH_IND_OF);
+        if (s->back != R8)
+            e_mov_rr32(e, R8, (int)s->back);
+        jmp_thunk(e, s->kind == STUB_IND_OF ? TH_IND_OF : TH_LOOKUP);
         break;
     case STUB_RET_OF:
         jmp_thunk(e, TH_RET_MISS);

@@ -10,6 +10,7 @@
 #ifndef NOVT_TRANSLATOR_TRANSLATOR_H
 #define NOVT_TRANSLATOR_TRANSLATOR_H
 
+#include "base/opts.h"
 #include "cpu/cpu.h"
 #include "cpu/insn.h"
 #include "translator/abi.h"
@@ -56,6 +57,15 @@ static inline bool eip_low(u32 eip)
     return eip >= PAGE_SIZE && eip < 0x40000000 - 2 * PAGE_SIZE;
 }
 
+/* Whether indirect branches leave it to their target to bring OF back (exits.c): it has a checked entry, the
+ * last instruction of which does that, if OF matters at all. */
+static inline bool entry_restores_of(u64 opts, u32 mode)
+{
+    const u64 need = OPT(ofcheck) | OPT(chain) | OPT(xpage);
+    return (opts & need) == need && (mode & MODE_FLATCS);
+}
+#define ENTRY_OF_BYTES 7 /* that instruction: adox r11d, [r15 + VO_ONE] */
+
 /* What in a unit's code depends on the guest address that it was made for. A copy of the code with these
  * changed is the same unit at another address, as many whole pages away (tcache/move.c): every place that
  * emits something of the kind says so (unit_moves(), xl.h). */
@@ -88,6 +98,7 @@ struct unit_env {
     u32 cross_expect; /* exec-table value of the second page */
     u32 first_link;   /* number of the unit's first link */
     u32 line_at;      /* where in a line of CODE_LINE bytes its code begins */
+    bool may_lead;    /* or `lead` bytes behind that, as the unit says */
     bool count;       /* emit instruction counting */
     /* Count each instruction down in BT_LEFT where it starts, and leave through TH_INTR before one when
      * nothing is left. Every input (rdtsc, in) must then go through a callout. */
@@ -118,6 +129,7 @@ struct unit {
     u32 n_landings; /* those with code of the unit behind them */
     bool fixed;     /* cannot be moved */
     bool of;        /* OF is live at its start */
+    u32 lead;       /* its code begins so many bytes behind where it should have: see may_lead */
     u32 n_moves;
     struct unit_move moves[UNIT_MAX_MOVES];
     struct unit_landing landings[UNIT_MAX_INSNS];

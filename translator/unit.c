@@ -24,7 +24,7 @@
      ACTS(XCHG_A) | ACTS(MOFFS) | ACTS(LEA) | ACTS(MOV_RI) | ACTS(BSWAP) | ACTS(LEAVE) | ACTS(NOP) |         \
      ACTS(BITS) | ACTS(CLI) | ACTS(STI) | ACTS(MOV_FROM_SREG) | ACTS(PUSH_SREG) | ACTS(MOV_TO_SREG) |        \
      ACTS(POP_SREG) | ACTS(VERW) | ACTS(RDTSC) | ACTS(POPF) | ACTS(FROM_CR) | ACTS(TO_CR) | ACTS(IN) |       \
-     ACTS(STRING) | ACTS(REP_STRING))
+     ACTS(INVLPG) | ACTS(STRING) | ACTS(REP_STRING))
 
 /* The actions that a unit ends with. */
 static u64 unit_ends(const struct unit_env *env)
@@ -143,7 +143,7 @@ static void liveness(struct xl *x)
 static void align_loop(struct xl *x)
 {
     if (x->k && (x->env->mode & MODE_WIN) && (x->env->opts & OPT(align)))
-        e_nops(&x->e, -(x->env->line_at + x->e.pos) & (CODE_LINE - 1));
+        e_nops(&x->e, -(x->line_at + x->e.pos) & (CODE_LINE - 1));
 }
 
 /* Control comes to the instruction from elsewhere, too: nothing is pending there, or known. */
@@ -235,7 +235,6 @@ enum xlate_status translate_unit(const struct unit_env *env, u8 *code, u32 cap, 
     __builtin_memset(&x, 0, offsetof(struct xl, cls));
     x.env = env;
     x.u = out;
-    x.e = emit_to(code, cap < UNIT_MAX_CODE ? cap : UNIT_MAX_CODE);
     /* gs: the window's base; 67: 32-bit addressing wraps at 4 GiB as the guest's does */
     x.win = low_window(env) ? (struct piece){0x67, 1} : (struct piece){0x6765, 2};
     out->n_insns = out->n_links = out->n_landings = out->guest_len = out->host_len = 0;
@@ -248,6 +247,10 @@ enum xlate_status translate_unit(const struct unit_env *env, u8 *code, u32 cap, 
     find_targets(&x);
     liveness(&x);
     out->of = fl_live(&x, 0, FL_OF);
+    /* where indirect branches enter begins a line, and is in the same as what follows */
+    out->lead = out->of && env->may_lead && entry_restores_of(env->opts, env->mode) ? ENTRY_OF_BYTES : 0;
+    x.line_at = env->line_at + out->lead;
+    x.e = emit_to(code + out->lead, cap < UNIT_MAX_CODE ? cap : UNIT_MAX_CODE);
     emit_unit(&x);
     if (x.e.overflow)
         return XLATE_FULL;

@@ -60,6 +60,7 @@ enum action {
     ACT_FROM_CR,
     ACT_TO_CR,
     ACT_IN,
+    ACT_INVLPG,
     ACT_STRING,     /* one movs/cmps/stos/lods/scas */
     ACT_REP_STRING, /* the same, repeated */
     ACT_CLTS,
@@ -137,6 +138,7 @@ struct xl {
     const struct unit_env *env;
     struct unit *u;
     struct emit e;
+    u32 line_at;       /* where in a line the code begins */
     u32 k;             /* the instruction being emitted */
     struct hostmem hm; /* the operand prepared by memop.c */
     struct piece win;  /* prefixes of an operand in window form */
@@ -385,6 +387,7 @@ bool act_popf(struct xl *x, const struct insn *i, struct cls c);
 bool act_from_cr(struct xl *x, const struct insn *i, struct cls c);
 bool act_to_cr(struct xl *x, const struct insn *i, struct cls c);
 bool act_in(struct xl *x, const struct insn *i, struct cls c);
+bool act_invlpg(struct xl *x, const struct insn *i, struct cls c);
 bool act_string(struct xl *x, const struct insn *i, struct cls c);
 
 #endif

@@ -120,6 +120,36 @@ void test_pae(void)
     invlpg(va);
     *(volatile u32 *)va = 0x9999;
     check("an entry exchanged", z && *(volatile u32 *)ARENA(9) == 0x9999);
+    /* Over and over, whole and in halves, the page used each time; across two entries. */
+    *(u32 *)ARENA(8) = 0xf0008;
+    *(u32 *)ARENA(9) = 0xf0009;
+    for (u32 i = 0, seen; i < 200; i++) {
+        u32 n = 8 + (i & 1);
+        if (i & 2) {
+            want = ARENA(n) | P_U | P_W | P_P;
+            old = ((volatile u64 *)table)[3];
+            asm volatile("lock cmpxchg8b %0\n\tsetz %1"
+                         : "+m"(table[3]), "=q"(z), "+A"(old)
+                         : "b"((u32)want), "c"(0)
+                         : "memory", "cc");
+            good = good && z;
+        } else if (i & 4) {
+            ((volatile u32 *)table)[6] = 0;
+            ((volatile u32 *)table)[7] = 0;
+            invlpg(va);
+            good = good && TRY("movl (%0), %%eax", : : "r"(va) : "eax") == V_PF;
+            ((volatile u32 *)table)[6] = ARENA(n) | P_U | P_W | P_P;
+        } else {
+            u32 image[2] = {ARENA(n) | P_U | P_W | P_A | P_P, 0}, at = (u32)&table[3] - 2;
+            u32 low = image[0] << 16 | *(volatile u16 *)at;
+            asm volatile("movl %1, (%0)" : : "r"(at), "r"(low) : "memory");
+            *(volatile u16 *)(at + 4) = (u16)(image[0] >> 16);
+        }
+        invlpg(va);
+        asm volatile("movl (%1), %0" : "=r"(seen) : "r"(va) : "memory");
+        good = good && seen == 0xf0000 + n;
+    }
+    check("entries exchanged over and over", good);
     u32 a, b, c, d;
     cpuid(0x80000000, &a, &b, &c, &d);
     d = 0;

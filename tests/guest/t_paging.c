@@ -227,6 +227,141 @@ static void changes(void)
     write_cr3((u32)page_dir);
 }
 
+/*
+ * Entries written by every kind of instruction, over and over, while their page is in use: the mapping is
+ * looked at after each, and flags and registers against the same instruction on a copy.
+ */
+static u32 writes_bad;
+
+static void shows(u32 n, u32 entry, u32 frame)
+{
+    if (*(volatile u32 *)WINDOW_AT(entry) != 0xf0000 + frame)
+        writes_bad |= 1u << n;
+}
+
+#define ENTRY 40
+/* text on the entry and on a copy, eax and ecx in and out; the page is frame's then. */
+#define EDIT(n, frame, text, a, c)                                                                           \
+    do {                                                                                                     \
+        u32 copy_ = *e, fl_, fl2_, a_ = (a), c_ = (c), a2_ = (a), c2_ = (c);                                 \
+        asm volatile(text "\n\tpushfl\n\tpopl %0"                                                            \
+                     : "=r"(fl2_), "+a"(a2_), "+c"(c2_)                                                      \
+                     : "D"(&copy_)                                                                           \
+                     : "memory", "cc");                                                                      \
+        asm volatile(text "\n\tpushfl\n\tpopl %0"                                                            \
+                     : "=r"(fl_), "+a"(a_), "+c"(c_)                                                         \
+                     : "D"(e)                                                                                \
+                     : "memory", "cc");                                                                      \
+        invlpg(WINDOW_AT(ENTRY));                                                                            \
+        if (((fl_ ^ fl2_) & 0xcd5) || a_ != a2_ || c_ != c2_ || *e != copy_)                                 \
+            writes_bad |= 1u << 31;                                                                          \
+        shows(n, ENTRY, frame);                                                                              \
+    } while (0)
+
+static void table_writes(void)
+{
+    u32 *e = &window_table[ENTRY], a = 30 + (ARENA(30) >> 12 & 1), b = a + 1; /* differ in bit 12 alone */
+    u32 in_a = ARENA(a) | P_U | P_W | P_P, in_b = in_a + 0x1000, word, faulted = 0;
+
+    writes_bad = 0;
+    for (u32 n = a; n <= b; n++)
+        *(u32 *)ARENA(n) = 0xf0000 + n;
+    for (u32 k = 0; k < 60; k++) {
+        EDIT(0, a, "movl %%eax, (%%edi)", in_a, 0);
+        EDIT(1, b, "movw %%ax, (%%edi)", in_b, 0);
+        EDIT(2, a, "movb %%ah, 1(%%edi)", in_a, 0);
+        EDIT(3, b, "xorl $0x1000, (%%edi)", 0, 0);
+        EDIT(4, a, "xorw $0x1000, (%%edi)", 0, 0);
+        EDIT(5, b, "xorb $0x10, 1(%%edi)", 0, 0);
+        EDIT(6, a, "subl %%eax, (%%edi)", 0x1000, 0);
+        EDIT(7, b, "stc\n\tadcl %%eax, (%%edi)", 0xfff, 0);
+        EDIT(8, a, "xchgl %%eax, (%%edi)", in_a, 0);
+        EDIT(9, b, "lock; cmpxchgl %%ecx, (%%edi)", *e, in_b);
+        EDIT(10, b, "lock; cmpxchgl %%ecx, (%%edi)", 0, in_a); /* fails */
+        EDIT(11, a, "lock; btcl $12, (%%edi)", 0, 0);
+        EDIT(12, b, "btcl %%eax, (%%edi)", 12, 0);
+        EDIT(13, a, "lock; xaddl %%eax, (%%edi)", 0u - 0x1000, 0);
+        EDIT(14, b, "addb $0x10, 1(%%edi)", 0, 0);
+        EDIT(15, a, "movl %%eax, (%%edi)\n\tincl (%%edi)\n\tnotl %%ecx", in_a - 1, 0);
+        EDIT(16, b, "movl $0, (%%edi)\n\torl %%eax, (%%edi)", in_b, 0);
+        EDIT(17, a, "xchgl %%esp, %%ecx\n\tpushl %%eax\n\tpopl (%%edi)\n\txchgl %%esp, %%ecx", in_a,
+             (u32)&word + 4);
+        EDIT(18, b, "pushl %%edi\n\tcld\n\tstosl\n\tpopl %%edi", in_b, 0);
+        /* The bit string begins elsewhere: the entry is not where the operand's address says. */
+        asm volatile("btcl %1, %0" : "+m"(window_table[0]) : "r"(ENTRY * 32 + 12) : "memory", "cc");
+        invlpg(WINDOW_AT(ENTRY));
+        shows(19, ENTRY, a);
+        /* Halves of two entries. */
+        window_table[ENTRY - 1] = ((u32)window_table & 0xffff0000) | (ARENA(b) & 0xf000) | P_U | P_W | P_P;
+        (void)*(volatile u32 *)(WINDOW_AT(ENTRY - 1));
+        word = (in_b << 16) | ARENA(b) >> 16;
+        asm volatile("movl %1, %0" : "=m"(*(u32 *)((u8 *)e - 2)) : "r"(word) : "memory");
+        invlpg(WINDOW_AT(ENTRY));
+        invlpg(WINDOW_AT(ENTRY - 1));
+        shows(20, ENTRY, b);
+        shows(21, ENTRY - 1, b);
+        /* Across the end of the table. */
+        word = *(volatile u32 *)((u8 *)window_table + 4094);
+        *(volatile u32 *)((u8 *)window_table + 4094) = word;
+        /* By the stack pointer. */
+        asm volatile("movl %%esp, %%ecx\n\tmovl %1, %%esp\n\tpushl %0\n\tmovl %%ecx, %%esp"
+                     :
+                     : "r"(in_a), "r"(e + 1)
+                     : "ecx", "memory");
+        invlpg(WINDOW_AT(ENTRY));
+        shows(22, ENTRY, a);
+        /* Not present, and what is written then while its fault is the last one. */
+        asm volatile("andl $~1, %0" : "+m"(*e) : : "cc");
+        invlpg(WINDOW_AT(ENTRY));
+        faulted += TRY("movl (%0), %%eax", : : "r"(WINDOW_AT(ENTRY)) : "eax") == V_PF;
+        *e = in_b; /* A is clear: the next access has to set it */
+        shows(23, ENTRY, b);
+        if (!(*(volatile u32 *)e & P_A) || (*(volatile u32 *)e & P_D))
+            writes_bad |= 1u << 24;
+        asm volatile("andl $~3, %0" : "+m"(*e) : : "cc");
+        invlpg(WINDOW_AT(ENTRY));
+        faulted += TRY("movl (%0), %%eax", : : "r"(WINDOW_AT(ENTRY)) : "eax") == V_PF;
+        asm volatile("orl $1, %0" : "+m"(*e) : : "cc"); /* accessed, read only, the user's */
+        shows(25, ENTRY, b);
+        faulted += run_user(user_write, WINDOW_AT(ENTRY), 0) == FAULTED(V_PF);
+        if (run_user(user_read, WINDOW_AT(ENTRY), 0) != 0xf0000 + b)
+            writes_bad |= 1u << 26;
+        asm volatile("andl $~4, %0" : "+m"(*e) : : "cc");
+        invlpg(WINDOW_AT(ENTRY));
+        faulted += run_user(user_read, WINDOW_AT(ENTRY), 0) == FAULTED(V_PF);
+        shows(27, ENTRY, b);
+        asm volatile("orl $6, %0" : "+m"(*e) : : "cc");
+        invlpg(WINDOW_AT(ENTRY));
+        if (run_user(user_read, WINDOW_AT(ENTRY), 0) != 0xf0000 + b)
+            writes_bad |= 1u << 28;
+        *(volatile u32 *)WINDOW_AT(ENTRY) = 0xf0000 + b;
+        if (!(*(volatile u32 *)e & P_D))
+            writes_bad |= 1u << 29;
+    }
+    check_eq("entries written by all kinds of instructions", writes_bad, 0);
+    check_eq("and their faults", faulted, 60 * 4);
+
+    /* Code that lies in the table's own page, and writes an entry, and itself. */
+    u8 *code = (u8 *)window_table + 4000;
+    writes_bad = 0;
+    for (u32 k = 0; k < 40; k++) {
+        static const u8 text[] = {0xc7, 0x05, 0, 0, 0, 0, 0, 0, 0, 0, 0xc3}; /* movl $imm, (entry); ret */
+        memcpy(code, text, sizeof(text));
+        *(u32 *)(code + 2) = (u32)e;
+        for (u32 n = 0; n < 4; n++) {
+            *(volatile u32 *)(code + 6) = n & 1 ? in_b : in_a;
+            ((void (*)(void))code)();
+            invlpg(WINDOW_AT(ENTRY));
+            shows(n, ENTRY, n & 1 ? b : a);
+        }
+    }
+    check_eq("entries written by code in the table", writes_bad, 0);
+    memset(code, 0, 16);
+    set_pte(ENTRY - 1, ARENA(ENTRY - 1) | P_U | P_W | P_P);
+    set_pte(ENTRY, ARENA(ENTRY) | P_U | P_W | P_P);
+    write_cr3((u32)page_dir);
+}
+
 static void crossing(void)
 {
     u32 va = WINDOW_AT(12) + 4094, v;
@@ -384,6 +519,7 @@ void test_paging(void)
     faults();
     accessed_and_dirty();
     changes();
+    table_writes();
     crossing();
     large_and_global();
     switching();

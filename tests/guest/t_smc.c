@@ -113,6 +113,31 @@ void test_smc(void)
     asm volatile("fninit\n\tfildll %0\n\tfistpll (%1)" : : "m"(image8), "r"(code) : "memory");
     check_eq("patched by fistp", ((fn *)code)(), 0x1111);
 
+    /* A rep that overwrites itself goes on until it is done (with interrupts off), through pages of code. TCG
+     * stops as soon as it has. */
+    for (u32 op = 0; op < 4; op++) {
+        bool down = op & 1, words = op & 2;
+        u32 left = words ? 4000 : 16000, at = 8000, size = words ? 4 : 1;
+        memset(code, 0x90, 20000);
+        code[20000] = 0xc3;
+        ((fn *)code)();
+        code[at] = 0xf3;
+        code[at + 1] = words ? 0xab : 0xaa;
+        d = (u32)code + (down ? 16800 - size : 800);
+        if (down)
+            asm volatile("std");
+        asm volatile("call *%2\n\tcld"
+                     : "+D"(d), "+c"(left)
+                     : "r"(code + at), "a"(0x90909090)
+                     : "memory", "cc");
+        check_tcg_gap("a rep that overwrites itself is finished", left == 0);
+        check_tcg_gap("and where it ended", d == (u32)code + (down ? 800 - size : 16800));
+        good = true;
+        for (u32 i = 800; i < 16800; i++)
+            good = good && code[i] == 0x90;
+        check_tcg_gap("and what it wrote", good);
+    }
+
     /* Data and code in one page: stores beside the code must not change it, and must be seen. */
     put_return(code, 0x7777);
     volatile u32 *data = (volatile u32 *)(code + 64);

@@ -21,11 +21,11 @@ static const struct config {
     {"table", ENG_TABLE, 0},
     {"window", ENG_WINDOW, 0},
     {"table, --no-opt=flags", ENG_TABLE, OPT(flags)},
-    {"table, --no-opt=all", ENG_TABLE, OPT_ALL},
+    {"table, --no-opt=all", ENG_TABLE_APART, OPT_ALL},
     {"window, --no-opt=flags", ENG_WINDOW, OPT(flags)},
-    {"window, all others off", ENG_WINDOW, OPT_ALL & ~OPT(window)},
-    {"table, --no-opt=chain", ENG_TABLE, OPT(chain)},
-    {"table, --no-opt=xpage", ENG_TABLE, OPT(xpage)},
+    {"window, all others off", ENG_WINDOW_APART, OPT_ALL & ~OPT(window)},
+    {"table, --no-opt=chain", ENG_TABLE_APART, OPT(chain)},
+    {"table, --no-opt=xpage", ENG_TABLE_APART, OPT(xpage)},
     {"table, --no-opt=ibtc", ENG_TABLE, OPT(ibtc)},
     {"table, --no-opt=ras", ENG_TABLE, OPT(ras)},
     {"table, --no-opt=superblock", ENG_TABLE, OPT(superblock)},
@@ -407,7 +407,7 @@ bool rig_init(struct rig *r, bool native)
         clean[n] = base_byte(n);
     if (native)
         native_reserve(); /* native_init() says that it could not */
-    for (int k = 0; k < 4; k++)
+    for (int k = 0; k < ENG_COUNT; k++)
         if (!(r->eng[k] = engine_create((enum engine_kind)k)))
             return false;
     r->native = native && native_init();

@@ -130,8 +130,9 @@ static u64 system_hash(const struct vcpu *v)
 struct engine *engine_create(enum engine_kind kind)
 {
     struct engine *e = calloc(1, sizeof(*e));
-    struct monitor_config cfg = {
-        .tcache_bytes = 16 * MiB, .windows_always = kind == ENG_WINDOW, .verify = kind == ENG_VERIFY};
+    struct monitor_config cfg = {.tcache_bytes = 16 * MiB,
+                                 .windows_always = kind == ENG_WINDOW || kind == ENG_WINDOW_APART,
+                                 .verify = kind == ENG_VERIFY};
     int err;
 
     e->kind = kind;
@@ -141,7 +142,8 @@ struct engine *engine_create(enum engine_kind kind)
         fprintf(stderr, "insn-test: memory_create: %s\n", strerror(-err));
         return NULL;
     }
-    e->v = cpu_create(cpu_model_find("max"), &ops, OPT_ALL);
+    bool apart = kind == ENG_TABLE_APART || kind == ENG_WINDOW_APART;
+    e->v = cpu_create(cpu_model_find("max"), &ops, apart ? OPT_ALL & ~OPT(chain) : OPT_ALL);
     err = shadow_create(e->v, e->m, 4);
     if (!err && kind != ENG_INTERP)
         err = monitor_create(e->v, e->m, &cfg);

@@ -143,8 +143,18 @@ bool native_reserve(void);
 void native_run(const struct icase *c, struct outcome *o);
 extern u8 *native_ram; /* the region: what the case left there */
 
-/* novt's engines (engine.c). */
-enum engine_kind { ENG_INTERP, ENG_TABLE, ENG_WINDOW, ENG_VERIFY };
+/* novt's engines (engine.c). A VM's options never change, so translated code may rely on what others of them
+ * have made: those that decide together where indirect branches enter (entry_restores_of(),
+ * translator/translator.h) are off in engines of their own, _APART. */
+enum engine_kind {
+    ENG_INTERP,
+    ENG_TABLE,
+    ENG_WINDOW,
+    ENG_VERIFY,
+    ENG_TABLE_APART,
+    ENG_WINDOW_APART,
+    ENG_COUNT
+};
 struct engine;
 struct engine *engine_create(enum engine_kind kind);
 /* Where a case runs: at CPL 3; at CPL 0, with the same segments but DPL 0; in V86 mode (IOPL 3 if c->lin is
@@ -169,7 +179,7 @@ struct slack {
 void slack_for(const struct icase *c, const struct insn *in, struct slack *s);
 
 struct rig { /* everybody, and the counts */
-    struct engine *eng[4];
+    struct engine *eng[ENG_COUNT];
     bool native;
     u64 runs_native, runs_engine;
 };

@@ -150,7 +150,7 @@ static void run_generated(struct rig *r, struct job *j)
                     show(r, &c, &in, n, bad);
             }
             if (n % 4096 == 0)
-                for (int k = 0; k < 4; k++)
+                for (int k = 0; k < ENG_COUNT; k++)
                     engine_drop_tables(r->eng[k]);
             j->native = r->runs_native;
             j->engine = r->runs_engine;

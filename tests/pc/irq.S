@@ -68,10 +68,15 @@ main:
 	out	0x40, al
 	mov	eax, [old8]
 	mov	[8 * 4], eax
+	# As many as the ticks there were: more than 500, where the host was busy and several came one after the other.
+	mov	eax, [v0]
+	imul	eax, eax, 1193
+	shr	eax, 16
+	mov	edx, [0x46c]
+	sub	edx, ebx
+	xchg	eax, edx
+	check_same "fast-tick-chains"
 	sti
-	mov	eax, [0x46c]
-	sub	eax, ebx
-	check_range "fast-tick-chains", 8, 11
 	# The counter of channel 0 goes down and wraps; a latch holds both bytes.
 	mov	al, 0
 	out	0x43, al

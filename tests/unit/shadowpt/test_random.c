@@ -57,6 +57,7 @@ static u32 random_lin(struct run *r)
 static void random_table_write(struct run *r)
 {
     u32 a = rnd(&r->seed);
+    r->e.v->cr2 = r->recent[a >> 29]; /* as if a fault there were being handled */
     u32 page = POOL + a % NPOOL * 0x1000;
     /* The entries that random_lin() uses, in either role. */
     u32 idx = a >> 8 & 15;

@@ -49,11 +49,125 @@ static void pte_write(void **st)
     /* A write of one byte, or across two entries. */
     u8 b = 0;
     memory_write(e.m, PT + 2 * 4 + 1, &b, 1);
-    assert_int_equal(rt(&e, 0x2000, 0), 0);
+    assert_int_equal(table_read32(&e, 0x2000, 0), 0xd0000); /* still accessed: followed */
     u64 x = 0;
     memory_write(e.m, PT + 4 * 4 + 2, &x, 4);
-    assert_int_equal(rt(&e, 0x4000, 0) | rt(&e, 0x5000, 0), 0);
+    assert_ptr_equal(rt(&e, 0x4000, 0), memory_base(e.m)); /* now at physical 4000h */
+    assert_int_equal(rt(&e, 0x5000, 0), 0);
     assert_true(rt(&e, 0x6000, 0) != 0);
+    env_free(&e);
+}
+
+/* An entry in use changes: the views that had the page get what a walk would find, and nothing that needs A
+ * or D to be set. */
+static void follows(void **st)
+{
+    const u32 lin = 0x3000, at = PT + 3 * 4, other = DATA + 0x20000;
+    for (int on = 1; on >= 0; on--) {
+        struct env e = start();
+        if (!on)
+            e.v->opts &= ~OPT(ptfollow);
+        for (int u = 0; u < 2; u++)
+            assert_int_equal(fill(&e, lin, SH_WRITE, u), SH_FILLED);
+        assert_int_equal(fill(&e, lin, SH_EXEC, 1), SH_FILLED);
+        u64 epoch = shadow_exec_epoch(e.v), fills = e.v->stats.shadow_walks;
+        poke32(&e, at, (DATA + 0x3000) | PTE_A | 5); /* the same page, read only (as fork does it) */
+        if (!on) {
+            assert_int_equal(rt(&e, lin, 0) | rt(&e, lin, 1) | wt(&e, lin, 0) | xt(&e, lin, 1), 0);
+            env_free(&e);
+            break;
+        }
+        for (int u = 0; u < 2; u++) {
+            assert_int_equal(table_read32(&e, lin, u), 0xd0003);
+            assert_int_equal(wt(&e, lin, u), 0);
+        }
+        assert_true(xt(&e, lin, 1) && shadow_exec_epoch(e.v) == epoch);
+        poke32(&e, at, other | PTE_A | PTE_D | 7); /* another page, writable */
+        for (int u = 0; u < 2; u++) {
+            assert_int_equal(table_read32(&e, lin, u), 0xd0020);
+            assert_int_equal(wt(&e, lin, u), rt(&e, lin, u));
+        }
+        assert_true(!xt(&e, lin, 1) && shadow_exec_epoch(e.v) != epoch);
+        memory_watch(e.m, other, MEMW_DIRTY); /* its write entries are found */
+        assert_int_equal(wt(&e, lin, 0) | wt(&e, lin, 1), 0);
+        poke32(&e, at, other | PTE_A | PTE_D | 7); /* and a watched page gets none */
+        assert_true(rt(&e, lin, 0) && !wt(&e, lin, 0));
+        memory_unwatch(e.m, other, MEMW_DIRTY);
+        poke32(&e, at, other | PTE_A | 7); /* clean */
+        assert_true(rt(&e, lin, 1) && !wt(&e, lin, 1));
+        poke32(&e, at, other | PTE_A | PTE_D | 3); /* the supervisor's */
+        assert_true(rt(&e, lin, 0) && wt(&e, lin, 0) && !rt(&e, lin, 1));
+        poke32(&e, at, other | PTE_A | PTE_D | 7); /* a view that does not have it does not get it */
+        assert_true(rt(&e, lin, 0) && !rt(&e, lin, 1));
+        assert_int_equal(e.v->stats.shadow_walks, fills);
+        poke32(&e, at, other | PTE_D | 7); /* A would have to be set */
+        assert_int_equal(rt(&e, lin, 0), 0);
+        poke32(&e, at, other | PTE_A | 7);
+        assert_int_equal(rt(&e, lin, 0) | rt(&e, lin, 1), 0);
+        e.v->cr2 = lin + 0x123; /* but for the page of the last fault, in the view whose page it is */
+        poke32(&e, at, other | PTE_A | 7);
+        assert_true(!rt(&e, lin, 0) && rt(&e, lin, 1) && !wt(&e, lin, 1));
+        poke32(&e, at, other | PTE_A | PTE_D | 3);
+        assert_true(rt(&e, lin, 0) && wt(&e, lin, 0) && !rt(&e, lin, 1));
+        poke32(&e, at, other | PTE_A | PTE_D | 6);
+        assert_int_equal(rt(&e, lin, 0) | wt(&e, lin, 0), 0);
+        poke32(&e, at, 0xf0000000 | PTE_A | 7); /* nothing is there */
+        assert_int_equal(rt(&e, lin, 0) | rt(&e, lin, 1), 0);
+        e.v->cr2 = 0;
+        /* The same entry again and again is a table in use; a page full of data is none. */
+        assert_int_equal(fill(&e, lin, SH_READ, 0), SH_SLOW);
+        poke32(&e, at, other | 7);
+        assert_int_equal(fill(&e, lin, SH_READ, 0), SH_FILLED);
+        for (u32 i = 0; i < 300; i++)
+            poke32(&e, at, (DATA + (i & 7) * 0x1000) | PTE_A | 7);
+        assert_true(traced(&e, PT) && table_read32(&e, lin, 0) == 0xd0003);
+        for (u32 i = 0; i < 300; i++)
+            poke32(&e, PT + 64 + (i & 63) * 4, DATA | PTE_A | 7);
+        assert_false(traced(&e, PT));
+        /* In another space than the current one, too. */
+        assert_int_equal(fill(&e, lin, SH_READ, 1), SH_FILLED);
+        set_cr3(&e, 0x15000);
+        poke32(&e, at, (DATA + 0x9000) | PTE_A | 7);
+        set_cr3(&e, PD);
+        assert_int_equal(table_read32(&e, lin, 1), 0xd0009);
+        env_free(&e);
+    }
+}
+
+/* One write to a watched page as if it were not. */
+static void open_write(void **st)
+{
+    struct env e = start();
+    u32 gen = 0;
+    poke32(&e, PT + 9 * 4, PT | 7); /* 0x9000 maps the table itself */
+    assert_int_equal(fill(&e, 0x3000, SH_READ, 0), SH_FILLED);
+    assert_false(shadow_write_slow(e.v, 0x900c));
+    assert_int_equal(fill(&e, 0x900c, SH_WRITE, 0), SH_SLOW);
+    assert_true(shadow_write_slow(e.v, 0x900c) && !shadow_write_slow(e.v, 0xa00c));
+    for (int code = 0; code < 2; code++) {
+        if (code) {
+            memory_watch(e.m, PT, MEMW_CODE);
+            gen = *memory_code_gen(e.m, PT);
+        }
+        for (u32 i = 0; i < 8; i++) {
+            assert_true(shadow_write_open(e.v, 0x900c, 4));
+            *(u32 *)(wt(&e, 0x9000, 0) + 0x900c) = (DATA + i * 0x1000) | PTE_A | 7;
+            shadow_write_close(e.v);
+            assert_int_equal(wt(&e, 0x9000, 0), 0);
+            assert_int_equal(table_read32(&e, 0x3000, 0), 0xd0000 + i);
+            assert_int_equal(shadow_audit(e.v), 0);
+        }
+    }
+    assert_int_equal(*memory_code_gen(e.m, PT), gen + 8);
+    assert_false(shadow_write_open(e.v, 0x9ffd, 4));
+    assert_true(shadow_write_open(e.v, 0x9ffc, 4));
+    shadow_write_close(e.v);
+    /* The table's own entry goes by such a write. */
+    assert_true(shadow_write_open(e.v, 0x9024, 4));
+    *(u32 *)(wt(&e, 0x9000, 0) + 0x9024) = 0;
+    shadow_write_close(e.v);
+    assert_int_equal(wt(&e, 0x9000, 0) | rt(&e, 0x9000, 0), 0);
+    assert_false(shadow_write_slow(e.v, 0x9000));
     env_free(&e);
 }
 
@@ -187,8 +301,10 @@ static void pae(void **st)
     assert_int_equal(fill(&e, 0x1000, SH_WRITE, 0), SH_FILLED);
     assert_int_equal(fill(&e, 0xc0001000, SH_WRITE, 0), SH_FILLED);
     assert_int_equal(fill(&e, 0x201000, SH_WRITE, 1), SH_FILLED);
+    assert_int_equal(fill(&e, 0x1000, SH_EXEC, 0), SH_FILLED);
     poke32(&e, PT + 8 + 4, 0x80000000); /* the high half: NX */
-    assert_int_equal(rt(&e, 0x1000, 0) | rt(&e, 0xc0001000, 0), 0);
+    assert_true(rt(&e, 0x1000, 0) && rt(&e, 0xc0001000, 0) && wt(&e, 0x1000, 0));
+    assert_int_equal(xt(&e, 0x1000, 0), 0);
     assert_int_equal(fill(&e, 0x1000, SH_EXEC, 0), SH_FAULT);
     assert_int_equal(e.v->fault.error, PF_P | PF_I);
     assert_int_equal(fill(&e, 0x1000, SH_READ, 0), SH_FILLED);
@@ -532,7 +648,8 @@ static void probe(void **st)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pte_write),   cmocka_unit_test(through_mapping),
+        cmocka_unit_test(pte_write),   cmocka_unit_test(follows),
+        cmocka_unit_test(open_write),  cmocka_unit_test(through_mapping),
         cmocka_unit_test(pde_write),   cmocka_unit_test(self_map),
         cmocka_unit_test(pae),         cmocka_unit_test(exec_entries),
         cmocka_unit_test(revocation),  cmocka_unit_test(rmap_exhausted),

@@ -68,6 +68,7 @@ static const char *const thunks[TH_COUNT_] = {
     [TH_CR0] = "cr0",
     [TH_INT] = "int",
     [TH_IRET] = "iret",
+    [TH_INVLPG] = "invlpg",
 };
 
 /* The field of struct vcpu at an offset. */
@@ -77,13 +78,16 @@ static void field_name(u32 off, char *out, size_t size)
         u32 off;
         const char *name;
     } fields[] = {
-        {VO_EIP, "eip"},           {VO_AFLAGS, "aflags"},     {VO_SFLAGS, "sflags"},
-        {VO_IFLAG, "iflag"},       {VO_CPL, "cpl"},           {VO_MODE, "mode"},
-        {VO_KICK, "kick"},         {VO_INTR, "intr_line"},    {VO_ONE, "one"},
-        {VO_TSC, "tsc_offset"},    {VO_CR0, "cr0"},           {VO_CR2, "cr2"},
-        {VO_CR3, "cr3"},           {VO_CR4, "cr4"},           {VO_GDTR, "gdtr"},
-        {VO_IDTR, "idtr"},         {BT_OFF(BT_BASE), "base"}, {BT_OFF(BT_IBTC), "ibtc"},
-        {BT_OFF(BT_SALT), "salt"}, {BT_OFF(BT_TMP), "tmp"},   {BT_OFF(BT_HOSTRSP), "host_rsp"},
+        {VO_EIP, "eip"},           {VO_AFLAGS, "aflags"},
+        {VO_SFLAGS, "sflags"},     {VO_IFLAG, "iflag"},
+        {VO_CPL, "cpl"},           {VO_MODE, "mode"},
+        {VO_KICK, "kick"},         {VO_INTR, "intr_line"},
+        {VO_ONE, "one"},           {VO_TSC, "tsc_offset"},
+        {VO_CR0, "cr0"},           {VO_CR2, "cr2"},
+        {VO_CR3, "cr3"},           {VO_CR4, "cr4"},
+        {VO_GDTR, "gdtr"},         {VO_IDTR, "idtr"},
+        {BT_OFF(BT_BASE), "base"}, {BT_OFF(BT_IBTC), "ibtc"},
+        {BT_OFF(BT_TMP), "tmp"},   {BT_OFF(BT_HOSTRSP), "host_rsp"},
     };
     static const char *const segs[] = {"es", "cs", "ss", "ds", "fs", "gs"}, *const parts[] = {"sel", "base",
                                                                                               "limit",

@@ -244,7 +244,7 @@ static const char *judge_exit(const greg_t *g, u64 pc)
         return "r10 is no place to resume";
     if ((th == TH_READ_MISS || th == TH_WRITE_MISS) && (r11 < lo || r11 >= lo + run.f->len))
         return "r11 is no place to resume";
-    if (th == TH_RET_MISS && r8 >> 32)
+    if ((th == TH_RET_MISS || th == TH_IND_OF) && r8 >> 32)
         return "r8 is no address";
     if (th == TH_LINK && r9 - run.f->env.first_link >= run.f->u.n_links)
         return "r9 is no link";
@@ -276,6 +276,8 @@ static const char *judge_call(const greg_t *g, u64 pc)
         return "a thunk that returns was not called";
     if (pc == STOP_THUNK(TH_POPF) || pc == STOP_THUNK(TH_POPF_IF) || pc == STOP_THUNK(TH_IN))
         return NULL;
+    if (pc == STOP_THUNK(TH_INVLPG))
+        return run.f->env.mode & MODE_CPL ? "invlpg outside of CPL 0" : NULL;
     if (is_rep(pc))
         return run.f->env.mode & MODE_FLATES ? NULL : "a string thunk, but ES is not flat";
     if (pc != STOP_THUNK(TH_VERW) && (seg % VO_SEG_SIZE || seg / VO_SEG_SIZE > S_GS ||
@@ -337,7 +339,7 @@ static void on_trap(int sig, siginfo_t *si, void *ctx)
     }
     if (pc == STOP_THUNK(TH_SEG_LOAD) || pc == STOP_THUNK(TH_SEG_FSGS) || pc == STOP_THUNK(TH_SEG_REAL) ||
         pc == STOP_THUNK(TH_VERW) || pc == STOP_THUNK(TH_POPF) || pc == STOP_THUNK(TH_POPF_IF) ||
-        pc == STOP_THUNK(TH_IN) || is_rep(pc)) {
+        pc == STOP_THUNK(TH_IN) || pc == STOP_THUNK(TH_INVLPG) || is_rep(pc)) {
         if ((run.violation = judge_call(g, pc))) {
             finish(uc);
             return;
@@ -401,12 +403,11 @@ struct execution oracle_run(const struct frag *f, const u8 *code, u32 entry, u32
     vc->intr_line = rnd() & 1;
     vc->bt[BT_LEFT] = rnd() % 4;
     vc->bt[BT_TMP] = (u64)rnd() << 32 | rnd();
-    vc->bt[BT_SALT] = (u64)(1 + rnd() % 9) << 32;
     u64 *matching[64];
     for (u32 k = 0; k < 64; k++) { /* some entries match */
         u32 eip = rnd() % 2 ? ((u32 *)guest_mem)[rnd() % 1024] : (u32)g[REG_RAX];
         u64 *tag = &ibtc[eip & 0xffff];
-        *tag = -2 * ((u64)eip + vc->bt[BT_SALT]);
+        *tag = -(2 * (u64)eip + vc->bt[BT_IBTC]);
         IBTC_HOST(tag) = STOP_IBTC;
         matching[k] = tag;
     }
