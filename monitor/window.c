@@ -196,6 +196,15 @@ static void division_failed(struct vcpu *v)
     bt_retranslate(v, gpa);
 }
 
+/* cmps reads two operands, and which of two bad ones it finds first differs between processors. The
+ * interpreter knows for all of the guest. */
+static bool has_two_operands(struct vcpu *v)
+{
+    const struct insn *i;
+
+    return insn_fetch(v, &i) == CPU_OK && i->map == 0 && (i->opcode == 0xa6 || i->opcode == 0xa7);
+}
+
 /* Translated code faulted on the host: a window page that is not mapped (yet), or an instruction that faults
  * in the guest, too, which the interpreter finds out. Returns whether to enter translated code again at
  * BT_RESUME. */
@@ -229,7 +238,7 @@ bool bt_host_fault(struct vcpu *v)
             }
             break; /* A and D bits are set: the instruction must run before anything else happens */
         case SH_FAULT:
-            if (bt_other_fault_first(v, lin))
+            if (bt_other_fault_first(v, lin) || has_two_operands(v))
                 break;
             bt_window_expect(v, lin, b->hf.write);
             guest_fault_at_window(v);

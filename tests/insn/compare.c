@@ -356,6 +356,18 @@ static void restore(u8 *ram, u32 pages)
             memcpy(ram + p * PAGE_SIZE, clean + p * PAGE_SIZE, PAGE_SIZE);
 }
 
+/* Did a string instruction fault at its source operand? By cr2, for a page fault; segments' faults do not say. */
+static bool faults_at_source(const struct icase *c, const struct insn *in, const struct outcome *o)
+{
+    struct seg sg = {0};
+
+    if (o->vector == EXC_SS || o->vector == EXC_GP)
+        return true;
+    segment_reg(c->sel[in->seg < 6 ? in->seg : S_DS], &sg);
+    return o->vector == EXC_PF &&
+           o->cr2 - (sg.base + (in->adsize == 2 ? o->gpr[R_ESI] & 0xffff : o->gpr[R_ESI])) < in->opsize;
+}
+
 /* Where the manual leaves the order of things open and this CPU and the interpreter choose differently: makes
  * the CPU's outcome the interpreter's. */
 static void explain(const struct icase *c, const struct insn *in, struct outcome *n, const struct outcome *i)
@@ -389,6 +401,13 @@ static void explain(const struct icase *c, const struct insn *in, struct outcome
     /* popa stops half-way */
     if (in->map == 0 && in->opcode == 0x61 && n->vector != VEC_NONE && n->vector == i->vector)
         memcpy(n->gpr, i->gpr, sizeof(n->gpr));
+    /* cmps: this CPU reads the source first (Zen 5), others the destination (Zen 3, and the interpreter) */
+    if (in->map == 0 && (in->opcode == 0xa6 || in->opcode == 0xa7) && faults_at_source(c, in, n) &&
+        i->vector >= EXC_SS && i->vector <= EXC_PF)
+        n->vector = i->vector, n->error = i->error, n->cr2 = i->cr2;
+    /* int1: hypervisors that intercept #DB may leave eip at the instruction */
+    if (in->map == 0 && in->opcode == 0xf1 && n->vector == EXC_DB && n->lin == c->lin)
+        n->lin = i->lin;
     /* TF from an unprepared stack: the host stops in the exit, where the guest is gone already */
     if (in->map == 0 && (in->opcode == 0x9d || in->opcode == 0xcf) && n->vector == EXC_DB)
         *n = *i;
@@ -446,6 +465,7 @@ const char *rig_check(struct rig *r, const struct icase *c, const struct insn *i
     if (native) {
         ni.system = ii.system;
         explain(c, in, &ni, &ii);
+        ref->vector = ni.vector, ref->error = ni.error, ref->cr2 = ni.cr2, ref->lin = ni.lin;
         /* and of a misaligned SSE operand's #GP and the stack segment's limit (#SS): SDM vol. 2 orders them
          * not */
         if ((in->fpu_attr & FPA_ALIGN) && ii.vector == EXC_SS && ni.vector == EXC_GP && !ni.error &&
