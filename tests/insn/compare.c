@@ -356,7 +356,8 @@ static void restore(u8 *ram, u32 pages)
             memcpy(ram + p * PAGE_SIZE, clean + p * PAGE_SIZE, PAGE_SIZE);
 }
 
-/* Did a string instruction fault at its source operand? By cr2, for a page fault; segments' faults do not say. */
+/* Did a string instruction fault at its source operand? By cr2, for a page fault; segments' faults do not
+ * say. */
 static bool faults_at_source(const struct icase *c, const struct insn *in, const struct outcome *o)
 {
     struct seg sg = {0};
