@@ -369,6 +369,21 @@ static bool faults_at_source(const struct icase *c, const struct insn *in, const
            o->cr2 - (sg.base + (in->adsize == 2 ? o->gpr[R_ESI] & 0xffff : o->gpr[R_ESI])) < in->opsize;
 }
 
+static bool is_jcc(const struct insn *in)
+{
+    return in->map == 0 ? in->opcode >> 4 == 0x7 || (in->opcode >= 0xe0 && in->opcode <= 0xe3)
+                        : in->map == 1 && in->opcode >> 4 == 0x8;
+}
+
+/* Does no other instruction follow before the code segment's limit? */
+static bool ends_its_segment(const struct icase *c, const struct insn *in)
+{
+    struct seg cs;
+
+    segment_reg(c->sel[S_CS], &cs);
+    return c->lin - cs.base + in->len > cs.limit;
+}
+
 /* Where the manual leaves the order of things open and this CPU and the interpreter choose differently: makes
  * the CPU's outcome the interpreter's. */
 static void explain(const struct icase *c, const struct insn *in, struct outcome *n, const struct outcome *i)
@@ -404,8 +419,12 @@ static void explain(const struct icase *c, const struct insn *in, struct outcome
         memcpy(n->gpr, i->gpr, sizeof(n->gpr));
     /* cmps: this CPU reads the source first (Zen 5), others the destination (Zen 3, and the interpreter) */
     if (in->map == 0 && (in->opcode == 0xa6 || in->opcode == 0xa7) && faults_at_source(c, in, n) &&
-        i->vector >= EXC_SS && i->vector <= EXC_PF)
+        i->vector >= EXC_SS && i->vector <= EXC_AC)
         n->vector = i->vector, n->error = i->error, n->cr2 = i->cr2;
+    /* a conditional jump that is taken, the last instruction within its segment: a Zen 5 may find the one
+     * behind it beyond the limit, depending on what it predicted (one in twenty million cases) */
+    if (is_jcc(in) && n->vector == EXC_GP && !n->error && ends_its_segment(c, in))
+        *n = *i;
     /* int1: hypervisors that intercept #DB may leave eip at the instruction */
     if (in->map == 0 && in->opcode == 0xf1 && n->vector == EXC_DB && n->lin == c->lin)
         n->lin = i->lin;
@@ -434,6 +453,50 @@ bool rig_init(struct rig *r, bool native)
     return true;
 }
 
+static void copy_writable(u8 *to, const u8 *from)
+{
+    for (u32 p = 0; p < REGION_PAGES; p++)
+        if (page_kind[p] == PK_RW)
+            memcpy(to + p * PAGE_SIZE, from + p * PAGE_SIZE, PAGE_SIZE);
+}
+
+static void run_native(struct rig *r, const struct icase *c, const struct slack *sl, struct outcome *n)
+{
+    native_run(c, n);
+    if (sl->mem_len[0] && !(sl->only_faults && n->vector == VEC_NONE))
+        blank(native_ram, sl);
+    r->runs_native++;
+}
+
+/* The interpreter's outcome i, with its memory and which pages of it changed, against the CPU's, of which n
+ * becomes what the interpreter may be compared with, and whose memory is as between cases afterwards. */
+static const char *against_cpu(const struct icase *c, const struct insn *in, const struct slack *sl,
+                               struct outcome *n, const struct outcome *i, const u8 *iram, u32 ipages)
+{
+    const char *bad;
+    u32 flags = sl->flags, pages = changed_pages(native_ram);
+
+    n->system = i->system;
+    explain(c, in, n, i);
+    /* a misaligned SSE operand's #GP and the stack segment's limit (#SS): SDM vol. 2 orders them not */
+    if ((in->fpu_attr & FPA_ALIGN) && i->vector == EXC_SS && n->vector == EXC_GP && !n->error && !i->error)
+        n->vector = EXC_SS;
+    /* an MMX instruction that faults may have left the x87 in MMX mode already: it will be started again */
+    if ((in->fpu_attr & FPA_MMX) && i->vector != VEC_NONE && n->fp.tags == 0xff && !(n->fp.fsw & 0x3800)) {
+        n->fp.tags = i->fp.tags;
+        rotate_st(&n->fp, &i->fp);
+        n->fp.fsw = (u16)((n->fp.fsw & ~0x3800) | (i->fp.fsw & 0x3800));
+    }
+    /* rep cmps, scas that fault: the manual restores the flags (SDM vol. 2, REP), this CPU does not */
+    if (n->vector != VEC_NONE && (insn_is_repcc(in) || n->lin != c->lin)) /* or: others ran behind it */
+        flags |= FL_ARITH;
+    bad = compare(n, i, flags);
+    if (!bad)
+        bad = compare_ram(native_ram, iram, pages | ipages);
+    restore(native_ram, pages);
+    return bad;
+}
+
 const char *rig_check(struct rig *r, const struct icase *c, const struct insn *in, bool all, u64 n, int level,
                       struct outcome *ref, u8 *ref_ram)
 {
@@ -447,12 +510,8 @@ const char *rig_check(struct rig *r, const struct icase *c, const struct insn *i
 
     slack_for(c, in, &sl);
     native = r->native && level == AT_USER && !sl.no_native;
-    if (native) {
-        native_run(c, &ni);
-        if (sl.mem_len[0] && !(sl.only_faults && ni.vector == VEC_NONE))
-            blank(native_ram, &sl);
-        r->runs_native++;
-    }
+    if (native)
+        run_native(r, c, &sl, &ni);
     engine_run(r->eng[ENG_INTERP], c, OPT_ALL, level, &ii);
     if (sl.mem_len[0] && !(sl.only_faults && ii.vector == VEC_NONE))
         blank(iram, &sl);
@@ -460,38 +519,13 @@ const char *rig_check(struct rig *r, const struct icase *c, const struct insn *i
     ipages = changed_pages(iram);
     *ref = native ? ni : ii;
     if (ref_ram)
-        for (u32 p = 0; p < REGION_PAGES; p++)
-            if (page_kind[p] == PK_RW)
-                memcpy(ref_ram + p * PAGE_SIZE, (native ? native_ram : iram) + p * PAGE_SIZE, PAGE_SIZE);
+        copy_writable(ref_ram, native ? native_ram : iram);
     if (native) {
-        ni.system = ii.system;
-        explain(c, in, &ni, &ii);
+        bad = against_cpu(c, in, &sl, &ni, &ii, iram, ipages);
         ref->vector = ni.vector, ref->error = ni.error, ref->cr2 = ni.cr2, ref->lin = ni.lin;
-        /* and of a misaligned SSE operand's #GP and the stack segment's limit (#SS): SDM vol. 2 orders them
-         * not */
-        if ((in->fpu_attr & FPA_ALIGN) && ii.vector == EXC_SS && ni.vector == EXC_GP && !ni.error &&
-            !ii.error)
-            ni.vector = EXC_SS;
-        /* an MMX instruction that faults may have left the x87 in MMX mode already: it will be started again
-         */
-        if ((in->fpu_attr & FPA_MMX) && ii.vector != VEC_NONE && ni.fp.tags == 0xff &&
-            !(ni.fp.fsw & 0x3800)) {
-            ni.fp.tags = ii.fp.tags;
-            rotate_st(&ni.fp, &ii.fp);
-            ni.fp.fsw = (u16)((ni.fp.fsw & ~0x3800) | (ii.fp.fsw & 0x3800));
-        }
-        u32 nat_slack = sl.flags;
-        /* rep cmps, scas that fault: the manual restores the flags (SDM vol. 2, REP), this CPU does not */
-        if (ni.vector != VEC_NONE && (insn_is_repcc(in) || ni.lin != c->lin)) /* or: others ran behind it */
-            nat_slack |= FL_ARITH;
-        u32 pages = changed_pages(native_ram);
-        bad = compare(&ni, &ii, nat_slack);
-        if (!bad)
-            bad = compare_ram(native_ram, iram, pages | ipages);
         if (bad)
             snprintf(msg, sizeof(msg), "interpreter against the CPU: %s", bad);
-        restore(native_ram, pages);
-        if (!bad)
+        else
             ref->sel[S_CS] = ii.sel[S_CS];
     }
     for (u32 k = all ? 0 : pick_config(n); !bad && k < N_CONFIGS; k++) {
