@@ -98,6 +98,18 @@ void bt_flush(struct vcpu *v)
         b->cfg.code_made(b->cfg.code_opaque, NULL, 0, 0);
 }
 
+/* Who keeps a list of all fragments begins it anew, with those that are left. */
+static void list_again(struct bt *b)
+{
+    b->cfg.code_made(b->cfg.code_opaque, NULL, 0, 0);
+    for (u32 n = 0; n < tcache_fragments(b->tc); n++) {
+        const struct fragment *f = tcache_fragment(b->tc, n);
+        if (f->valid)
+            b->cfg.code_made(b->cfg.code_opaque, fragment_host(b->tc, f), f->host_len,
+                             f->key.cs_base + f->key.eip);
+    }
+}
+
 /* The same for copies only. */
 static void flush_copies(struct vcpu *v)
 {
@@ -108,6 +120,8 @@ static void flush_copies(struct vcpu *v)
     bt_forget_branches(b);
     v->events |= EV_SMC;
     v->stats.tc_copy_flushes++;
+    if (unlikely(b->cfg.code_made))
+        list_again(b);
 }
 
 static void fragment_dropped(void *opaque, const struct fragment *f)
@@ -313,10 +327,6 @@ static enum bt_found reuse(struct vcpu *v, const struct frag_key *k, const struc
     }
     *out = tcache_move(b->tc, from, k);
     if (unlikely(!*out)) {
-        if (b->cfg.code_made) { /* who keeps a list of all fragments knows of no half flushes */
-            bt_flush(v);
-            return BT_FOUND;
-        }
         flush_copies(v);
         *out = tcache_move(b->tc, from, k);
         if (!*out)

@@ -5,6 +5,7 @@
     perfmap.py [--vmm PROGRAM] KERNEL
 """
 import argparse
+import json
 import os
 import re
 import subprocess
@@ -12,10 +13,10 @@ import sys
 import tempfile
 
 
-def run(args, where, *more):
-    """[(start, size, name)] of a run of the guest kernel."""
+def run(args, where, *more, only="flow"):
+    """[(start, size, name)] of a run of a test of the guest kernel."""
     path = os.path.join(where, "map")
-    done = subprocess.run([args.vmm, "-kernel", args.kernel, "-append", "only=flow", "-m", "64", "-nographic", "-no-reboot",
+    done = subprocess.run([args.vmm, "-kernel", args.kernel, "-append", f"only={only}", "-m", "64", "-nographic", "-no-reboot",
                            "-device", "isa-debug-exit,iobase=0xf4,iosize=4", f"--perf-map={path}", *more],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=100)
     assert done.returncode == 33, (done.returncode, done.stderr.decode()[-500:])
@@ -57,6 +58,13 @@ def main():
         assert {"kmain", "puts", "test_flow"} <= names and "elsewhere" not in names, sorted(names)
         # The cache is flushed: what is left is the last filling, still without overlaps.
         run(args, where, "--tcache-size=1M", "--no-opt=all")
+        # Copies are: all else stays.
+        stats = os.path.join(where, "stats.json")
+        entries = run(args, where, "--tcache-size=8M", f"--stats={stats}", only="smc")
+        with open(stats) as f:
+            found = json.load(f)
+        assert found["tc_copy_flushes"] > 0 and not found["tc_flushes"], "not what was meant: copies alone were to be flushed"
+        assert {"kmain", "test_smc"} <= {name for _, _, name in entries}, "what is no copy is missing"
         for content in (b"", b"\x7fELF", b"\x7fELF" + bytes(100), b"no symbols\n"):
             with open(symbols, "wb") as f:
                 f.write(content)
