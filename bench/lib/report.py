@@ -87,7 +87,7 @@ def means(run, programs, session, engines):
     lines = []
     for group, title in GROUP_TITLES.items():
         names = [p for p in run.programs(session) if p in programs and group in programs[p].groups]
-        if len(names) < 2:
+        if len(names) < 2 or group == "compile":  # a first and a later run of the same
             continue
         parts = [f"{label} {times(geometric_mean([run.ratio(session, a, b, p) for p in names]))}"
                  for a, b, label in COLUMNS if a in engines and b in engines]

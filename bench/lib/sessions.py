@@ -30,7 +30,7 @@ def plan(programs, quick, switches, peers):
     if not quick:
         sessions += [
             Session("switches", "each optimisation off", ["novt"] + [f"novt-no-{s}" for s in switches], everything, reps=2),
-            Session("switches-cc", "each optimisation off, C compile", ["novt"] + [f"novt-no-{s}" for s in switches], compile_only,
+            Session("switches-cc", "each optimisation off, C compile", ["novt"] + [f"novt-no-{s}" for s in switches], compile_only[:1],
                     initrd="initramfs-cc", reps=2),
             Session("interpreters", "interpreters", ["native", "novt-interp"] + peers, everything, reps=1),
         ]
