@@ -82,7 +82,7 @@ int main(int argc, char **argv)
         }
         sum = sum * 31 + file_hash(object);
     }
-    bench_end("compile", sum);
+    bench_end(BENCH_NAME, sum);
     unlink(object);
     return 0;
 }
