@@ -229,7 +229,7 @@ bool bt_in_code(struct vcpu *v, const u8 *pc);
 bool bt_in_thunks(const u8 *pc);
 /* Bytes of b->kick_tried. */
 u64 bt_kick_tried_bytes(const struct bt *b);
-/* The guest's registers into v; saved: its flags are in r13. The instruction at a host offset of f. */
+/* The guest's registers into v; saved: its flags are in r12. The instruction at a host offset of f. */
 void bt_spill(struct vcpu *v, const greg_t *g, bool saved);
 u32 bt_find_insn(const struct fragment *f, u32 off);
 /* The calling thread's kicks from its own timer: without one all is the same but that windows are turned on

@@ -23,7 +23,8 @@ struct monitor_config {
     const char *(*symbol)(void *opaque, u32 eip, u32 *offset);
     void *opaque;
     /* Called for each fragment that was made (its executable host code, the guest-linear address of its first
-     * instruction), and with host = NULL when all of them are gone. NULL: nobody wants to know. Heavy. */
+     * instruction), and with host = NULL when some are gone: those that are left are told again after it.
+     * NULL: nobody wants to know. Heavy. */
     void (*code_made)(void *opaque, const void *host, u32 len, u32 lin);
     void *code_opaque;
     bool windows_always; /* turn every view's window on at once (for tests) */

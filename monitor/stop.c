@@ -81,13 +81,13 @@ void bt_spill(struct vcpu *v, const greg_t *g, bool saved)
     v->gpr[R_ECX] = (u32)g[REG_RCX];
     v->gpr[R_EDX] = (u32)g[REG_RDX];
     v->gpr[R_EBX] = (u32)g[REG_RBX];
-    v->gpr[R_ESP] = (u32)g[REG_R12];
-    v->gpr[R_EBP] = (u32)g[REG_RBP];
+    v->gpr[R_ESP] = (u32)g[REG_RBP];
+    v->gpr[R_EBP] = (u32)g[REG_R13];
     v->gpr[R_ESI] = (u32)g[REG_RSI];
     v->gpr[R_EDI] = (u32)g[REG_RDI];
     v->aflags = (u32)g[REG_EFL] & FL_HOST;
     if (saved) {
-        u32 s = (u32)g[REG_R13];
+        u32 s = (u32)g[REG_R12];
         v->aflags = (v->aflags & FL_DF) | ((s >> 8) & (FL_ARITH & 0xff)) | (s & 1 ? FL_OF : 0);
     }
 }
@@ -143,7 +143,7 @@ struct symbol {
     u8 what; /* a register by its host encoding; or: */
 #define SYM_NONE  0xff
 #define SYM_LAHF  0xfe /* the flags below OF are in bits 8-15 */
-#define SYM_FLAGS 0xfd /* and OF is bit 0: as r13 has them */
+#define SYM_FLAGS 0xfd /* and OF is bit 0: as r12 has them */
     u8 plus;           /* SYM_NONE, or this register has been added to it */
     bool swapped;      /* its two low bytes */
 };
@@ -153,7 +153,7 @@ struct trace {
     bool flags; /* EFLAGS are the guest's, */
     u8 adox;    /* but for OF, which a comparison (exits.c) has changed: 1; its jo was not taken: 2; the adox
                    that    brings OF back has run: 0 again */
-    bool aside; /* r13 has them */
+    bool aside; /* r12 has them */
     bool counted; /* BT_LEFT has been counted down */
     i8 pushed;    /* quadwords */
 };
@@ -168,7 +168,7 @@ static void sym_set(struct trace *t, u8 reg, struct symbol val)
     for (u32 n = 0; n < 16; n++)
         if (t->r[n].plus == reg)
             t->r[n] = (struct symbol){SYM_NONE, SYM_NONE, false};
-    if (reg == R13)
+    if (reg == ABI_FLAGS)
         t->aside = val.what == SYM_FLAGS;
     t->r[reg] = val;
 }
@@ -286,7 +286,7 @@ static bool trace_one(struct trace *t, const struct host_insn *i)
                                 SYM_NONE, false});
         return true;
     case HOST_SAHF:
-        t->flags = false; /* they are in r13 still */
+        t->flags = false; /* they are in r12 still */
         return true;
     case HOST_PUSHF:
         t->pushed++;
@@ -354,7 +354,7 @@ static bool trace(const u8 *start, const u8 *pc, struct trace *t)
     }
 }
 
-static const u8 guest_regs[8] = {0, 1, 2, 3, 5, 6, 7, R12};
+static const u8 guest_regs[8] = {0, 1, 2, 3, 6, 7, ABI_ESP, ABI_EBP};
 
 /* The registers as they were where t began; false: one is lost. */
 static bool recover(const struct trace *t, greg_t *g)
@@ -401,7 +401,7 @@ static bool roll_back(struct vcpu *v, greg_t *g, const u8 *pc)
     if (f->pcmap[k].flags & PCM_SAVED) {
         t.flags = false;
         t.aside = true;
-        t.r[R13].what = SYM_FLAGS;
+        t.r[ABI_FLAGS].what = SYM_FLAGS;
     }
     if (!trace(fragment_host(b->tc, f) + f->pcmap[k].host, pc, &t))
         return false;

@@ -24,8 +24,8 @@
         movl    %ecx, (VO_GPR + 4)(%r15)
         movl    %edx, (VO_GPR + 8)(%r15)
         movl    %ebx, (VO_GPR + 12)(%r15)
-        movl    %r12d, VO_ESP(%r15)
-        movl    %ebp, (VO_GPR + 20)(%r15)
+        movl    %ebp, VO_ESP(%r15)
+        movl    %r13d, (VO_GPR + 20)(%r15)
         movl    %esi, (VO_GPR + 24)(%r15)
         movl    %edi, (VO_GPR + 28)(%r15)
         movq    %rsp, BT_OFF(BT_RSP)(%r15)
@@ -74,12 +74,12 @@ bt_resume:
         cmpl    $0, VO_KICK(%r15)
         jne     bt_leave_kick
         movq    BT_OFF(BT_BASE)(%r15), %r14
-        movl    VO_ESP(%r15), %r12d
+        movl    VO_ESP(%r15), %ebp
         movl    VO_AFLAGS(%r15), %eax
-        movzbl  %al, %r13d
-        shll    $8, %r13d
+        movzbl  %al, %r12d
+        shll    $8, %r12d
         btl     $11, %eax
-        adcl    $0, %r13d
+        adcl    $0, %r12d
         testl   $0x400, %eax
         jz      1f
         std
@@ -91,7 +91,7 @@ bt_resume:
         movl    (VO_GPR + 4)(%r15), %ecx
         movl    (VO_GPR + 8)(%r15), %edx
         movl    (VO_GPR + 12)(%r15), %ebx
-        movl    (VO_GPR + 20)(%r15), %ebp
+        movl    (VO_GPR + 20)(%r15), %r13d
         movl    (VO_GPR + 24)(%r15), %esi
         movl    (VO_GPR + 28)(%r15), %edi
         movl    (VO_GPR + 0)(%r15), %eax
@@ -153,7 +153,7 @@ th_write_miss:
 bt_to_c_end:
         /*
          * sysenter and sysexit as they were done from this context last time (struct ctx), if everything that decided it
-         * still is what it was. r8-r10 as for th_sys, where it goes otherwise; the guest's flags are in r13. There is
+         * still is what it was. r8-r10 as for th_sys, where it goes otherwise; the guest's flags are in r12. There is
          * nothing to look for afterwards: neither lets an interrupt in that was kept out before.
          */
 #define CTX_SALT      24
@@ -172,7 +172,7 @@ bt_to_c_end:
 
         .macro  FLAGS_BACK
         movq    %rax, %r11
-        movl    %r13d, %eax
+        movl    %r12d, %eax
         addb    $0x7f, %al
         sahf
         movq    %r11, %rax
@@ -267,11 +267,11 @@ bt_to_c_end:
         STILL_VALID r11, r8, (CTX_SYS + 8)(%r10), sys_miss_r8
         CHANGE_OVER CTX_SYS, \cpl, 1
         .if \cpl
-        movl    %\esp, %r12d
+        movl    %\esp, %ebp
         movl    %\eip, %r8d
         .else
         movb    $0, VO_IFLAG(%r15)
-        movl    (VO_SYSENTER + 8)(%r15), %r12d
+        movl    (VO_SYSENTER + 8)(%r15), %ebp
         movl    (VO_SYSENTER + 16)(%r15), %r8d
         .endif
         ENTER_AT
@@ -291,7 +291,7 @@ sys_miss:
 
         /*
          * clts, and mov to CR0: r8-r10 as for th_exec, where they go otherwise, r11d = the new value, the guest's flags
-         * in r13. The same for a change of TS alone, which leads to a context that differs in the mode only. With EM the
+         * in r12. The same for a change of TS alone, which leads to a context that differs in the mode only. With EM the
          * mode would not change.
          */
         .globl  th_clts, th_cr0
@@ -465,7 +465,7 @@ th_seg_real:
 
         /*
          * popf: r8d = the image, r9d = the flags that must be what they are, and DF, which must be clear (it never is
-         * set in sflags). The arithmetic flags go to r13, as flags that are put aside. th_popf_if sets IF as well, unless
+         * set in sflags). The arithmetic flags go to r12, as flags that are put aside. th_popf_if sets IF as well, unless
          * an interrupt waits for it.
          */
         .globl  th_popf, th_popf_if, th_in
@@ -483,11 +483,11 @@ th_popf_if:
         jmp     2f
 1:      movb    $0, VO_IFLAG(%r15)
 2:      cld
-        movl    %r8d, %r13d
-        andl    $0xd5, %r13d
-        shll    $8, %r13d
+        movl    %r8d, %r12d
+        andl    $0xd5, %r12d
+        shll    $8, %r12d
         btl     $11, %r8d
-        adcl    $0, %r13d
+        adcl    $0, %r12d
         xorl    %r8d, %r8d
         ret
         .p2align 4

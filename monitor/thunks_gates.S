@@ -3,7 +3,7 @@
  * Part of thunks.S: int n at CPL 3 and iretd at CPL 0, as they were done from this context last time (struct
  * ctx, gate and iret), if everything that decided it still is what it was: registers, flags, and the bytes of
  * the descriptors and of the TSS, which are read through the table of the supervisor's view. r8-r10 as for
- * th_sys, where they go otherwise, having changed nothing; the guest's flags are in r13.
+ * th_sys, where they go otherwise, having changed nothing; the guest's flags are in r12.
  *
  * Not done here, since what follows is more than going on at the target: flags other than arithmetic ones and
  * IF that are not the same as last time, IF where an interrupt waits, the end of an NMI's handler, frames
@@ -66,8 +66,8 @@ th_int:
         jz      gate_miss
         addq    %r8, %r11
         /* nothing is in the way */
-        movl    %r12d, 12(%r11)
-        movl    %r8d, %r12d
+        movl    %ebp, 12(%r11)
+        movl    %r8d, %ebp
         movzwl  (VO_SEG + 1 * VO_SEG_SIZE)(%r15), %r8d
         movl    %r8d, 4(%r11)
         movzwl  (VO_SEG + 2 * VO_SEG_SIZE)(%r15), %r8d
@@ -86,11 +86,11 @@ th_int:
         movzbl  VO_IFLAG(%r15), %r8d
         shll    $9, %r8d
         leal    2(%r9, %r8), %r9d
-        movl    %r13d, %r8d
+        movl    %r12d, %r8d
         shrl    $8, %r8d
         andl    $0xd5, %r8d
         orl     %r8d, %r9d
-        movl    %r13d, %r8d
+        movl    %r12d, %r8d
         andl    $1, %r8d
         shll    $11, %r8d
         orl     %r8d, %r9d
@@ -153,20 +153,20 @@ th_int:
         /* nothing is in the way */
         movl    8(%r11), %r8d
         cld
-        movl    %r8d, %r13d
-        andl    $0xd5, %r13d
-        shll    $8, %r13d
+        movl    %r8d, %r12d
+        andl    $0xd5, %r12d
+        shll    $8, %r12d
         btl     $11, %r8d
-        adcl    $0, %r13d
+        adcl    $0, %r12d
         shrl    $9, %r8d
         andl    $1, %r8d
         movb    %r8b, VO_IFLAG(%r15)
         movl    (\rec + 24)(%r10), %r8d
         movl    %r8d, VO_SFLAGS(%r15)
         .if \cpl
-        movl    12(%r11), %r12d
+        movl    12(%r11), %ebp
         .else
-        leal    12(%r12), %r12d
+        leal    12(%rbp), %ebp
         .endif
         movl    (%r11), %r8d
         movq    %r9, %r11
@@ -181,16 +181,16 @@ th_iret:
         movq    %r8, BT_OFF(BT_TMP)(%r15)
         movl    %r9d, VO_EIP(%r15)
         movq    BT_OFF(BT_CTX)(%r15), %r10
-        movl    %r12d, %r8d             /* the stack is flat where there is a record */
+        movl    %ebp, %r8d             /* the stack is flat where there is a record */
         andl    $0xfff, %r8d
         cmpl    $(4096 - 20), %r8d
         ja      gate_miss
-        movl    %r12d, %r11d
+        movl    %ebp, %r11d
         shrl    $12, %r11d
         movq    -RT_OFF(%r14, %r11, 8), %r11
         testq   %r11, %r11
         jz      gate_miss
-        addq    %r12, %r11
+        addq    %rbp, %r11
         testb   $3, 4(%r11)
         jz      th_iret_inner
         IRET_TO 3, (CTX_IRET + IRET_SIZE)

@@ -32,12 +32,12 @@ static u64 *sparse_array(u64 bytes)
 
 bool sh_kwin_enable(struct shadow *s)
 {
-    if (!s->klarge) {
+    if (!s->klarge)
         s->klarge = sparse_array(SH_PAGES / 8);
+    if (!s->kphys)
         s->kphys = (u32 *)sparse_array(SH_PAGES * sizeof(u32));
-        if (!s->klarge || !s->kphys)
-            return false;
-    }
+    if (!s->klarge || !s->kphys)
+        return false;
     s->kwin_on = true;
     s->kwin_mode = s->cur->key & 31;
     return true;

@@ -13,7 +13,7 @@
 
 bool vf_guest_reg(u32 r)
 {
-    return r != RSP && (r < R8 || r == R12);
+    return r != RSP && (r < R8 || r == R13);
 }
 
 void vf_canonical(struct verifier *v, struct state *s, const struct hi *h)

@@ -3,20 +3,28 @@
  * The contract between translated code and the monitor: who holds what in which host register, and the vcpu
  * slots that translated code uses.
  *
- *   eax ecx edx ebx ebp esi edi   the guest's, upper halves zero
- *   r12                           guest esp, upper half zero
- *   r13                           saved flags while the flags state is SAVED: AH-layout in bits 8-15, OF in
- * bit 0 r14                           base of the current address-space view (tables below it, window above
- * it) r15                           struct vcpu r8-r11                        scratch within one guest
- * instruction rsp                           the return stack: one host return address a guest call, so that
- * the CPU predicts guest returns. It belongs to the current context (view, mode, code segment); its bottom
- * entry leads to th_underflow. Thunks switch to the C stack. EFLAGS                        guest arithmetic
- * flags and DF (flags state HOST) x87/MMX/SSE                   the guest's
+ * - rax, rcx, rdx, rbx, rsi, rdi: the guest's registers of these names, upper halves zero
+ * - rbp: guest esp; r13: guest ebp; upper halves zero. (The stack is what memory operands name most, and rbp
+ *   as a base takes two bytes less than r12: no REX prefix, no SIB.)
+ * - r12: saved flags while the flags state is SAVED: AH-layout in bits 8-15, OF in bit 0
+ * - r14: base of the current address-space view (tables below it, window above it)
+ * - r15: struct vcpu
+ * - r8-r11: scratch within one guest instruction
+ * - rsp: the return stack: one host return address a guest call, so that the CPU predicts guest returns. It
+ *   belongs to the current context (view, mode, code segment); its bottom entry leads to th_underflow. Thunks
+ *   switch to the C stack.
+ * - EFLAGS: guest arithmetic flags and DF (flags state HOST)
+ * - x87/MMX/SSE: the guest's
  *
  * This header is also included by monitor/thunks.S, so it holds only macros.
  */
 #ifndef NOVT_TRANSLATOR_ABI_H
 #define NOVT_TRANSLATOR_ABI_H
+
+/* Host registers, by number, that hold something else than their name says. */
+#define ABI_ESP   5  /* rbp: guest esp */
+#define ABI_EBP   13 /* r13: guest ebp */
+#define ABI_FLAGS 12 /* r12: saved flags */
 
 /* Offsets into struct vcpu (checked by static assertions in monitor/run.c). */
 #define VO_GPR       0
@@ -87,7 +95,7 @@
 #define TH_SEG_REAL 9  /* r8w selector, r9d as above, any of the four: real and virtual-8086 mode */
 #define TH_VERW     10 /* r8d selector | CPL << 16 | SEGC_VERW: ZF if it is known to be writable */
 #define TH_POPF                                                                                              \
-    11 /* r8d image, r9d flags that must not change, and DF: arithmetic flags to r13, DF clear               \
+    11 /* r8d image, r9d flags that must not change, and DF: arithmetic flags to r12, DF clear               \
         */
 #define TH_POPF_IF 12 /* the same, and sets IF */
 #define TH_IN      13 /* r8w port: r9d = the byte */
@@ -105,11 +113,11 @@
 /* The same of a checked entry (entry.c), of a fragment for eip r8d: this view maps its page to something
  * else. */
 #define TH_FAR 21
-/* The same, with the guest's flags in r13, and nothing in r10: does it at once if it was done before in the
+/* The same, with the guest's flags in r12, and nothing in r10: does it at once if it was done before in the
  * same way. sysenter outside of CPL 0. */
 #define TH_SYSENTER 22
 #define TH_SYSEXIT  23
-/* As TH_EXEC, with the guest's flags in r13, r10 may be 0: clts, and mov to CR0 of r11d. At once if all that
+/* As TH_EXEC, with the guest's flags in r12, r10 may be 0: clts, and mov to CR0 of r11d. At once if all that
  * changes is CR0.TS, and what that leads to is known. */
 #define TH_CLTS 24
 #define TH_CR0  25

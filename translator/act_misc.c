@@ -69,7 +69,7 @@ static bool act_pushf(struct xl *x, const struct insn *i, struct cls c)
         return false;
     fl_force_saved(x);
     mem_stack(x, -4, 4, true);
-    e_mov_rr32(e, R10, R13);
+    e_mov_rr32(e, R10, ABI_FLAGS);
     e_rex(e, 0, 0, 0, R10); /* shr r10d, 8 */
     e8(e, 0xc1);
     e_modrm(e, 3, 5, R10);
@@ -78,7 +78,7 @@ static bool act_pushf(struct xl *x, const struct insn *i, struct cls c)
     e8(e, 0x81);
     e_modrm(e, 3, 4, R10);
     e32(e, 0xd5);
-    e_mov_rr32(e, R11, R13);
+    e_mov_rr32(e, R11, ABI_FLAGS);
     e_rex(e, 0, 0, 0, R11); /* and r11d, 1 */
     e8(e, 0x83);
     e_modrm(e, 3, 4, R11);

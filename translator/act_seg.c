@@ -64,9 +64,9 @@ bool act_verw(struct xl *x, const struct insn *i, struct cls c)
     tag(x, SEGC_VERW);
     call_thunk(x, TH_VERW, STUB_SLOW);
     if (zf) {
-        e_rex(e, 0, 0, 0, R13); /* or r13d, 0x4000: ZF */
+        e_rex(e, 0, 0, 0, ABI_FLAGS); /* or flags, 0x4000: ZF */
         e8(e, 0x81);
-        e_modrm(e, 3, 1, R13);
+        e_modrm(e, 3, 1, ABI_FLAGS);
         e32(e, 0x4000);
     }
     return true;

@@ -10,14 +10,14 @@
 /*
  * In window form a run of pushes and pops addresses the stack from the esp that it began with, and the change
  * of esp is written once behind it, or with a call or return at its end. The pc map says for each instruction
- * how far r12 is from esp, so a fault or a stop within the run sees the right one; but execution comes back
+ * how far the host register is from esp, so a fault or a stop within the run sees the right one; but execution comes back
  * only to instructions where nothing is pending.
  */
 #define SP_PEND_MAX 0x4000
 
 void sp_flush_pending(struct xl *x)
 {
-    e_lea32(&x->e, R12, R12, -1, 1, x->sp_pend);
+    e_lea32(&x->e, ABI_ESP, ABI_ESP, -1, 1, x->sp_pend);
     x->sp_pend = 0;
 }
 
@@ -51,9 +51,9 @@ bool act_add_esp(struct xl *x, const struct insn *i, struct cls c)
     if (!flags_dead(x, x->k)) {
         fl_before_op(x, i);
         if (x->sp_pend)
-            e_lea32(e, R11, R12, -1, 1, x->sp_pend);
+            e_lea32(e, R11, ABI_ESP, -1, 1, x->sp_pend);
         else
-            e_mov_rr32(e, R11, R12);
+            e_mov_rr32(e, R11, ABI_ESP);
         e_rex(e, 0, 0, 0, R11);
         e8(e, i->opcode);
         e_modrm(e, 3, i->reg, R11);
@@ -144,11 +144,11 @@ void sp_add(struct xl *x, i32 delta)
         return;
     }
     if (x->env->mode & MODE_SS32) {
-        e_lea32(e, R12, R12, -1, 1, delta);
+        e_lea32(e, ABI_ESP, ABI_ESP, -1, 1, delta);
     } else {
-        e_lea32(e, R11, R12, -1, 1, delta);
+        e_lea32(e, R11, ABI_ESP, -1, 1, delta);
         e8(e, 0x66);
-        e_mov_rr32(e, R12, R11);
+        e_mov_rr32(e, ABI_ESP, R11);
     }
 }
 
@@ -288,7 +288,7 @@ bool act_pop_r(struct xl *x, const struct insn *i, struct cls c)
         if (!seg_inline(x, S_SS, false))
             return false;
         mem_stack(x, 0, n, false);
-        load_op(x, i->opcode & 7, n);
+        load_op(x, hreg(i->opcode & 7), n);
         sp_add(x, (i32)n);
         return true;
     }
@@ -328,18 +328,18 @@ bool act_leave(struct xl *x, const struct insn *i, struct cls c)
     if (i->opsize != 4 || !(x->env->mode & MODE_SS32) || !seg_inline(x, S_SS, false))
         return false;
     if (x->sp_merge) {
-        mem_is(x, true, RBP, -1, 1, 0);
+        mem_is(x, true, ABI_EBP, -1, 1, 0);
         load_op(x, R8, 4);
-        e_mov_rr32(e, R12, RBP);
-        e_mov_rr32(e, RBP, R8);
+        e_mov_rr32(e, ABI_ESP, ABI_EBP);
+        e_mov_rr32(e, ABI_EBP, R8);
         x->sp_pend = 4; /* whatever was pending is gone */
         return true;
     }
-    e_mov_rr32(e, R8, RBP);
+    e_mov_rr32(e, R8, ABI_EBP);
     seg_apply(x, S_SS, 4, false);
     mem_linear_r8(x, 4, false);
     load_op(x, R8, 4);
-    e_lea32(e, R12, RBP, -1, 1, 4);
-    e_mov_rr32(e, RBP, R8);
+    e_lea32(e, ABI_ESP, ABI_EBP, -1, 1, 4);
+    e_mov_rr32(e, ABI_EBP, R8);
     return true;
 }

@@ -28,7 +28,7 @@ bool act_popf(struct xl *x, const struct insn *i, struct cls c)
     e_mov_ri32(&x->e, R9, same);
     /* out of the unit otherwise: DF may be set then */
     call_thunk(x, mode & MODE_IOPL_OK ? TH_POPF_IF : TH_POPF, STUB_SLOW_OUT);
-    x->fs = FS_SAVED; /* in r13 */
+    x->fs = FS_SAVED; /* aside */
     x->df_clear = true;
     sp_add(x, (i32)i->opsize);
     return true;

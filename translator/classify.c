@@ -5,7 +5,7 @@
  *
  * Three properties matter: the action, what happens to a memory operand (so that the right table is consulted
  * and rights are checked before anything changes), and which ModRM fields name general registers (because
- * guest esp lives in r12 and because ah/ch/dh/bh cannot be named together with a REX prefix).
+ * guest esp and ebp live elsewhere and because ah/ch/dh/bh cannot be named together with a REX prefix).
  *
  * The default is ACT_EXEC: anything not listed is executed by the interpreter through a callout, so a missing
  * line costs speed, never exactness. Every sensitive instruction (Robin and Irvine's list and the privileged

@@ -77,7 +77,7 @@ void count_exact(struct xl *x)
     e_fix8(e, stop, e->pos);
     e_mov_rr64(e, RCX, R11);
     if (x->sp_pend)
-        e_lea32(e, R12, R12, -1, 1, x->sp_pend);
+        e_lea32(e, ABI_ESP, ABI_ESP, -1, 1, x->sp_pend);
     if (x->fs == FS_SAVED)
         fl_emit_restore(e);
     e_mov_eip(x, R9, insn_eip(x, x->k));

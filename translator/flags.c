@@ -3,7 +3,7 @@
  * Where the guest's arithmetic flags are.
  *
  * The table lookup of a memory operand needs shr and test, which destroy flags. Where no later instruction
- * can see the flags (liveness over the unit) that is free. Elsewhere they are put aside in r13 once (lahf +
+ * can see the flags (liveness over the unit) that is free. Elsewhere they are put aside in r12 once (lahf +
  * seto) and stay there over any number of memory operands, until an instruction reads or partly changes them,
  * or control leaves the unit.
  *
@@ -19,14 +19,14 @@ static void emit_save(struct emit *e)
     e8(e, 0x0f); /* seto al */
     e8(e, 0x90);
     e8(e, 0xc0);
-    e_mov_rr32(e, R13, RAX);
+    e_mov_rr32(e, ABI_FLAGS, RAX);
     e_mov_rr64(e, RAX, R11);
 }
 
 void fl_emit_restore(struct emit *e)
 {
     e_mov_rr64(e, R11, RAX);
-    e_mov_rr32(e, RAX, R13);
+    e_mov_rr32(e, RAX, ABI_FLAGS);
     e8(e, 0x04); /* add al, 0x7f: sets OF iff al was 1 */
     e8(e, 0x7f);
     e8(e, 0x9e); /* sahf */

@@ -168,13 +168,13 @@ void mem_stack(struct xl *x, i32 delta, u32 size, bool write)
     struct emit *e = &x->e;
 
     if (window(x) && (x->env->mode & MODE_SS32) && (x->env->mode & MODE_FLATSS)) {
-        mem_is(x, true, R12, -1, 1, delta + x->sp_pend);
+        mem_is(x, true, ABI_ESP, -1, 1, delta + x->sp_pend);
         return;
     }
     if (delta)
-        e_lea32(e, R8, R12, -1, 1, delta);
+        e_lea32(e, R8, ABI_ESP, -1, 1, delta);
     else
-        e_mov_rr32(e, R8, R12);
+        e_mov_rr32(e, R8, ABI_ESP);
     if (!(x->env->mode & MODE_SS32))
         e_movzx16(e, R8, R8);
     seg_apply(x, S_SS, size, write);

@@ -26,10 +26,10 @@ struct pcmap {
     u16 host;  /* offset of its first host byte in the fragment */
     u16 guest; /* offset of the instruction from the unit's eip */
     u8 flags;  /* PCM_* */
-    i16 sp;    /* at its start and while it runs, guest esp is r12 plus this */
+    i16 sp;    /* at its start and while it runs, guest esp is its register plus this */
 };
-#define PCM_SAVED    1 /* at its start, guest flags are in r13 */
-#define PCM_OP_SAVED 2 /* when its main host instruction runs, guest flags are in r13 */
+#define PCM_SAVED    1 /* at its start, guest flags are in r12 */
+#define PCM_OP_SAVED 2 /* when its main host instruction runs, guest flags are in r12 */
 #define PCM_INHIBIT  4 /* interrupts are inhibited at its start (after sti) */
 
 #define INT3 0xcc /* the trap of unit_env.traps: the first byte of an instruction's host code */

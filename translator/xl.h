@@ -146,10 +146,10 @@ struct xl {
     bool table_only;   /* this instruction's sequence cannot take a host fault: no window form */
     enum flstate fs;
     u32 uncounted; /* guest instructions since the last count */
-    i32 sp_pend;   /* guest esp is r12 plus this */
+    i32 sp_pend;   /* guest esp is its register plus this */
     bool sp_merge; /* this instruction may leave esp's change pending: nothing leaves it or comes back into it
                     */
-    bool op_saved; /* while the main host instruction runs, the guest's flags are in r13 */
+    bool op_saved; /* while the main host instruction runs, the guest's flags are in r12 */
     bool df_clear; /* known */
     bool inhibit;  /* the previous instruction was sti: no interrupt before this one */
     bool done;     /* control does not fall through */
@@ -187,7 +187,7 @@ static inline bool low_window(const struct unit_env *env)
 }
 static inline int hreg(int g) /* guest register number -> host */
 {
-    return g == R_ESP ? R12 : g;
+    return g == R_ESP ? ABI_ESP : g == R_EBP ? ABI_EBP : g;
 }
 static inline u32 insn_eip(const struct xl *x, u32 k)
 {
@@ -248,7 +248,7 @@ static inline void fl_before_op(struct xl *x, const struct insn *i)
 }
 /* Puts the flags aside even if they are dead. */
 void fl_force_saved(struct xl *x);
-void fl_emit_restore(struct emit *e); /* r13 -> EFLAGS; uses r11 */
+void fl_emit_restore(struct emit *e); /* r12 -> EFLAGS; uses r11 */
 
 /* ---- memory operands (memop.c) ---- */
 #define OP_66 1u
@@ -341,7 +341,7 @@ static inline void call_thunk(struct xl *x, int th, enum stub_kind otherwise)
 
 /* ---- pieces of stack operations (act_stack.c) ---- */
 void sp_add(struct xl *x, i32 delta); /* esp += delta */
-void sp_flush_pending(struct xl *x);  /* what is pending goes into r12 */
+void sp_flush_pending(struct xl *x);  /* what is pending goes into the register of esp */
 static inline void sp_flush(struct xl *x)
 {
     if (x->sp_pend)

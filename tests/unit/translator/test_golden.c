@@ -198,9 +198,9 @@ static void walk(struct listing *l, FILE *out)
             insn_format(&l->u->insns[next], EIP + l->u->pcmap[next].guest, true, text, sizeof(text));
             fprintf(out, "    ; %s", text);
             if (l->u->pcmap[next].sp)
-                fprintf(out, "  (esp = r12 %+d)", l->u->pcmap[next].sp);
+                fprintf(out, "  (esp = rbp %+d)", l->u->pcmap[next].sp);
             if (l->u->pcmap[next].flags & PCM_SAVED)
-                fprintf(out, "  (flags in r13)");
+                fprintf(out, "  (flags in r12)");
             fprintf(out, "\n");
         }
         if (out && l->label[off])

@@ -370,8 +370,8 @@ static void test_found(void **state)
         const u8 *bytes;
         u32 len;
     } found[] = {
-        /* add r12d, r8d was taken to clear the upper half of r8, too: lookup of r8 follows, byte load */
-        U("\x45\x01\xc4\x45\x89\xc1\x41\xc1\xe9\x0c\x4f\x8b\x8c\xce\x00\x00\x80\xfe\x4d\x85\xc9\x74\x04\x43"
+        /* add ebp, r8d was taken to clear the upper half of r8, too: lookup of r8 follows, byte load */
+        U("\x44\x01\xc5\x45\x89\xc1\x41\xc1\xe9\x0c\x4f\x8b\x8c\xce\x00\x00\x80\xfe\x4d\x85\xc9\x74\x04\x43"
           "\x8a\x04\x08"),
     };
     static u8 buf[128];

@@ -218,7 +218,7 @@ static const char *judge(const greg_t *g, u64 pc)
 /* Execution leaves: is everything as the C side relies on? */
 static const char *judge_exit(const greg_t *g, u64 pc)
 {
-    static const int guest[] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RBP, REG_RSI, REG_RDI, REG_R12};
+    static const int guest[] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RBP, REG_RSI, REG_RDI, REG_R13};
     u64 lo = (u64)(uintptr_t)code_page;
 
     if (pc == STOP_POISON)
@@ -302,7 +302,7 @@ static u64 return_from_thunk(greg_t *g, u64 thunk)
     g[REG_RIP] = *(greg_t *)g[REG_RSP];
     g[REG_RSP] += 8;
     if (thunk == STOP_THUNK(TH_POPF) || thunk == STOP_THUNK(TH_POPF_IF)) /* flags that are put aside */
-        g[REG_R13] = rnd();
+        g[REG_R12] = rnd();
     g[REG_R8] = !ok;
     g[REG_R9] = (greg_t)((u64)rnd() << 32 | rnd());
     g[REG_R10] = (greg_t)((u64)rnd() << 32 | rnd());
@@ -384,8 +384,8 @@ struct execution oracle_run(const struct frag *f, const u8 *code, u32 entry, u32
     memset(g, 0, sizeof(run.start));
     for (int r = REG_R8; r <= REG_R11; r++)
         g[r] = (greg_t)((u64)rnd() << 32 | rnd());
-    g[REG_R13] = (greg_t)((u64)rnd() << 32 | rnd());
-    static const int guest[] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RBP, REG_RSI, REG_RDI, REG_R12};
+    g[REG_R12] = (greg_t)((u64)rnd() << 32 | rnd());
+    static const int guest[] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RBP, REG_RSI, REG_RDI, REG_R13};
     for (u32 k = 0; k < ARRAY_SIZE(guest); k++)
         g[guest[k]] = rnd() % 3   ? (greg_t)(rnd() & ~3u)
                       : rnd() % 2 ? (greg_t)rnd()
