@@ -10,8 +10,8 @@
 /*
  * In window form a run of pushes and pops addresses the stack from the esp that it began with, and the change
  * of esp is written once behind it, or with a call or return at its end. The pc map says for each instruction
- * how far the host register is from esp, so a fault or a stop within the run sees the right one; but execution comes back
- * only to instructions where nothing is pending.
+ * how far the host register is from esp, so a fault or a stop within the run sees the right one; but
+ * execution comes back only to instructions where nothing is pending.
  */
 #define SP_PEND_MAX 0x4000
 

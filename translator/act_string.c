@@ -60,7 +60,8 @@ static void host_string(struct xl *x, const struct insn *i, const struct string 
 }
 
 /* A repeated comparison leaves the flags alone if ecx is 0. If it faults on the way they are what they were
- * before it (SDM vol. 2, REP), which not all processors do by themselves: the fault handler takes those that are aside. */
+ * before it (SDM vol. 2, REP), which not all processors do by themselves: the fault handler takes those that
+ * are aside. */
 static void flags_before_repeated(struct xl *x)
 {
     if (x->fs == FS_SAVED)
