@@ -30,6 +30,7 @@
     X(ptfollow, "the shadow follows a change of a page table entry in use, in place of forgetting the page") \
     X(ptstore, "a write to a page table is done where it was noticed, and its watcher told")                 \
     X(reuse, "code at another address is copied from its translation there, not translated again")           \
+    X(follow, "what a copy's exits led to before is copied and chained at once")                             \
     X(largepages, "translated code and its tables are in large pages of the host")                           \
     X(memahead, "a thread finds memory for translated code before it is needed")                             \
     X(window, "window-form memory operands for address spaces that run long")                                \

@@ -13,6 +13,8 @@
 #include "shadowpt/shadowpt.h"
 #include "tcache/verify.h"
 
+#define FOLLOW_MAX 16 /* copies made at once */
+
 /* Exec-table value of the page of lin, filling it: 0 if the page is not RAM or ROM. CPU_FAULT: v->fault is
  * set. */
 static int exec_page(struct vcpu *v, u32 lin, u32 *x)
@@ -309,9 +311,55 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, const s
     return BT_USE_INTERP;
 }
 
+static void made_copy(struct vcpu *v, struct fragment *f)
+{
+    struct bt *b = bt_of(v);
+
+    v->stats.tc_moved++;
+    if (unlikely(b->cfg.code_made)) {
+        cpu_fpu_park(v);
+        b->cfg.code_made(b->cfg.code_opaque, fragment_host(b->tc, f), f->host_len,
+                         f->key.cs_base + f->key.eip);
+    }
+    if (unlikely(b->verifier))
+        translate(v, &f->key, f, &f);
+}
+
+/* Do the tables say, as far as they know, that what k was made from is there? */
+static bool is_there(const struct vcpu *v, const struct fragment *from, const struct frag_key *k)
+{
+    return !from->page2 && v->xtab[k->eip >> PAGE_SHIFT] == (u32)(k->gpa >> PAGE_SHIFT) + 1;
+}
+
+/* A copy's exits are chained at once to where they led at other addresses, and what is not there yet is
+ * copied, too: it spares an exit to the monitor and two look-ups for each. */
+static void follow(struct vcpu *v, struct fragment *f)
+{
+    struct bt *b = bt_of(v);
+    struct fragment *copies[FOLLOW_MAX] = {f};
+    u32 n = 1;
+
+    for (u32 i = 0; i < n; i++)
+        for (u32 l = 0; l < copies[i]->n_links; l++) {
+            struct frag_key k;
+            struct fragment *from = tcache_foretell(b->tc, copies[i], l, &k), *to;
+            if (!from || !is_there(v, from, &k))
+                continue;
+            to = tcache_latest(b->tc, from, &k);
+            if (!to) {
+                if (n == FOLLOW_MAX || !(to = tcache_move(b->tc, from, &k)))
+                    continue;
+                made_copy(v, to);
+                copies[n++] = to;
+            }
+            tcache_link(b->tc, copies[i]->first_link + l, to);
+            v->stats.tc_links++;
+        }
+}
+
 /* Makes the fragment for k from one of the same bytes at another address; *out stays NULL if that cannot be.
  */
-static enum bt_found reuse(struct vcpu *v, const struct frag_key *k, const struct fragment *from,
+static enum bt_found reuse(struct vcpu *v, const struct frag_key *k, struct fragment *from,
                            struct fragment **out)
 {
     struct bt *b = bt_of(v);
@@ -332,13 +380,10 @@ static enum bt_found reuse(struct vcpu *v, const struct frag_key *k, const struc
         if (!*out)
             return BT_FOUND;
     }
-    v->stats.tc_moved++;
-    if (unlikely(b->cfg.code_made)) {
-        cpu_fpu_park(v);
-        b->cfg.code_made(b->cfg.code_opaque, fragment_host(b->tc, *out), (*out)->host_len,
-                         k->cs_base + k->eip);
-    }
-    return unlikely(b->verifier) ? translate(v, k, *out, out) : BT_FOUND;
+    made_copy(v, *out);
+    if (v->opts & OPT(follow))
+        follow(v, *out);
+    return BT_FOUND;
 }
 
 /* Whether all that a translation depends on, besides what the copy's key has, is the same everywhere: a
@@ -385,7 +430,7 @@ enum bt_found bt_find(struct vcpu *v, struct fragment **out)
     k.gpa = physical(x, lin);
     *out = tcache_lookup(b->tc, &k);
     if (!*out) {
-        const struct fragment *from = likely(may_reuse(v)) ? tcache_alike(b->tc, &k) : NULL;
+        struct fragment *from = likely(may_reuse(v)) ? tcache_alike(b->tc, &k) : NULL;
         enum phase was;
         enum bt_found r;
         if (from) {

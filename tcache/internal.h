@@ -11,6 +11,7 @@ struct link {
     u32 far : 1;     /* leads to the target's checked entry */
     u32 patch, stub; /* absolute offsets in the code area */
     u32 next;        /* in the target's incoming list, 1 + number */
+    u32 led; /* of an original: 1 + number of the original of what it was chained to last, also as a copy's */
 };
 
 /* The cache is divided: code that was translated, and copies of it (move.c), which are dropped by themselves

@@ -14,6 +14,7 @@
  * A copy shares the side tables (instruction map, landings, moves) with its original; these live until the
  * next flush, whatever becomes of the original. Its own exits begin unchained.
  */
+#include "base/log.h"
 #include "tcache/internal.h"
 
 /* An address in the unit, or behind it, must not fit into a byte, with either sign. */
@@ -23,16 +24,20 @@ static bool far_from_ends(u32 eip)
     return page >= 1 && page <= 0xffffd;
 }
 
-const struct fragment *tcache_alike(struct tcache *tc, const struct frag_key *k)
+static bool may_copy(const struct fragment *f, u32 eip)
+{
+    return far_from_ends(eip) && far_from_ends(f->key.eip) && eip_low(f->key.eip) == eip_low(eip);
+}
+
+struct fragment *tcache_alike(struct tcache *tc, const struct frag_key *k)
 {
     const struct arena *a = &tc->arena[COPIES];
 
     if (!far_from_ends(k->eip) || !(k->mode & MODE_FLATCS) || a->end - a->start < 2 * UNIT_MAX_CODE)
         return NULL;
     for (u32 n = *tc_alike_list(tc, k); n; n = tc->frags[n - 1].alike_next) {
-        const struct fragment *f = &tc->frags[n - 1];
-        if (f->key.gpa == k->gpa && f->key.mode == k->mode && far_from_ends(f->key.eip) &&
-            eip_low(f->key.eip) == eip_low(k->eip))
+        struct fragment *f = &tc->frags[n - 1];
+        if (f->key.gpa == k->gpa && f->key.mode == k->mode && may_copy(f, k->eip))
             return f;
     }
     return NULL;
@@ -71,7 +76,32 @@ static void move_one(u8 *code, const struct unit_move *m, u32 delta, u32 links)
     __builtin_memcpy(code + m->at, &x, 4);
 }
 
-struct fragment *tcache_move(struct tcache *tc, const struct fragment *from, const struct frag_key *k)
+struct fragment *tcache_foretell(struct tcache *tc, const struct fragment *f, u32 n, struct frag_key *k)
+{
+    const struct fragment *o = &tc->frags[f->original - 1];
+    u32 led = tc->links[o->first_link + n].led;
+    struct fragment *to;
+
+    NOVT_ASSERT(f->original && n < f->n_links);
+    if (!led)
+        return NULL;
+    to = &tc->frags[led - 1];
+    *k = to->key;
+    k->eip += f->key.eip - o->key.eip;
+    return to->valid && to->key.mode == f->key.mode && may_copy(to, k->eip) ? to : NULL;
+}
+
+struct fragment *tcache_latest(struct tcache *tc, const struct fragment *from, const struct frag_key *k)
+{
+    struct fragment *f;
+
+    if (!from->latest || from->latest_eip != k->eip)
+        return NULL;
+    f = &tc->frags[from->latest - 1];
+    return f->valid && f->key.eip == k->eip && f->original == (u32)(from - tc->frags) + 1 ? f : NULL;
+}
+
+struct fragment *tcache_move(struct tcache *tc, struct fragment *from, const struct frag_key *k)
 {
     struct arena *a = &tc->arena[COPIES];
     struct fragment *f = tc_next(tc, a);
@@ -93,6 +123,10 @@ struct fragment *tcache_move(struct tcache *tc, const struct fragment *from, con
     f->first_link = first;
     f->incoming = 0;
     f->alike_next = 0;
+    f->original = (u32)(from - tc->frags) + 1;
+    f->latest = 0;
+    from->latest = a->n_frags + 1;
+    from->latest_eip = k->eip;
     for (u32 i = 0; i < f->n_links; i++) {
         const struct link *o = &tc->links[from->first_link + i];
         struct link *l = &tc->links[first + i];

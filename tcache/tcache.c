@@ -18,7 +18,7 @@
 #define FRAG_CODE  256u
 #define FRAG_LINKS 3u
 #define SIDE_SHARE 3u    /* side tables: a third of the code's bytes */
-#define COPY_SHARE 4u    /* copies: a quarter */
+#define COPY_SHARE 2u    /* copies: half */
 #define SIDE_SPARE 16384 /* at most what one unit needs */
 
 #define HASH_NEAR   10u /* 1 KiB of code */
@@ -445,6 +445,17 @@ void tcache_patch_nop(struct tcache *tc, u32 at)
     tc->rw[at] = 0x90;
 }
 
+/* Where an exit led is kept with the original, for the next copy. */
+static void note_led(struct tcache *tc, const struct link *l, u32 link, const struct fragment *to)
+{
+    const struct fragment *owner = &tc->frags[l->owner];
+    const struct fragment *o = owner->original ? &tc->frags[owner->original - 1] : owner;
+
+    if (o->movable && to->movable)
+        tc->links[link - owner->first_link + o->first_link].led =
+            to->original ? to->original : (u32)(to - tc->frags) + 1;
+}
+
 void tcache_link(struct tcache *tc, u32 link, struct fragment *f)
 {
     struct link *l = &tc->links[link];
@@ -456,6 +467,7 @@ void tcache_link(struct tcache *tc, u32 link, struct fragment *f)
     tc_patch32(tc, l->patch, f->host - (l->far ? tc->entry[f->of].check : 0) - (l->patch + 4));
     l->next = f->incoming ? f->incoming : ~0u;
     f->incoming = link + 1;
+    note_led(tc, l, link, f);
 }
 
 /* Calls that the fragment made return into a lookup from now on. */

@@ -49,6 +49,9 @@ struct fragment {
     u32 first_link, n_links;
     u32 page_next[2];
     u32 alike_next; /* 1 + number: in the list of fragments that copies are made from */
+    u32 original;   /* of a copy: 1 + number */
+    u32 latest;     /* of an original: 1 + number of its latest copy, which may be gone, and its address */
+    u32 latest_eip;
 } __attribute__((aligned(CODE_LINE)));
 
 /* bytes: size of the code area; opts: OPT(), as the translator gets them. Returns NULL with *err (negative
@@ -86,9 +89,15 @@ struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 
 
 /* A fragment of the same bytes, mode and code segment at an address a whole number of pages away, which
  * tcache_move() can copy; NULL if there is none. */
-const struct fragment *tcache_alike(struct tcache *tc, const struct frag_key *k);
+struct fragment *tcache_alike(struct tcache *tc, const struct frag_key *k);
 /* Copies it to k's address. NULL: full, tcache_flush_copies(). */
-struct fragment *tcache_move(struct tcache *tc, const struct fragment *from, const struct frag_key *k);
+struct fragment *tcache_move(struct tcache *tc, struct fragment *from, const struct frag_key *k);
+/* Where link n (of f->n_links) of a copy will lead, going by where the same exit led at another address: what
+ * can be copied to there, with *k its key at this address; NULL: not known. Whether k's bytes are what is
+ * there now is for the caller to see. */
+struct fragment *tcache_foretell(struct tcache *tc, const struct fragment *f, u32 n, struct frag_key *k);
+/* The latest copy of `from`, if it is at this address; NULL otherwise. */
+struct fragment *tcache_latest(struct tcache *tc, const struct fragment *from, const struct frag_key *k);
 
 /* Chains link number `link` to f. */
 void tcache_link(struct tcache *tc, u32 link, struct fragment *f);

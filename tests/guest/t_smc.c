@@ -18,6 +18,52 @@ static void put_return(void *at, u32 v)
 
 extern u8 smc_patch[], smc_loop_patch[];
 
+static void put_jump(u32 frame, u32 off, u32 to)
+{
+    u32 rel = to - (off + 5);
+    u8 *p = (u8 *)ARENA(frame) + (off & 0xfff);
+    *p = 0xe9;
+    memcpy(p + 1, &rel, 4);
+}
+
+/* Code in two pages that goes to and fro between them, at many addresses, where the second page is sometimes
+ * another one, becomes another one, or goes away: where an exit led at one address says nothing for sure of
+ * the next. */
+static void two_pages_under_many_addresses(u32 times)
+{
+    bool good = true;
+
+    put_jump(4, 0x0, 0x1000);
+    put_jump(4, 0x20, 0x1040);
+    for (u32 n = 5; n <= 6; n++) {
+        put_jump(n, 0x1000, 0x20);
+        put_return((void *)(ARENA(n) + 0x40), n);
+    }
+    for (u32 i = 0; i < times; i++) {
+        u32 page = WINDOW_PAGES + 2 * i, n = i % 3 == 2 ? 6 : 5;
+        fn *f = (fn *)WINDOW_AT(page);
+        set_pte(page, ARENA(4) | P_U | P_W | P_P);
+        set_pte(page + 1, ARENA(n) | P_U | P_W | P_P);
+        good = good && f() == n && f() == n;
+        if (i % 4 == 3) {
+            n = 11 - n;
+            set_pte(page + 1, ARENA(n) | P_U | P_W | P_P);
+            invlpg(WINDOW_AT(page + 1));
+            good = good && f() == n && f() == n;
+        }
+        if (i % 4 == 1) {
+            set_pte(page + 1, 0);
+            invlpg(WINDOW_AT(page + 1));
+            CHECK_FAULT("the second page goes away", V_PF, 0, "call *%0", : : "r"(f) : "eax", "memory");
+        }
+        set_pte(page, 0);
+        set_pte(page + 1, 0);
+        invlpg(WINDOW_AT(page));
+        invlpg(WINDOW_AT(page + 1));
+    }
+    check("two pages under many addresses", good);
+}
+
 void test_smc(void)
 {
     bool good = true;
@@ -187,6 +233,7 @@ void test_smc(void)
     }
     check("one frame under many addresses", good);
     put_return((void *)ARENA(2), 102);
+    two_pages_under_many_addresses(storm_mode == 4 ? 3 : 60);
     /* Remapped without having run in between, then through a caller in another page that was chained to it.
      */
     static u8 caller[64] __attribute__((aligned(64)));

@@ -103,8 +103,7 @@ static bool try_unit(struct tcache *tc, const struct frag *f)
         tcache_link(tc, from->first_link + n, from);
     for (u32 d = 0; d < ARRAY_SIZE(deltas); d++) {
         struct frag_key k2 = k;
-        const struct fragment *src;
-        struct fragment *copy;
+        struct fragment *src, *copy;
 
         k2.eip += deltas[d];
         src = tcache_alike(tc, &k2);
@@ -225,9 +224,82 @@ static void ends(void **st)
     tcache_destroy(tc);
 }
 
+static struct fragment *commit(struct tcache *tc, struct unit_env *env, const struct frag_key *k)
+{
+    static struct unit u;
+    u8 *at;
+    u32 cap;
+
+    env->eip = k->eip;
+    assert_true(tcache_reserve(tc, &at, &cap, &env->first_link));
+    assert_int_equal(translate_unit(env, at, cap, &u), XLATE_OK);
+    return tcache_commit(tc, k, 0, &u);
+}
+
+/* Where a copy's exit will lead is where its original's led, or that of any other copy. */
+static void foretold(void **st)
+{
+    int err;
+    struct tcache *tc = tcache_create(1 * MiB, PAGES, translate_host_opts(OPT_ALL), &err);
+    static const u8 bytes[] = {0xe9, 0xfb, 0x0f, 0, 0}; /* jmp to the next page */
+    struct unit_env env = {.model = cpu_model_find("qemu32"),
+                           .opts = OPT_ALL,
+                           .mode = MODE_PE | MODE_CS32 | MODE_SS32 | MODE_FLATCS | MODE_FLATDS | MODE_FLATES |
+                                   MODE_FLATSS | MODE_WIN,
+                           .cs_limit = 0xffffffff,
+                           .bytes = bytes,
+                           .avail = sizeof(bytes),
+                           .keep_insn = keep};
+    struct frag_key k = {.gpa = 0x1010, .eip = 0x40005010, .mode = env.mode, .cs_limit = 0xffffffff}, k2,
+                    there;
+    struct fragment *from, *to, *copy, *copy_to, *other;
+    u32 dropped = 0;
+
+    (void)st;
+    from = commit(tc, &env, &k);
+    k.gpa += 0x1000;
+    k.eip += 0x1000;
+    to = commit(tc, &env, &k);
+    assert_int_equal(from->n_links, 1);
+    k2 = from->key;
+    k2.eip += 0x70000;
+    copy = tcache_move(tc, from, &k2);
+    assert_null(tcache_foretell(tc, copy, 0, &there)); /* nobody knows yet */
+    tcache_link(tc, from->first_link, to);
+    assert_ptr_equal(tcache_foretell(tc, copy, 0, &there), to);
+    assert_int_equal(there.gpa, to->key.gpa);
+    assert_int_equal(there.eip, to->key.eip + 0x70000);
+    assert_null(tcache_latest(tc, to, &there));
+    copy_to = tcache_move(tc, to, &there);
+    assert_ptr_equal(tcache_latest(tc, to, &there), copy_to);
+    tcache_link(tc, copy->first_link, copy_to);
+    /* a third; its exit leads elsewhere, and the next copy's will */
+    k2.eip += 0x100000;
+    other = tcache_move(tc, from, &k2);
+    assert_ptr_equal(tcache_foretell(tc, other, 0, &there), to);
+    assert_null(tcache_latest(tc, to, &there));
+    tcache_link(tc, other->first_link, other);
+    assert_ptr_equal(tcache_foretell(tc, copy, 0, &there), from);
+    /* copies go, and what was learnt stays */
+    tcache_flush_copies(tc);
+    there = to->key;
+    there.eip += 0x70000;
+    assert_null(tcache_latest(tc, to, &there));
+    other = tcache_move(tc, from, &k2);
+    assert_ptr_equal(tcache_foretell(tc, other, 0, &there), from);
+    assert_int_equal(there.eip, k2.eip);
+    /* what is not true any more is not foretold */
+    tcache_link(tc, other->first_link, to);
+    assert_ptr_equal(tcache_foretell(tc, other, 0, &there), to);
+    assert_int_equal(tcache_invalidate(tc, to->key.gpa, 1, none_dropped, &dropped), 1);
+    assert_null(tcache_foretell(tc, other, 0, &there));
+    tcache_destroy(tc);
+}
+
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(moved), cmocka_unit_test(ends)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(moved), cmocka_unit_test(ends),
+                                       cmocka_unit_test(foretold)};
 
     programs = argv + 1;
     n_programs = argc - 1;
