@@ -331,30 +331,53 @@ static bool is_there(const struct vcpu *v, const struct fragment *from, const st
     return !from->page2 && v->xtab[k->eip >> PAGE_SHIFT] == (u32)(k->gpa >> PAGE_SHIFT) + 1;
 }
 
+/* An exit of a copy, and what it will lead to. */
+struct follow_up {
+    u32 link;
+    struct fragment *from;
+    struct frag_key k;
+};
+
+/* What f's exits will lead to, as far as that is there. Returns how many. */
+static u32 follow_ups(const struct vcpu *v, const struct fragment *f, struct follow_up *list, u32 max)
+{
+    struct tcache *tc = bt_of((struct vcpu *)v)->tc;
+    u32 n = 0;
+
+    tcache_expect_foretell(tc, f);
+    for (u32 l = 0; l < f->n_links && n < max; l++) {
+        struct follow_up *x = &list[n];
+        x->from = tcache_foretell(tc, f, l, &x->k);
+        if (!x->from || !is_there(v, x->from, &x->k))
+            continue;
+        x->link = f->first_link + l;
+        tcache_expect_move(tc, x->from, &x->k);
+        n++;
+    }
+    return n;
+}
+
 /* A copy's exits are chained at once to where they led at other addresses, and what is not there yet is
  * copied, too: it spares an exit to the monitor and two look-ups for each. */
 static void follow(struct vcpu *v, struct fragment *f)
 {
     struct bt *b = bt_of(v);
-    struct fragment *copies[FOLLOW_MAX] = {f};
-    u32 n = 1;
+    struct follow_up list[2 * FOLLOW_MAX];
+    u32 copies = 1, n = follow_ups(v, f, list, ARRAY_SIZE(list));
 
-    for (u32 i = 0; i < n; i++)
-        for (u32 l = 0; l < copies[i]->n_links; l++) {
-            struct frag_key k;
-            struct fragment *from = tcache_foretell(b->tc, copies[i], l, &k), *to;
-            if (!from || !is_there(v, from, &k))
+    for (u32 i = 0; i < n; i++) {
+        struct follow_up *x = &list[i];
+        struct fragment *to = tcache_latest(b->tc, x->from, &x->k);
+        if (!to) {
+            if (copies == FOLLOW_MAX || !(to = tcache_move(b->tc, x->from, &x->k)))
                 continue;
-            to = tcache_latest(b->tc, from, &k);
-            if (!to) {
-                if (n == FOLLOW_MAX || !(to = tcache_move(b->tc, from, &k)))
-                    continue;
-                made_copy(v, to);
-                copies[n++] = to;
-            }
-            tcache_link(b->tc, copies[i]->first_link + l, to);
-            v->stats.tc_links++;
+            made_copy(v, to);
+            copies++;
+            n += follow_ups(v, to, &list[n], ARRAY_SIZE(list) - n);
         }
+        tcache_link(b->tc, x->link, to);
+        v->stats.tc_links++;
+    }
 }
 
 /* Makes the fragment for k from one of the same bytes at another address; *out stays NULL if that cannot be.

@@ -7,8 +7,9 @@
 #include "tcache/tcache.h"
 
 struct link {
-    u32 owner : 31;  /* fragment number */
+    u32 owner : 30;  /* fragment number */
     u32 far : 1;     /* leads to the target's checked entry */
+    u32 to_copy : 1; /* where it is chained */
     u32 patch, stub; /* absolute offsets in the code area */
     u32 next;        /* in the target's incoming list, 1 + number */
     u32 led; /* of an original: 1 + number of the original of what it was chained to last, also as a copy's */
@@ -43,7 +44,6 @@ struct tcache {
     u32 *alike; /* the same, by bytes and mode only: fragments that others can be copied from */
     u32 hash_mask;
     u32 *page_head; /* per physical page: 1 + fragment number, with the list's slot (0 or 1) in bit 31 */
-    u64 *swept;     /* bits by physical page, while copies are flushed */
     u64 phys_pages;
     u32 generation;
 };
@@ -72,6 +72,8 @@ static inline u64 tc_code_at(const struct tcache *tc, const struct arena *a)
 void tc_entry(struct tcache *tc, const struct fragment *f);
 /* Enters the fragment that tc_next() gave out, which is filled in but for the lists. */
 struct fragment *tc_enter(struct tcache *tc, struct arena *a);
+/* tc_enter() will be called with this key soon. */
+void tc_expect_enter(const struct tcache *tc, const struct frag_key *k);
 /* Space for one more unit in the arena: its fragment; its code goes to tc_code_at(), its first link is
  * a->n_links. NULL: full. */
 struct fragment *tc_next(struct tcache *tc, struct arena *a);

@@ -76,13 +76,41 @@ static void move_one(u8 *code, const struct unit_move *m, u32 delta, u32 links)
     __builtin_memcpy(code + m->at, &x, 4);
 }
 
+static const struct fragment *original(const struct tcache *tc, const struct fragment *f)
+{
+    NOVT_ASSERT(f->original);
+    return &tc->frags[f->original - 1];
+}
+
+void tcache_expect_foretell(const struct tcache *tc, const struct fragment *f)
+{
+    const struct link *l = &tc->links[original(tc, f)->first_link];
+
+    for (u32 n = 0; n < f->n_links; n++)
+        if (l[n].led) {
+            __builtin_prefetch(&tc->frags[l[n].led - 1]);
+            __builtin_prefetch((const u8 *)&tc->frags[l[n].led - 1] + CODE_LINE);
+        }
+}
+
+void tcache_expect_move(const struct tcache *tc, const struct fragment *from, const struct frag_key *k)
+{
+    for (u32 i = 0; i < from->host_len; i += CODE_LINE)
+        __builtin_prefetch(tc->rw + from->host + i);
+    for (u32 i = 0; i < from->n_moves; i += CODE_LINE / sizeof(*from->moves))
+        __builtin_prefetch(&from->moves[i]);
+    for (u32 i = 0; i < from->n_links; i += CODE_LINE / sizeof(*tc->links))
+        __builtin_prefetch(&tc->links[from->first_link + i]);
+    tc_expect_enter(tc, k);
+}
+
 struct fragment *tcache_foretell(struct tcache *tc, const struct fragment *f, u32 n, struct frag_key *k)
 {
-    const struct fragment *o = &tc->frags[f->original - 1];
+    const struct fragment *o = original(tc, f);
     u32 led = tc->links[o->first_link + n].led;
     struct fragment *to;
 
-    NOVT_ASSERT(f->original && n < f->n_links);
+    NOVT_ASSERT(n < f->n_links);
     if (!led)
         return NULL;
     to = &tc->frags[led - 1];
@@ -95,7 +123,7 @@ struct fragment *tcache_latest(struct tcache *tc, const struct fragment *from, c
 {
     struct fragment *f;
 
-    if (!from->latest || from->latest_eip != k->eip)
+    if (!from->latest || from->latest_eip != k->eip || from->latest > tc->arena[COPIES].n_frags)
         return NULL;
     f = &tc->frags[from->latest - 1];
     return f->valid && f->key.eip == k->eip && f->original == (u32)(from - tc->frags) + 1 ? f : NULL;
@@ -110,10 +138,7 @@ struct fragment *tcache_move(struct tcache *tc, struct fragment *from, const str
 
     if (!f)
         return NULL;
-    for (u32 i = 0; i < from->n_moves; i += CODE_LINE / sizeof(*from->moves))
-        __builtin_prefetch(&from->moves[i]);
-    __builtin_prefetch(&tc->links[from->first_link]);
-    __builtin_prefetch(&tc->page_head[k->gpa >> PAGE_SHIFT], 1);
+    tcache_expect_move(tc, from, k);
     copy_bytes(code, tc->rw + from->host, from->host_len);
     for (u32 i = 0; i < from->n_moves; i++)
         move_one(code, &from->moves[i], k->eip - from->key.eip, first - from->first_link);

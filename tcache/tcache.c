@@ -156,8 +156,7 @@ struct tcache *tcache_create(u64 bytes, u64 phys_pages, u64 opts, int *err)
     tc->hash = map_array(tc, (tc->hash_mask + 1ull) * sizeof(*tc->hash));
     tc->alike = map_array(tc, (tc->hash_mask + 1ull) * sizeof(*tc->alike));
     tc->page_head = map_array(tc, phys_pages * sizeof(*tc->page_head));
-    tc->swept = map((phys_pages / 64 + 1) * sizeof(*tc->swept));
-    if (!tc->frags || !tc->links || !tc->side || !tc->hash || !tc->alike || !tc->page_head || !tc->swept)
+    if (!tc->frags || !tc->links || !tc->side || !tc->hash || !tc->alike || !tc->page_head)
         goto fail;
     split(tc, COPY_SHARE);
     prepare(tc);
@@ -188,8 +187,6 @@ void tcache_destroy(struct tcache *tc)
         munmap(tc->alike, (tc->hash_mask + 1ull) * sizeof(*tc->alike));
     if (tc->page_head)
         munmap(tc->page_head, tc->phys_pages * sizeof(*tc->page_head));
-    if (tc->swept)
-        munmap(tc->swept, (tc->phys_pages / 64 + 1) * sizeof(*tc->swept));
     munmap(tc, sizeof(*tc));
 }
 
@@ -367,21 +364,33 @@ const u8 *tcache_indirect(const struct tcache *tc, const struct fragment *f)
     return f->of && entry_restores_of(tc->opts, f->key.mode) ? host - ENTRY_OF_BYTES : host;
 }
 
-struct fragment *tc_enter(struct tcache *tc, struct arena *a)
+void tc_expect_enter(const struct tcache *tc, const struct frag_key *k)
 {
-    u32 n = a->n_frags;
+    __builtin_prefetch(&tc->hash[hash_of(tc, k)], 1);
+    __builtin_prefetch(&tc->page_head[k->gpa >> PAGE_SHIFT], 1);
+}
+
+/* Puts fragment n on the lists by which it is found. */
+static void list(struct tcache *tc, u32 n)
+{
     struct fragment *f = &tc->frags[n];
     u32 *head = &tc->hash[hash_of(tc, &f->key)];
 
-    a->n_links += f->n_links;
-    a->used = f->host + f->host_len;
-    tc_entry(tc, f);
     page_add(tc, n, 0, f->key.gpa >> PAGE_SHIFT);
     if (f->page2)
         page_add(tc, n, 1, f->page2 - 1);
     f->hash_next = *head;
     *head = n + 1;
-    a->n_frags = n + 1;
+}
+
+struct fragment *tc_enter(struct tcache *tc, struct arena *a)
+{
+    struct fragment *f = &tc->frags[a->n_frags];
+
+    a->n_links += f->n_links;
+    a->used = f->host + f->host_len;
+    tc_entry(tc, f);
+    list(tc, a->n_frags++);
     return f;
 }
 
@@ -466,6 +475,7 @@ void tcache_link(struct tcache *tc, u32 link, struct fragment *f)
     NOVT_ASSERT(!l->far || has_entry(tc, f));
     tc_patch32(tc, l->patch, f->host - (l->far ? tc->entry[f->of].check : 0) - (l->patch + 4));
     l->next = f->incoming ? f->incoming : ~0u;
+    l->to_copy = f->original != 0;
     f->incoming = link + 1;
     note_led(tc, l, link, f);
 }
@@ -493,21 +503,14 @@ void tc_unlink_incoming(struct tcache *tc, struct fragment *f)
     }
 }
 
-static void unhash(struct tcache *tc, u32 n)
-{
-    u32 *p = &tc->hash[hash_of(tc, &tc->frags[n].key)];
-
-    while (*p && *p != n + 1)
-        p = &tc->frags[*p - 1].hash_next;
-    if (*p)
-        *p = tc->frags[n].hash_next;
-}
-
 static void unlist(struct tcache *tc, u32 n)
 {
     u32 *p;
 
-    unhash(tc, n);
+    for (p = &tc->hash[hash_of(tc, &tc->frags[n].key)]; *p && *p != n + 1;)
+        p = &tc->frags[*p - 1].hash_next;
+    if (*p)
+        *p = tc->frags[n].hash_next;
     for (p = tc_alike_list(tc, &tc->frags[n].key); *p && *p != n + 1;)
         p = &tc->frags[*p - 1].alike_next;
     if (*p)
@@ -568,6 +571,11 @@ bool tcache_page_used(const struct tcache *tc, u64 gpa)
     return false;
 }
 
+static void clear(u32 *array, u64 n)
+{
+    __asm__ volatile("rep stosl" : "+D"(array), "+c"(n) : "a"(0) : "memory");
+}
+
 void tcache_flush(struct tcache *tc, void (*forget)(void *, u64 gpa), void *opaque)
 {
     struct fragment *f;
@@ -583,60 +591,41 @@ void tcache_flush(struct tcache *tc, void (*forget)(void *, u64 gpa), void *opaq
         if (f->page2)
             forget(opaque, (u64)(f->page2 - 1) << PAGE_SHIFT);
     }
-    for (u32 n = 0; n <= tc->hash_mask; n++)
-        tc->hash[n] = tc->alike[n] = 0;
+    clear(tc->hash, tc->hash_mask + 1ull);
+    clear(tc->alike, tc->hash_mask + 1ull);
     reset(&tc->arena[TRANSLATED]);
     reset(&tc->arena[COPIES]);
     tc->side_used = 0;
     tc->generation++;
 }
 
-/* Takes what is not valid any more off the list of a physical page. */
-static void sweep_page(struct tcache *tc, u64 page)
-{
-    for (u32 *p = &tc->page_head[page]; *p;) {
-        struct fragment *f = &tc->frags[(*p & ~SLOT1) - 1];
-        if (f->valid)
-            p = &f->page_next[*p & SLOT1 ? 1 : 0];
-        else
-            *p = f->page_next[*p & SLOT1 ? 1 : 0];
-    }
-}
-
-/* A page's list holds many copies, and is as long as they and their originals are many. */
-static void sweep_page_once(struct tcache *tc, u64 page)
-{
-    if (tc->swept[page / 64] >> page % 64 & 1)
-        return;
-    tc->swept[page / 64] |= 1ull << page % 64;
-    sweep_page(tc, page);
-}
-
+/* Lists are made anew of what stays, in the order of memory: taking hundreds of thousands of copies off them,
+ * one by one, would meet each in a cold cache. */
 void tcache_flush_copies(struct tcache *tc)
 {
     struct arena *a = &tc->arena[COPIES], *t = &tc->arena[TRANSLATED];
 
-    for (u32 n = a->frag0; n < a->n_frags; n++) {
-        if (!tc->frags[n].valid)
+    for (u32 n = t->link0; n < t->n_links; n++) {
+        struct link *l = &tc->links[n];
+        if (l->next && l->to_copy) {
+            tc_patch32(tc, l->patch, l->stub - (l->patch + 4));
+            l->next = 0;
+        }
+    }
+    clear(tc->hash, tc->hash_mask + 1ull);
+    clear(tc->page_head, tc->phys_pages);
+    reset(a);
+    for (u32 n = t->frag0; n < t->n_frags; n++) {
+        struct fragment *f = &tc->frags[n];
+        if (!f->valid)
             continue;
-        tc_unlink_incoming(tc, &tc->frags[n]);
-        unhash(tc, n);
-        tc->frags[n].valid = false;
-    }
-    for (u32 n = a->frag0; n < a->n_frags; n++) {
-        sweep_page_once(tc, tc->frags[n].key.gpa >> PAGE_SHIFT);
-        if (tc->frags[n].page2)
-            sweep_page_once(tc, tc->frags[n].page2 - 1);
-    }
-    for (u64 n = 0; n <= tc->phys_pages / 64; n++)
-        tc->swept[n] = 0;
-    for (u32 n = t->frag0; n < t->n_frags; n++) /* their links to translated code */
-        for (u32 *p = &tc->frags[n].incoming; *p && *p != ~0u;) {
+        list(tc, n);
+        for (u32 *p = &f->incoming; *p && *p != ~0u;) { /* copies' links to it */
             if (*p - 1 >= a->link0)
                 *p = tc->links[*p - 1].next;
             else
                 p = &tc->links[*p - 1].next;
         }
-    reset(a);
+    }
     tc->generation++;
 }

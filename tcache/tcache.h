@@ -96,6 +96,9 @@ struct fragment *tcache_move(struct tcache *tc, struct fragment *from, const str
  * can be copied to there, with *k its key at this address; NULL: not known. Whether k's bytes are what is
  * there now is for the caller to see. */
 struct fragment *tcache_foretell(struct tcache *tc, const struct fragment *f, u32 n, struct frag_key *k);
+/* What these will ask for soon is fetched into the host's caches meanwhile. */
+void tcache_expect_foretell(const struct tcache *tc, const struct fragment *f);
+void tcache_expect_move(const struct tcache *tc, const struct fragment *from, const struct frag_key *k);
 /* The latest copy of `from`, if it is at this address; NULL otherwise. */
 struct fragment *tcache_latest(struct tcache *tc, const struct fragment *from, const struct frag_key *k);
 
