@@ -372,6 +372,7 @@ static void follow(struct vcpu *v, struct fragment *f)
             if (copies == FOLLOW_MAX || !(to = tcache_move(b->tc, x->from, &x->k)))
                 continue;
             made_copy(v, to);
+            v->stats.tc_followed++;
             copies++;
             n += follow_ups(v, to, &list[n], ARRAY_SIZE(list) - n);
         }

@@ -17,7 +17,7 @@ import tempfile
 # The phase, and the counters whose sum says how often it was entered.
 SAME = [("read_miss", ["exit_read_miss"]), ("write_miss", ["exit_write_miss"]), ("slow", ["exit_slow"]), ("lookup", ["exit_lookup"]),
         ("link", ["exit_link"]), ("intr", ["exit_intr"]), ("win_protect", ["window_protects"]), ("win_map", ["window_maps"]),
-        ("copy", ["tc_moved"]), ("pt_write", ["shadow_pt_writes"]), ("port", ["io_in", "io_out"])]
+        ("pt_write", ["shadow_pt_writes"]), ("port", ["io_in", "io_out"])]
 BT = ["code", "translate", "exec", "fill", "port", "page_fault", "run"]
 
 
@@ -54,6 +54,8 @@ def main():
             assert cycles["halted"], "the guest executes hlt"
             for phase, counters in SAME:
                 assert stats["times_" + phase] == sum(stats[c] for c in counters), (more, phase, stats["times_" + phase], counters)
+            assert stats["times_copy"] == stats["tc_moved"] - stats["tc_followed"], more
+            assert bool(stats["tc_followed"]) == (len(more) < 2 and "--kick" not in str(more)), (more, stats["tc_followed"])
             assert stats["times_exec"] + stats["times_sys"] == stats["exit_exec"], more
             assert stats["times_fill"] == stats["shadow_walks"], more
             assert stats["times_host_fault"] >= stats["exit_host_fault"], more
