@@ -12,7 +12,9 @@
  * of processes that are gone.
  *
  * A copy shares the side tables (instruction map, landings, moves) with its original; these live until the
- * next flush, whatever becomes of the original. Its own exits begin unchained.
+ * next flush, whatever becomes of the original. Its own exits begin unchained; but where an exit led, at
+ * whatever address, is kept with the original's link, which foretells where those of the next copy will lead
+ * (monitor/find.c, follow()).
  */
 #include "base/log.h"
 #include "tcache/internal.h"
