@@ -38,7 +38,7 @@
     X(windefer, "pages that leave the window of a program that is not running are unmapped together, when "  \
                 "it runs again")                                                                             \
     X(winkeep, "pages of a window that a fork made read-only stay mapped")                                   \
-    X(winlow, "the supervisor's window is the host's lowest 4 GiB, and needs no change of the GS base")      \
+    X(winlow, "one program's window at a time is the host's lowest 4 GiB, and needs no segment")             \
     X(winholes, "window pages that are not mapped are holes in the address space, not reserved memory")      \
     X(wintables, "keep pages that were page tables a moment ago out of windows")                             \
     X(faultsites, "no host signals at divisions and window operands that keep faulting in the guest")        \

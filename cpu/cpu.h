@@ -294,6 +294,7 @@ struct cpu_ops {
 #define MODE_STEP    0x8000u  /* TF set, or an enabled debug register: only the interpreter may run */
 #define MODE_TSD     0x10000u /* CR4.TSD */
 #define MODE_WIN     0x20000u /* set by the monitor, not here: translate memory operands in window form */
+#define MODE_LOW     0x40000u /* with it: the window is the host's lowest 4 GiB, and needs no segment */
 
 /* CPU feature bits of -cpu models, as CPUID.1:EDX bits. */
 #define CPUF_FPU   (1u << 0)

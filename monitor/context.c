@@ -18,7 +18,9 @@ static inline u32 mode_with(const struct vcpu *v, bool window)
     const u32 flat = MODE_PE | MODE_FLATDS | MODE_FLATES | MODE_FLATSS;
     u32 mode = v->mode & ~MODE_STEP;
 
-    return (mode & (flat | MODE_VM)) == flat && window ? mode | MODE_WIN : mode;
+    if ((mode & (flat | MODE_VM)) != flat || !window)
+        return mode;
+    return mode | MODE_WIN | (shadow_window_low(v) ? MODE_LOW : 0);
 }
 
 u32 bt_mode(const struct vcpu *v)
@@ -51,7 +53,7 @@ static inline bool same(const struct ctx *c, const struct ctx *k)
  * word (slow_access), base is that of the empty view, which no context has. */
 static inline bool is_current(const struct ctx *c, const struct vcpu *v, u64 base)
 {
-    return c->base == base && !((c->mode ^ v->mode) & ~(MODE_WIN | MODE_STEP)) &&
+    return c->base == base && !((c->mode ^ v->mode) & ~(MODE_WIN | MODE_LOW | MODE_STEP)) &&
            *c->window_on == c->in_window && *c->epoch_of == c->epoch && c->cs_base == v->seg[S_CS].base &&
            c->cs_limit == v->seg[S_CS].limit;
 }

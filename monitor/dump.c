@@ -113,7 +113,6 @@ void bt_verify_unit(struct vcpu *v, const struct frag_key *k, const u8 *code, u3
         .landings = u->landings,
         .n_landings = u->n_landings,
         .crosses = u->crosses,
-        .win_low = shadow_kernel_window_low(v),
         .kept = b->kept,
         .n_kept = b->n_kept,
     };

@@ -214,7 +214,6 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, const s
         .count = b->cfg.count,
         .exact = b->cfg.exact,
         .host_tsc = !v->ops->tsc,
-        .win_low = shadow_kernel_window_low(v),
         .traps = b->cfg.kicks != KICKS_NONE,
         .traps_all = b->cfg.kicks >= KICKS_INSTRUCTION,
         .keep_insn = keep_insn,

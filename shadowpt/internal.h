@@ -61,6 +61,7 @@ enum { K_R, K_W, K_X, K_COUNT };
 
 struct sh_view {
     u64 base;
+    u64 win_base; /* of its window: base, or 0 while it has the low one */
     u64 *rt, *wt;
     u32 *xt;
     u16 id; /* space index * 2 + enum shadow_view */
@@ -70,13 +71,16 @@ struct sh_view {
     u64 res[K_COUNT]
            [SH_CHUNKS / 64];     /* host pages of the tables that may be resident (K_X: one for two chunks) */
     u8 line[K_COUNT][SH_CHUNKS]; /* lines that may hold entries; all others are zero */
-    u8 win_on;                   /* translated code uses the window: 1, or WIN_STALE */
+    u8 win_on;                   /* translated code uses the window: WIN_* */
     struct shadow_window_clock win_clock;
     struct sh_win *win; /* NULL until the window is first used */
 };
 
 /* What is in a window: one bit a page, and which page of RAM is (or, while `gone`, was) mapped there. */
-#define WIN_STALE 2 /* win_on: pages that are gone are still mapped */
+/* win_on, 0: it is not used. Each of them is another context's (monitor/context.c). */
+#define WIN_HIGH  1 /* at base */
+#define WIN_LOW   3 /* at 0 */
+#define WIN_STALE 2 /* pages that are gone are still mapped */
 struct sh_win {
     u64 mapped[SH_PAGES / 64];
     u64 gone[SH_PAGES / 64];            /* not any more, but the host does not know yet */
@@ -120,10 +124,12 @@ struct shadow {
     struct mem_map map;
     struct sh_space *cur;
     struct sh_space *spaces;
-    bool holes;    /* what is not mapped in a window is not mapped at all, in place of PROT_NONE */
+    bool holes; /* what is not mapped in a window is not mapped at all, in place of PROT_NONE */
+    bool low;   /* the host's lowest 4 GiB are reserved, for one program's window at a time: */
+    struct sh_view *low_owner;
+    u64 low_taken; /* interrupts delivered before it got there */
     u32 win_areas; /* memory areas that windows may have made since they were last emptied */
     u64 kwin_base; /* the supervisor window, see kwindow.c */
-    bool kwin_low; /* it is the host's lowest 4 GiB, kwin_base 0 */
     u64 *kwin;     /* one bit a mapped page */
     u64 *klarge;   /* one bit a page that was mapped by a large one */
     u32 *kphys;    /* 1 + physical page where mapped writable */
@@ -262,10 +268,6 @@ struct sh_space *sh_master(struct shadow *s, struct sh_space *sp, const struct s
 bool sh_clone_chunk(struct shadow *s, const struct sh_view *from, struct sh_view *vw, u32 c, bool large);
 
 /* ---- kwindow.c ---- */
-#define KWIN_LOW 0x10000ull /* at lower addresses the host maps nothing (vm.mmap_min_addr) */
-bool sh_kwin_reserve_low(void);
-void sh_kwin_free_low(void);
-
 #define KWIN_ID 4095u /* its view number in rmap keys */
 bool sh_kwin_enable(struct shadow *s);
 void sh_kwin_empty(struct shadow *s);
@@ -299,12 +301,20 @@ static inline bool sh_table_lately(const struct shadow *s, u32 page)
            (s->v->opts & OPT(wintables));
 }
 
+/* ---- space.c ---- */
+
+/* Has the program no page table left? Then it has exited, or never begun. */
+bool sh_gone(const struct sh_view *vw);
+
 /* ---- window.c: called before a table entry goes away ---- */
 
 void sh_win_drop_slow(struct shadow *s, struct sh_view *vw, u32 lp);
 void sh_win_readonly_slow(struct shadow *s, struct sh_view *vw, u32 lp);
 void sh_win_drop_chunk_slow(struct shadow *s, struct sh_view *vw, u32 c);
 void sh_win_off(struct shadow *s, struct sh_view *vw);
+/* The host's lowest 4 GiB. False: something is there. */
+bool sh_low_reserve(bool holes);
+void sh_low_free(void);
 static inline void sh_win_drop(struct shadow *s, struct sh_view *vw, u32 lp)
 {
     if (unlikely(vw->win_on))

@@ -158,40 +158,13 @@ static int rights(const struct shadow *s, u32 lp, struct sh_walk *w, bool anyway
            (anyway ? !s->map.watch[w->gpa >> PAGE_SHIFT] : writable_page(s, w->gpa));
 }
 
-/*
- * The lowest 4 GiB of the host's address space, where nothing else is in a program whose code can be
- * anywhere: there an offset with 32-bit addressing is an address, and the supervisor's code needs no segment
- * base of its own. The first 64 KiB are no programs' to map; operands there stay in table form. Not to be
- * had: by a second VM in the process, or under tools that keep something of their own there.
- */
-#define KWIN_LOW_BYTES (4 * GiB - KWIN_LOW + 64 * KiB) /* what runs over the end meets nothing */
-
-bool sh_kwin_reserve_low(void)
-{
-    void *at = (void *)(uintptr_t)KWIN_LOW;
-    void *p = mmap(at, KWIN_LOW_BYTES, PROT_NONE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-
-    if (p != MAP_FAILED && p != at)
-        munmap(p, KWIN_LOW_BYTES);
-    return p == at;
-}
-
-void sh_kwin_free_low(void)
-{
-    munmap((void *)(uintptr_t)KWIN_LOW, KWIN_LOW_BYTES);
-}
-
 enum shadow_mapped sh_kwin_map(struct shadow *s, u32 lin, bool write, bool anyway)
 {
     struct sh_walk w, n;
     u32 lp = lin >> PAGE_SHIFT, first = lp, end = lp + 1;
-    u32 lowest = s->kwin_low ? KWIN_LOW >> PAGE_SHIFT : 0;
     int r = rights(s, lp, &w, anyway);
     u64 delta;
 
-    if (lp < lowest)
-        return SH_NO_PLACE;
     if (r < 0 || s->phys_mask != ~0ull)
         return SH_MISFIT;
     if (write && !r)
@@ -204,7 +177,7 @@ enum shadow_mapped sh_kwin_map(struct shadow *s, u32 lin, bool write, bool anywa
     if (w.large) {
         /* one walk speaks for the whole large page; only RAM and watch flags differ */
         u32 mask = (s->cur->key & KEY_PAE ? 512u : 1024u) - 1;
-        while (first > (lp & ~mask) && first > lowest && !mapped(s, first - 1) &&
+        while (first > (lp & ~mask) && !mapped(s, first - 1) &&
                ram_page(s, w.gpa - (lp - first + 1) * 4096ull) &&
                (w.dirty && sh_allowed(s->cur, &w, SH_WRITE, 0) &&
                 writable_page(s, w.gpa - (lp - first + 1) * 4096ull)) == r)
@@ -217,7 +190,7 @@ enum shadow_mapped sh_kwin_map(struct shadow *s, u32 lin, bool write, bool anywa
         while (end < lp + 32 && end < SH_PAGES && !mapped(s, end) && rights(s, end, &n, false) == r &&
                !n.large && n.gpa - ((u64)end << PAGE_SHIFT) == delta)
             end++;
-        while (first > lowest && lp - first < 32 && !mapped(s, first - 1) &&
+        while (first > 0 && lp - first < 32 && !mapped(s, first - 1) &&
                rights(s, first - 1, &n, false) == r && !n.large &&
                n.gpa - ((u64)(first - 1) << PAGE_SHIFT) == delta)
             first--;

@@ -89,9 +89,8 @@ u64 shadow_phys_read64(struct vcpu *v, u64 gpa);
  * goes off by itself when its space is cleared. */
 u64 shadow_window_base(const struct vcpu *v); /* meaningless if not in use */
 bool shadow_window_on(const struct vcpu *v);
-/* CPL 0-2 share one window (kwindow.c). Is its base 0, so that an offset is an address? For the life of the
- * VM. */
-bool shadow_kernel_window_low(const struct vcpu *v);
+/* Is its base 0, so that an offset is an address? One program's is, at a time. */
+bool shadow_window_low(const struct vcpu *v);
 /* Where the current view keeps whether its window is in use: the same place as long as the view is the same.
  */
 const u8 *shadow_window_flag(const struct vcpu *v);

@@ -145,18 +145,22 @@ static void reload_pdptes(struct shadow *s, struct sh_space *sp)
     }
 }
 
+bool sh_gone(const struct sh_view *vw)
+{
+    u64 any = 0;
+
+    for (u32 word = 0; word < SH_CHUNKS / 64; word++)
+        any |= vw->any[word];
+    return !any;
+}
+
 /* A program that has no page table any more is gone, and what comes next under the same root is another:
  * kernels use the page again. Nothing of what was learnt about the first one's window is true of it. */
 static void forget_gone(struct shadow *s, struct sh_view *vw)
 {
     struct shadow_window_clock *c = &vw->win_clock;
-    u64 any = 0;
 
-    if (likely(!(c->lost | c->offs | c->ticks)))
-        return;
-    for (u32 word = 0; word < SH_CHUNKS / 64; word++)
-        any |= vw->any[word];
-    if (any)
+    if (likely(!(c->lost | c->offs | c->ticks)) || !sh_gone(vw))
         return;
     sh_win_off(s, vw);
     *c = (struct shadow_window_clock){0};
@@ -338,7 +342,7 @@ static int reserve_all(struct shadow *s)
         sp->index = (u16)i;
         for (int k = 0; k < 2; k++, base += VIEW_STRIDE) {
             struct sh_view *vw = &sp->view[k];
-            vw->base = base;
+            vw->base = vw->win_base = base;
             vw->rt = (u64 *)(base - SPACE_RT_OFF);
             vw->wt = (u64 *)(base - SPACE_WT_OFF);
             vw->xt = (u32 *)(base - SPACE_XT_OFF);
@@ -349,17 +353,15 @@ static int reserve_all(struct shadow *s)
         }
     }
     s->empty_base = base;
-    s->kwin_low = (s->v->opts & OPT(winlow)) && sh_kwin_reserve_low();
-    if (s->kwin_low)
-        return sh_map_tables(s, NULL);
+    s->low = (s->v->opts & OPT(winlow)) && sh_low_reserve(s->holes);
     s->kwin_base = base + VIEW_STRIDE;
     return make_hole(s, s->kwin_base) ? sh_map_tables(s, NULL) : -errno;
 }
 
 static void free_shadow(struct shadow *s)
 {
-    if (s->kwin_low)
-        sh_kwin_free_low();
+    if (s->low)
+        sh_low_free();
     if (s->area)
         munmap(s->area, s->area_bytes);
     if (s->arrays)

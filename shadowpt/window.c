@@ -29,6 +29,49 @@
 #define WIN_AROUND 16u    /* pages around a fault that are mapped if they can be, whatever it takes */
 #define SETTLE_GAP 512u   /* pages between two that are unmapped by one call at most */
 
+/*
+ * The lowest 4 GiB of the host's address space, where nothing else is in a program whose code can be
+ * anywhere: there an offset with 32-bit addressing is an address, and operands need no segment, whose base
+ * costs a cycle at each load and a byte. They are the window of one program at a time, whose code has a form
+ * of its own (MODE_LOW); the supervisor's window is never there, so GS, which holds the base of that, need
+ * not change between such a program and its kernel. The first 64 KiB are no programs' to map; operands there
+ * stay in table form. Not to be had: by a second VM in the process, or under tools that keep something there.
+ */
+#define LOW_FIRST 0x10000ull /* at lower addresses the host maps nothing (vm.mmap_min_addr) */
+#define LOW_BYTES (4 * GiB - LOW_FIRST + 64 * KiB) /* what runs over the end meets nothing */
+#define LOW_TICKS 1u /* interrupts of the guest's after which it may be another's */
+
+bool sh_low_reserve(bool holes)
+{
+    void *at = (void *)(uintptr_t)LOW_FIRST;
+    void *p = mmap(at, LOW_BYTES, PROT_NONE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+
+    if (p != MAP_FAILED && p != at)
+        munmap(p, LOW_BYTES);
+    if (p != at)
+        return false;
+    if (holes) /* nobody gets in who does not ask for it by MAP_32BIT or an address */
+        munmap(at, 4 * GiB - LOW_FIRST);
+    return true;
+}
+
+void sh_low_free(void)
+{
+    munmap((void *)(uintptr_t)LOW_FIRST, LOW_BYTES);
+}
+
+static inline u8 on(const struct sh_view *vw)
+{
+    return vw->win_base ? WIN_HIGH : WIN_LOW;
+}
+
+/* The first page that a window can hold. */
+static inline u32 lowest(const struct sh_view *vw)
+{
+    return vw->win_base ? 0 : LOW_FIRST >> PAGE_SHIFT;
+}
+
 long sh_sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off)
 {
     return host_syscall(SYS_mmap, addr, len, (u64)prot, (u64)flags, (u64)(i64)fd, off);
@@ -36,13 +79,13 @@ long sh_sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off)
 
 static long unmap_host(const struct shadow *s, u64 addr, u64 len)
 {
-    if (addr < KWIN_LOW) { /* nothing of it is mapped */
-        if (addr + len <= KWIN_LOW)
+    if (addr < LOW_FIRST) { /* nothing of it is mapped */
+        if (addr + len <= LOW_FIRST)
             return 0;
-        len -= KWIN_LOW - addr;
-        addr = KWIN_LOW;
+        len -= LOW_FIRST - addr;
+        addr = LOW_FIRST;
     }
-    if (likely(s->holes && addr >= 4 * GiB)) /* others might want to be in the lowest 4 GiB */
+    if (likely(s->holes))
         return host_syscall(SYS_munmap, addr, len, 0, 0, 0, 0);
     return host_syscall(SYS_mmap, addr, len, PROT_NONE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, (u64)-1, 0);
@@ -73,7 +116,7 @@ bool sh_window_protect(const struct shadow *s, u64 base, u32 lp, u32 pages)
 
 static void unmap(struct shadow *s, const struct sh_view *vw, u32 lp, u32 pages)
 {
-    sh_window_unmap(s, vw->base, lp, pages);
+    sh_window_unmap(s, vw->win_base, lp, pages);
     s->win_areas += 2;
     s->v->stats.window_drops++;
 }
@@ -155,7 +198,7 @@ static u64 protect_runs(struct shadow *s, const struct sh_view *vw, u32 word, u6
         u64 above = ~(bits >> at);
         u32 n = above ? (u32)__builtin_ctzll(above) : 64;
         u64 run = (n == 64 ? ~0ull : (1ull << n) - 1) << at;
-        if (unlikely(!sh_window_protect(s, vw->base, word * 64 + at, n)))
+        if (unlikely(!sh_window_protect(s, vw->win_base, word * 64 + at, n)))
             failed |= run;
         s->win_areas += 2;
         s->v->stats.window_protects++;
@@ -231,7 +274,7 @@ static void settle(struct shadow *s, struct sh_view *vw)
         }
     if (end)
         unmap(s, vw, first, end - first);
-    vw->win_on = 1;
+    vw->win_on = on(vw);
 }
 
 void shadow_window_settle(struct vcpu *v)
@@ -267,7 +310,7 @@ void sh_win_readonly_slow(struct shadow *s, struct sh_view *vw, u32 lp)
     s->win_areas += 2;
     s->v->stats.window_protects++;
     vw->win->writable[lp >> 6] &= ~(1ull << (lp & 63));
-    if (unlikely(!sh_window_protect(s, vw->base, lp, 1))) {
+    if (unlikely(!sh_window_protect(s, vw->win_base, lp, 1))) {
         vw->win->mapped[lp >> 6] &= ~(1ull << (lp & 63));
         unmap(s, vw, lp, 1);
     }
@@ -301,9 +344,38 @@ static void empty(struct shadow *s, struct sh_view *vw)
     for (u32 i = 0; i < ARRAY_SIZE(vw->win->gone_words); i++)
         for (; vw->win->gone_words[i]; vw->win->gone_words[i] &= vw->win->gone_words[i] - 1)
             vw->win->gone[i * 64 + (u32)__builtin_ctzll(vw->win->gone_words[i])] = 0;
-    vw->win_on = 1;
+    vw->win_on = on(vw);
     if (any)
         unmap(s, vw, 0, SH_PAGES);
+}
+
+/* An empty window goes back to its own place. */
+static void leave_low(struct shadow *s, struct sh_view *vw)
+{
+    s->low_owner = NULL;
+    vw->win_base = vw->base;
+}
+
+/* Gives the low window to a program whose window is turned on, which happens to it but once or twice: who is
+ * found running is the one to be served. Its owner, if it is still there, gets its own place, and maps its
+ * pages there when it runs again. */
+static void take_low(struct shadow *s, struct sh_view *vw)
+{
+    struct sh_view *owner = s->low_owner;
+
+    if (!s->low || owner == vw)
+        return;
+    if (owner) {
+        if (!sh_gone(owner) && s->v->stats.interrupts - s->low_taken < LOW_TICKS)
+            return;
+        empty(s, owner);
+        leave_low(s, owner);
+        owner->win_on = on(owner);
+        s->v->stats.window_moves++;
+    }
+    s->low_owner = vw;
+    s->low_taken = s->v->stats.interrupts;
+    vw->win_base = 0;
 }
 
 void sh_win_off(struct shadow *s, struct sh_view *vw)
@@ -312,6 +384,8 @@ void sh_win_off(struct shadow *s, struct sh_view *vw)
         return;
     empty(s, vw);
     vw->win_on = 0;
+    if (s->low_owner == vw)
+        leave_low(s, vw);
 }
 
 static struct sh_view *current(struct shadow *s)
@@ -323,7 +397,7 @@ u64 shadow_window_base(const struct vcpu *v)
 {
     const struct shadow *s = sh_of(v);
     const struct sh_view *vw = &s->cur->view[v->cpl == 3];
-    return v->cpl != 3 ? s->kwin_base : vw->base;
+    return v->cpl != 3 ? s->kwin_base : vw->win_base;
 }
 
 bool shadow_window_on(const struct vcpu *v)
@@ -331,9 +405,10 @@ bool shadow_window_on(const struct vcpu *v)
     return !v->slow_access && *shadow_window_flag(v);
 }
 
-bool shadow_kernel_window_low(const struct vcpu *v)
+bool shadow_window_low(const struct vcpu *v)
 {
-    return sh_of(v)->kwin_low;
+    const struct shadow *s = sh_of(v);
+    return v->cpl == 3 && s->low_owner == &s->cur->view[1];
 }
 
 const u8 *shadow_window_flag(const struct vcpu *v)
@@ -357,7 +432,9 @@ bool shadow_window_enable(struct vcpu *v)
             return false;
         vw->win = (struct sh_win *)r;
     }
-    vw->win_on = 1;
+    if (!vw->win_on)
+        take_low(s, vw);
+    vw->win_on = on(vw);
     v->stats.windows_on++;
     return true;
 }
@@ -400,7 +477,7 @@ static bool map_run(struct shadow *s, struct sh_view *vw, u32 lp, u32 n, u64 add
 {
     u64 gpa = addend + ((u64)lp << PAGE_SHIFT) - (u64)s->map.base;
 
-    if (!sh_window_map_run(s, vw->base, lp, n, gpa, write))
+    if (!sh_window_map_run(s, vw->win_base, lp, n, gpa, write))
         return false;
     for (u32 i = 0; i < n; i++) {
         u64 *writable = &vw->win->writable[(lp + i) >> 6], bit = 1ull << ((lp + i) & 63);
@@ -444,6 +521,8 @@ static void map_around(struct shadow *s, struct sh_view *vw, u32 lp)
 {
     u32 first = lp & ~(WIN_AROUND - 1), end = first + WIN_AROUND;
 
+    if (first < lowest(vw))
+        first = lowest(vw);
     for (u32 p = first; p < end;) {
         u32 from = p, to = end;
         p = !mapped(vw, p) && map_run_at(s, vw, p, &from, &to) ? to : p + 1;
@@ -494,6 +573,10 @@ enum shadow_mapped shadow_window_map(struct vcpu *v, u32 lin, bool want_write, b
         return sh_kwin_map(s, lin, want_write, anyway);
     if (unlikely(!vw->win_on)) /* a fill that found no room dropped everything */
         return SH_MISFIT;
+    if (unlikely(lp < lowest(vw)))
+        return SH_NO_PLACE;
+    if (unlikely(first < lowest(vw)))
+        first = lowest(vw);
     if (v->opts & OPT(winaround))
         sh_fill_around(s, vw, lp, lp & ~(WIN_AROUND - 1), (lp | (WIN_AROUND - 1)) + 1);
     if (!map_run_at(s, vw, lp, &first, &end))

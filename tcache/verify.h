@@ -29,7 +29,6 @@ struct verify_in {
     const struct unit_landing *landings;
     u32 n_landings;
     bool crosses;
-    bool win_low; /* the window of CPL 0-2 is at 0: unit_env */
     /* decoded instructions that TH_EXEC may be given */
     const struct insn *const *kept;
     u32 n_kept;

@@ -131,7 +131,7 @@ struct verifier {
 /* Is the window that this unit may use the one whose offsets are addresses? */
 static inline bool vf_low_window(const struct verifier *v)
 {
-    return v->in->win_low && (v->in->mode & MODE_CPL) != 3;
+    return v->in->mode & MODE_LOW;
 }
 static inline bool vf_is_u32(const struct val *a)
 {

@@ -177,7 +177,7 @@ static u32 jump_nonzero(struct emit *e, int w, int reg, bool of)
  */
 static void align_landing(struct xl *x, u32 bytes)
 {
-    const u32 landing = (eip_low(x->env->eip) ? 8 : 7 + 4) + 7 + 6; /* lea or two, adox, jo */
+    const u32 landing = (eip_low(x->env->eip) ? 8 : 7 + 4) + 7 + 6 + 7; /* lea or two, adox, jo, adox */
     u32 at = (x->line_at + x->e.pos + bytes) & (CODE_LINE - 1);
 
     if ((x->env->opts & OPT(ofcheck)) && (x->env->opts & OPT(align)) && (x->env->mode & MODE_WIN) &&

@@ -104,7 +104,6 @@ struct unit_env {
      * nothing is left. Every input (rdtsc, in) must then go through a callout. */
     bool exact;
     bool host_tsc;  /* the guest's time stamp is the host's plus v->tsc_offset: rdtsc may be inlined */
-    bool win_low;   /* the window of CPL 0-2 has the base 0: its operands need no segment */
     bool traps;     /* int3 at the unit's entry and at the targets of its jumps, for forced stops */
     bool traps_all; /* and at every instruction */
     /* Storage for decoded instructions that the host code refers to; returns NULL when full. */

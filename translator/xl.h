@@ -183,7 +183,7 @@ static inline bool real_like(const struct xl *x)
 /* Where window form means an address by itself, not an offset from GS. */
 static inline bool low_window(const struct unit_env *env)
 {
-    return env->win_low && (env->mode & MODE_CPL) != 3;
+    return env->mode & MODE_LOW;
 }
 static inline int hreg(int g) /* guest register number -> host */
 {

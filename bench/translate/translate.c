@@ -36,6 +36,7 @@ static const struct {
     {"user, window form", FLAT | MODE_WIN | 3},
     {"kernel, window form", FLAT | MODE_WIN | MODE_IOPL_OK},
     {"user, table form", FLAT | 3},
+    {"user, low window form", FLAT | MODE_WIN | MODE_LOW | 3},
 };
 
 struct bench {
@@ -130,7 +131,6 @@ static u32 one(struct bench *b, u64 off)
         .bytes = b->file + off,
         .avail = PAGE_SIZE - (eip & PAGE_MASK),
         .host_tsc = true,
-        .win_low = true,
         .keep_insn = keep,
         .opaque = b,
     };

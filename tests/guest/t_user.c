@@ -255,6 +255,45 @@ static u32 user_load_kernel_ds(u32 arg)
     return arg;
 }
 
+static u32 user_add(u32 at)
+{
+    for (u32 i = 0; i < 100; i++)
+        ++*(volatile u32 *)at;
+    return *(volatile u32 *)at;
+}
+
+/* A program's memory, in two address spaces in turn, seen by it and by the kernel: whoever's pages the engine
+ * keeps at hand, each meets its own. And at addresses so low that a host maps nothing there. */
+static void programs_memory(u32 turns)
+{
+    static u32 dir[1024] __attribute__((aligned(4096))), table[1024] __attribute__((aligned(4096)));
+    static const u32 low[] = {0x5000, 0xfffe, 0x10000, 0x1fffe};
+    volatile u32 *mine = (volatile u32 *)WINDOW_AT(0);
+    bool good = true;
+
+    paging_on();
+    memcpy(dir, page_dir, sizeof(dir));
+    table[0] = ARENA(1) | P_U | P_W | P_P;
+    dir[WINDOW >> 22] = (u32)table | P_U | P_W | P_P;
+    *(u32 *)ARENA(0) = *(u32 *)ARENA(1) = 0;
+    for (u32 i = 0; i < turns; i++) {
+        write_cr3(i & 1 ? (u32)dir : (u32)page_dir);
+        u32 want = (i / 2) * 101;
+        good =
+            good && *mine == want && run_user(user_add, WINDOW_AT(0), 0) == want + 100 && *mine == want + 100;
+        good = good && ++*mine == want + 101 && *(u32 *)ARENA(i & 1) == want + 101;
+    }
+    check("two programs' memory at one address", good);
+    write_cr3((u32)page_dir);
+    for (u32 i = 0; i < sizeof(low) / sizeof(low[0]); i++) {
+        u32 was = *(volatile u32 *)low[i];
+        check_eq("a program at low addresses", run_user(user_add, low[i], 0), was + 100);
+        check_eq("as the kernel sees it", *(volatile u32 *)low[i], was + 100);
+        *(volatile u32 *)low[i] = was;
+    }
+    paging_off();
+}
+
 void test_user(void)
 {
     syscall_hook = sum_call;
@@ -273,6 +312,7 @@ void test_user(void)
     fast_calls();
     fast_calls_again();
     bad_returns();
+    programs_memory(storm_mode == 4 ? 4 : 200);
     /* A return to an outer ring drops kernel data segments (SDM vol. 3, 5.8.3... "RET", "IRET"). */
     asm volatile("movl %0, %%fs" : : "r"(SEL_KDATA));
     check_eq("iret outwards nulls kernel segments", run_user(user_fs, 0, 0) & 0xffff, 0);

@@ -92,7 +92,7 @@ static u32 make(const struct way *w, u64 opts, u32 eip, const u8 *bytes, u32 len
     stable->env = (struct unit_env){
         .model = cpu_model_find("qemu32"),
         .opts = opts,
-        .mode = w->mode,
+        .mode = w->mode | ((w->mode & MODE_WIN) && frags_low_window && rnd() % 2 ? MODE_LOW : 0),
         .eip = eip,
         .cs_base = w->cs_base,
         .cs_limit = w->cs_limit,
@@ -101,7 +101,6 @@ static u32 make(const struct way *w, u64 opts, u32 eip, const u8 *bytes, u32 len
         .first_link = 1000,
         .exact = w->exact,
         .host_tsc = !w->exact,
-        .win_low = frags_low_window && rnd() % 2,
         .count = w->count,
         .keep_insn = keep,
         .opaque = stable,
@@ -140,7 +139,6 @@ bool verify(const struct frag *f, const u8 *code)
         .landings = f->u.landings,
         .n_landings = f->u.n_landings,
         .crosses = f->u.crosses,
-        .win_low = f->env.win_low,
         .kept = (const struct insn *const *)f->kept,
         .n_kept = f->n_kept,
     };

@@ -70,7 +70,7 @@ static bool inside(u64 a, u64 n, const void *lo, u64 len)
 /* The unit's window begins at 0, and the GS base is that of another. */
 static bool low(void)
 {
-    return run.f->env.win_low && (run.f->env.mode & MODE_CPL) != 3;
+    return run.f->env.mode & MODE_LOW;
 }
 
 /* The isolation property for one access. */
