@@ -38,17 +38,22 @@ struct env {
     struct memory *m;
 };
 
-static inline struct env env_new(u64 ram, u32 max_spaces)
+static inline struct env env_with(u64 ram, u32 max_spaces, u64 opts)
 {
     struct env e;
     int err = 0;
     e.v = aligned_alloc(64, ALIGN_UP(sizeof(*e.v), (size_t)64));
     memset(e.v, 0, sizeof(*e.v));
-    e.v->opts = OPT_ALL;
+    e.v->opts = opts;
     e.m = memory_create(ram, &err);
     assert_non_null(e.m);
     assert_int_equal(shadow_create(e.v, e.m, max_spaces), 0);
     return e;
+}
+
+static inline struct env env_new(u64 ram, u32 max_spaces)
+{
+    return env_with(ram, max_spaces, OPT_ALL);
 }
 
 static inline void env_free(struct env *e)

@@ -35,10 +35,11 @@ static int rights(struct env *e, u32 lin)
     return r;
 }
 
-/* Pages 0..63: odd ones go to other frames, in reverse; rights and bits are the caller's. */
+/* Pages 0..63: odd ones go to other frames, in reverse; rights and bits are the caller's. Not in the low
+ * window, which does not have all of them. */
 static struct env start(u64 opts)
 {
-    struct env e = env_new(16 * MiB, 4);
+    struct env e = env_with(16 * MiB, 4, OPT_ALL & ~OPT(winlow));
     e.v->opts = opts;
     poke32(&e, PD, PT | 0x27);
     paging_on(&e, PD, CR4_PSE, 0, true);
@@ -366,6 +367,79 @@ static void another_program(void **st)
     env_free(&e);
 }
 
+#if !defined(__SANITIZE_ADDRESS__) /* which has something of its own there */
+/* The host's lowest 4 GiB: without the first 64 KiB, for one program at a time; who loses them maps its pages
+ * elsewhere. */
+static void low(void **st)
+{
+    enum { PD2 = 0x13000, PT2 = 0x12000 };
+    struct env e = env_new(16 * MiB, 4);
+    u64 high;
+
+    (void)st;
+    poke32(&e, PD, PT | 0x27);
+    poke32(&e, PD2, PT2 | 0x27);
+    for (u32 i = 0; i < 64; i++) {
+        poke32(&e, PT + i * 4, (DATA + i * 0x1000) | RW | PTE_A | PTE_D);
+        poke32(&e, PT2 + i * 4, (DATA + 0x80000 + i * 0x1000) | RW | PTE_A | PTE_D);
+        poke32(&e, DATA + i * 0x1000, 0xd0000 + i);
+        poke32(&e, DATA + 0x80000 + i * 0x1000, 0xe0000 + i);
+    }
+    paging_on(&e, PD, CR4_PSE, 0, true);
+    set_cpl(&e, 3);
+    high = shadow_window_base(e.v);
+    assert_true(high >= 4 * GiB && !shadow_window_low(e.v));
+    assert_true(shadow_window_enable(e.v));
+    assert_true(shadow_window_base(e.v) == 0 && shadow_window_low(e.v));
+    assert_int_equal(*shadow_window_flag(e.v), WIN_LOW);
+    for (u32 i = 0; i < 64; i++)
+        assert_int_equal(fill(&e, i << 12, SH_WRITE, 1), SH_FILLED);
+    for (u32 i = 0; i < 16; i++)
+        assert_int_equal(shadow_window_map(e.v, i << 12, false, false), SH_NO_PLACE);
+    touch(&e, 20, true);
+    for (u32 i = 0; i < 64; i++)
+        assert_int_equal(rights(&e, i << 12), i < 16 ? 0 : 3);
+    assert_int_equal(window_value(&e, 33), 0xd0000 + 33);
+    set_cpl(&e, 0);
+    assert_true(!shadow_window_low(e.v) && shadow_window_base(e.v) >= 4 * GiB);
+    /* another program gets it when some time has passed, or nobody has it */
+    set_cpl(&e, 3);
+    set_cr3(&e, PD2);
+    assert_true(shadow_window_enable(e.v));
+    assert_false(shadow_window_low(e.v));
+    assert_int_equal(*shadow_window_flag(e.v), WIN_HIGH);
+    touch(&e, 20, true);
+    assert_int_equal(window_value(&e, 20), 0xe0000 + 20);
+    assert_int_equal(*(u32 *)(20ul << 12), 0xd0000 + 20);
+    shadow_window_disable(e.v);
+    e.v->stats.interrupts += 100;
+    assert_true(shadow_window_enable(e.v));
+    assert_true(shadow_window_low(e.v));
+    assert_int_equal(e.v->stats.window_moves, 1);
+    assert_int_equal(rights(&e, 20 << 12), 0);
+    touch(&e, 20, true);
+    assert_int_equal(window_value(&e, 20), 0xe0000 + 20);
+    set_cr3(&e, PD);
+    assert_true(shadow_window_base(e.v) == high && !shadow_window_low(e.v));
+    assert_int_equal(*shadow_window_flag(e.v), WIN_HIGH);
+    assert_int_equal(rights(&e, 20 << 12), 0);
+    touch(&e, 20, true);
+    touch(&e, 3, true);
+    assert_int_equal(window_value(&e, 20), 0xd0000 + 20);
+    assert_int_equal(*(u32 *)(20ul << 12), 0xe0000 + 20);
+    shadow_window_disable(e.v);
+    /* its owner is gone: at once */
+    poke32(&e, PD2, 0);
+    assert_true(shadow_window_enable(e.v));
+    assert_true(shadow_window_low(e.v));
+    shadow_window_disable(e.v);
+    assert_true(shadow_window_base(e.v) == high);
+    assert_true(shadow_window_enable(e.v));
+    assert_true(shadow_window_low(e.v));
+    env_free(&e);
+}
+#endif
+
 /* The count of memory areas is too high at most: all windows are emptied only if there really are that many.
  */
 static void areas(void **st)
@@ -448,9 +522,19 @@ static void holes(void **st)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(around),          cmocka_unit_test(alone),   cmocka_unit_test(runs),
-        cmocka_unit_test(deferred),        cmocka_unit_test(kept),    cmocka_unit_test(areas),
-        cmocka_unit_test(another_program), cmocka_unit_test(at_once), cmocka_unit_test(holes)};
+        cmocka_unit_test(around),
+        cmocka_unit_test(alone),
+        cmocka_unit_test(runs),
+        cmocka_unit_test(deferred),
+        cmocka_unit_test(kept),
+        cmocka_unit_test(areas),
+        cmocka_unit_test(another_program),
+        cmocka_unit_test(at_once),
+        cmocka_unit_test(holes),
+#if !defined(__SANITIZE_ADDRESS__)
+        cmocka_unit_test(low)
+#endif
+    };
 
     zero_fd = open("/dev/zero", O_RDONLY);
     return cmocka_run_group_tests(tests, NULL, NULL);
