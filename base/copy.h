@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Copying for light code: libc's memcpy may use the vector registers, which hold the guest's state there. */
+/* Copying and clearing for light code: libc's memcpy may use the vector registers, which hold the guest's
+ * state there. */
 #ifndef NOVT_BASE_COPY_H
 #define NOVT_BASE_COPY_H
 
@@ -24,6 +25,12 @@ static inline void copy_bytes(void *dst, const void *src, u64 n)
     default:
         __asm__ volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
     }
+}
+
+/* n words become 0. */
+static inline void clear_words(u32 *dst, u64 n)
+{
+    __asm__ volatile("rep stosl" : "+D"(dst), "+c"(n) : "a"(0) : "memory");
 }
 
 #endif

@@ -310,6 +310,12 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, const s
     return BT_USE_INTERP;
 }
 
+/* x: exec-table value of the page of lin. */
+static u64 physical(u32 x, u32 lin)
+{
+    return (u64)(x - 1) << PAGE_SHIFT | (lin & PAGE_MASK);
+}
+
 static void made_copy(struct vcpu *v, struct fragment *f)
 {
     struct bt *b = bt_of(v);
@@ -327,7 +333,8 @@ static void made_copy(struct vcpu *v, struct fragment *f)
 /* Do the tables say, as far as they know, that what k was made from is there? */
 static bool is_there(const struct vcpu *v, const struct fragment *from, const struct frag_key *k)
 {
-    return !from->page2 && v->xtab[k->eip >> PAGE_SHIFT] == (u32)(k->gpa >> PAGE_SHIFT) + 1;
+    u32 x = v->xtab[k->eip >> PAGE_SHIFT];
+    return !from->page2 && x && physical(x, k->eip) == k->gpa;
 }
 
 /* An exit of a copy, and what it will lead to. */
@@ -338,9 +345,9 @@ struct follow_up {
 };
 
 /* What f's exits will lead to, as far as that is there. Returns how many. */
-static u32 follow_ups(const struct vcpu *v, const struct fragment *f, struct follow_up *list, u32 max)
+static u32 follow_ups(struct vcpu *v, const struct fragment *f, struct follow_up *list, u32 max)
 {
-    struct tcache *tc = bt_of((struct vcpu *)v)->tc;
+    struct tcache *tc = bt_of(v)->tc;
     u32 n = 0;
 
     tcache_expect_foretell(tc, f);
@@ -388,6 +395,7 @@ static enum bt_found reuse(struct vcpu *v, const struct frag_key *k, struct frag
     struct bt *b = bt_of(v);
     u32 x2;
 
+    tcache_expect_move(b->tc, from, k);
     if (from->page2) {
         if (exec_page(v, ((k->cs_base + k->eip) | PAGE_MASK) + 1, &x2) != CPU_OK) {
             cpu_deliver_fault(v);
@@ -415,12 +423,6 @@ static inline bool may_reuse(const struct vcpu *v)
 {
     const struct bt *b = bt_of((struct vcpu *)v);
     return (v->opts & OPT(reuse)) && !b->cfg.kicks && !b->cfg.dump && !(v->debug && v->debug->n_breaks);
-}
-
-/* x: exec-table value of the page of lin. */
-static u64 physical(u32 x, u32 lin)
-{
-    return (u64)(x - 1) << PAGE_SHIFT | (lin & PAGE_MASK);
 }
 
 /* What is looked for, but for the physical address. */

@@ -59,6 +59,11 @@
 /* The three tables of a view. */
 enum { K_R, K_W, K_X, K_COUNT };
 
+/* sh_view.win_on, 0: the window is not used. Each of them is another context's (monitor/context.c). */
+#define WIN_HIGH  1 /* at base */
+#define WIN_STALE 2 /* pages that are gone are still mapped */
+#define WIN_LOW   3 /* at 0 */
+
 struct sh_view {
     u64 base;
     u64 win_base; /* of its window: base, or 0 while it has the low one */
@@ -77,10 +82,6 @@ struct sh_view {
 };
 
 /* What is in a window: one bit a page, and which page of RAM is (or, while `gone`, was) mapped there. */
-/* win_on, 0: it is not used. Each of them is another context's (monitor/context.c). */
-#define WIN_HIGH  1 /* at base */
-#define WIN_LOW   3 /* at 0 */
-#define WIN_STALE 2 /* pages that are gone are still mapped */
 struct sh_win {
     u64 mapped[SH_PAGES / 64];
     u64 gone[SH_PAGES / 64];            /* not any more, but the host does not know yet */
@@ -287,6 +288,9 @@ static inline void sh_kwin_drop(struct shadow *s, u32 lp, u32 n)
 
 #define SH_PROT_RW     3      /* PROT_READ | PROT_WRITE */
 #define SH_MAP_PRIVATE 0x4022 /* MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE */
+/* The host's lowest 4 GiB. False: something is there. */
+bool sh_low_reserve(bool holes);
+void sh_low_free(void);
 long sh_sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off);
 void sh_window_unmap(const struct shadow *s, u64 base, u32 lp, u32 pages);
 bool sh_window_protect(const struct shadow *s, u64 base, u32 lp, u32 pages);
@@ -312,9 +316,6 @@ void sh_win_drop_slow(struct shadow *s, struct sh_view *vw, u32 lp);
 void sh_win_readonly_slow(struct shadow *s, struct sh_view *vw, u32 lp);
 void sh_win_drop_chunk_slow(struct shadow *s, struct sh_view *vw, u32 c);
 void sh_win_off(struct shadow *s, struct sh_view *vw);
-/* The host's lowest 4 GiB. False: something is there. */
-bool sh_low_reserve(bool holes);
-void sh_low_free(void);
 static inline void sh_win_drop(struct shadow *s, struct sh_view *vw, u32 lp)
 {
     if (unlikely(vw->win_on))

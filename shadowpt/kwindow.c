@@ -13,7 +13,6 @@
  * page has an rmap node with the view number KWIN_ID, so that watching the page takes the right to write
  * away. kphys[] says what is mapped writable.
  */
-#include <sys/mman.h>
 #include "shadowpt/internal.h"
 
 #define KWIN_RUN 1024u /* pages mapped by one call at most: a 4 MiB page */

@@ -11,6 +11,7 @@
  *
  * Invariant (audited): for every wt entry, sh_revoke() of its page would find it.
  */
+#include "base/copy.h"
 #include "shadowpt/internal.h"
 
 static inline struct sh_view *view_of(struct shadow *s, u32 id)
@@ -65,9 +66,7 @@ void sh_rmap_add_key(struct shadow *s, u32 key, u32 page)
 
 void sh_rmap_reset(struct shadow *s)
 {
-    u32 *p = s->rmap_head;
-    u64 n = memory_ram_size(s->m) >> PAGE_SHIFT;
-    __asm__ volatile("rep stosl" : "+D"(p), "+c"(n) : "a"(0) : "memory");
+    clear_words(s->rmap_head, memory_ram_size(s->m) >> PAGE_SHIFT);
     if (unlikely(s->rmap_high)) /* a frame buffer was mapped by 4 KiB pages */
         for (u32 i = (u32)(memory_ram_size(s->m) >> PAGE_SHIFT); i < SH_PAGES; i++)
             if (s->rmap_head[i])

@@ -349,11 +349,16 @@ static void empty(struct shadow *s, struct sh_view *vw)
         unmap(s, vw, 0, SH_PAGES);
 }
 
-/* An empty window goes back to its own place. */
-static void leave_low(struct shadow *s, struct sh_view *vw)
+void sh_win_off(struct shadow *s, struct sh_view *vw)
 {
-    s->low_owner = NULL;
-    vw->win_base = vw->base;
+    if (!vw->win_on)
+        return;
+    empty(s, vw);
+    vw->win_on = 0;
+    if (s->low_owner == vw) {
+        s->low_owner = NULL;
+        vw->win_base = vw->base;
+    }
 }
 
 /* Gives the low window to a program whose window is turned on, which happens to it but once or twice: who is
@@ -363,29 +368,18 @@ static void take_low(struct shadow *s, struct sh_view *vw)
 {
     struct sh_view *owner = s->low_owner;
 
-    if (!s->low || owner == vw)
+    if (!s->low)
         return;
     if (owner) {
         if (!sh_gone(owner) && s->v->stats.interrupts - s->low_taken < LOW_TICKS)
             return;
-        empty(s, owner);
-        leave_low(s, owner);
+        sh_win_off(s, owner);
         owner->win_on = on(owner);
         s->v->stats.window_moves++;
     }
     s->low_owner = vw;
     s->low_taken = s->v->stats.interrupts;
     vw->win_base = 0;
-}
-
-void sh_win_off(struct shadow *s, struct sh_view *vw)
-{
-    if (!vw->win_on)
-        return;
-    empty(s, vw);
-    vw->win_on = 0;
-    if (s->low_owner == vw)
-        leave_low(s, vw);
 }
 
 static struct sh_view *current(struct shadow *s)
@@ -407,8 +401,7 @@ bool shadow_window_on(const struct vcpu *v)
 
 bool shadow_window_low(const struct vcpu *v)
 {
-    const struct shadow *s = sh_of(v);
-    return v->cpl == 3 && s->low_owner == &s->cur->view[1];
+    return !shadow_window_base(v);
 }
 
 const u8 *shadow_window_flag(const struct vcpu *v)
@@ -489,13 +482,18 @@ static bool map_run(struct shadow *s, struct sh_view *vw, u32 lp, u32 n, u64 add
 }
 
 /* The run that page lp is in, within [*first, *end): physically contiguous pages whose entries have the same
- * rights and which are not mapped yet. lp itself may be, for reading only. False: lp has no entry in RAM. */
+ * rights and which are not mapped yet. lp itself may be, for reading only. False: lp has no entry in RAM, or
+ * no place. */
 static bool find_run(const struct shadow *s, const struct sh_view *vw, u32 lp, u32 *first, u32 *end)
 {
     u64 addend = sh_entry(vw, K_R, lp), ram = memory_ram_size(s->m);
     bool write = sh_entry(vw, K_W, lp) != 0;
     u32 a = lp, b = lp;
 
+    if (lp < lowest(vw))
+        return false;
+    if (*first < lowest(vw))
+        *first = lowest(vw);
     if (!addend || addend + ((u64)lp << PAGE_SHIFT) - (u64)s->map.base >= ram)
         return false; /* ROM, or a frame buffer, which is another file */
     u64 ram_end = (u64)s->map.base + ram - addend;
@@ -521,8 +519,6 @@ static void map_around(struct shadow *s, struct sh_view *vw, u32 lp)
 {
     u32 first = lp & ~(WIN_AROUND - 1), end = first + WIN_AROUND;
 
-    if (first < lowest(vw))
-        first = lowest(vw);
     for (u32 p = first; p < end;) {
         u32 from = p, to = end;
         p = !mapped(vw, p) && map_run_at(s, vw, p, &from, &to) ? to : p + 1;
@@ -575,8 +571,6 @@ enum shadow_mapped shadow_window_map(struct vcpu *v, u32 lin, bool want_write, b
         return SH_MISFIT;
     if (unlikely(lp < lowest(vw)))
         return SH_NO_PLACE;
-    if (unlikely(first < lowest(vw)))
-        first = lowest(vw);
     if (v->opts & OPT(winaround))
         sh_fill_around(s, vw, lp, lp & ~(WIN_AROUND - 1), (lp | (WIN_AROUND - 1)) + 1);
     if (!map_run_at(s, vw, lp, &first, &end))

@@ -68,6 +68,19 @@ static inline u64 tc_code_at(const struct tcache *tc, const struct arena *a)
     return ALIGN_UP(a->used + tc->entry[1].len, (u64)FRAGMENT_ALIGN);
 }
 
+/* The exit leads to its own stub again. */
+static inline void tc_unchain(struct tcache *tc, struct link *l)
+{
+    tc_patch32(tc, l->patch, l->stub - (l->patch + 4));
+    l->next = 0;
+}
+
+/* 1 + number of what the fragment is a copy of: itself, if it is none. */
+static inline u32 tc_original(const struct tcache *tc, const struct fragment *f)
+{
+    return f->original ? f->original : (u32)(f - tc->frags) + 1;
+}
+
 /* Writes the checked entry of a fragment. */
 void tc_entry(struct tcache *tc, const struct fragment *f);
 /* Enters the fragment that tc_next() gave out, which is filled in but for the lists. */
@@ -77,7 +90,6 @@ void tc_expect_enter(const struct tcache *tc, const struct frag_key *k);
 /* Space for one more unit in the arena: its fragment; its code goes to tc_code_at(), its first link is
  * a->n_links. NULL: full. */
 struct fragment *tc_next(struct tcache *tc, struct arena *a);
-void tc_unlink_incoming(struct tcache *tc, struct fragment *f);
 /* The list of tc->alike that k belongs to. */
 u32 *tc_alike_list(struct tcache *tc, const struct frag_key *k);
 

@@ -35,7 +35,7 @@ struct fragment *tcache_alike(struct tcache *tc, const struct frag_key *k)
 {
     const struct arena *a = &tc->arena[COPIES];
 
-    if (!far_from_ends(k->eip) || !(k->mode & MODE_FLATCS) || a->end - a->start < 2 * UNIT_MAX_CODE)
+    if (!(k->mode & MODE_FLATCS) || a->end - a->start < 2 * UNIT_MAX_CODE)
         return NULL;
     for (u32 n = *tc_alike_list(tc, k); n; n = tc->frags[n - 1].alike_next) {
         struct fragment *f = &tc->frags[n - 1];
@@ -128,7 +128,7 @@ struct fragment *tcache_latest(struct tcache *tc, const struct fragment *from, c
     if (!from->latest || from->latest_eip != k->eip || from->latest > tc->arena[COPIES].n_frags)
         return NULL;
     f = &tc->frags[from->latest - 1];
-    return f->valid && f->key.eip == k->eip && f->original == (u32)(from - tc->frags) + 1 ? f : NULL;
+    return f->valid && f->key.eip == k->eip && f->original == tc_original(tc, from) ? f : NULL;
 }
 
 struct fragment *tcache_move(struct tcache *tc, struct fragment *from, const struct frag_key *k)
@@ -140,7 +140,6 @@ struct fragment *tcache_move(struct tcache *tc, struct fragment *from, const str
 
     if (!f)
         return NULL;
-    tcache_expect_move(tc, from, k);
     copy_bytes(code, tc->rw + from->host, from->host_len);
     for (u32 i = 0; i < from->n_moves; i++)
         move_one(code, &from->moves[i], k->eip - from->key.eip, first - from->first_link);
@@ -150,7 +149,7 @@ struct fragment *tcache_move(struct tcache *tc, struct fragment *from, const str
     f->first_link = first;
     f->incoming = 0;
     f->alike_next = 0;
-    f->original = (u32)(from - tc->frags) + 1;
+    f->original = tc_original(tc, from);
     f->latest = 0;
     from->latest = a->n_frags + 1;
     from->latest_eip = k->eip;
@@ -161,7 +160,7 @@ struct fragment *tcache_move(struct tcache *tc, struct fragment *from, const str
                            .far = o->far,
                            .patch = o->patch - from->host + f->host,
                            .stub = o->stub - from->host + f->host};
-        tc_patch32(tc, l->patch, l->stub - (l->patch + 4));
+        tc_unchain(tc, l);
     }
     return tc_enter(tc, a);
 }

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "base/copy.h"
 #include "base/log.h"
 #include "base/opts.h"
 #include "base/syscall.h"
@@ -457,12 +458,10 @@ void tcache_patch_nop(struct tcache *tc, u32 at)
 /* Where an exit led is kept with the original, for the next copy. */
 static void note_led(struct tcache *tc, const struct link *l, u32 link, const struct fragment *to)
 {
-    const struct fragment *owner = &tc->frags[l->owner];
-    const struct fragment *o = owner->original ? &tc->frags[owner->original - 1] : owner;
+    const struct fragment *owner = &tc->frags[l->owner], *o = &tc->frags[tc_original(tc, owner) - 1];
 
     if (o->movable && to->movable)
-        tc->links[link - owner->first_link + o->first_link].led =
-            to->original ? to->original : (u32)(to - tc->frags) + 1;
+        tc->links[link - owner->first_link + o->first_link].led = tc_original(tc, to);
 }
 
 void tcache_link(struct tcache *tc, u32 link, struct fragment *f)
@@ -490,16 +489,15 @@ static void close_landings(struct tcache *tc, const struct fragment *f)
     }
 }
 
-void tc_unlink_incoming(struct tcache *tc, struct fragment *f)
+static void unlink_incoming(struct tcache *tc, struct fragment *f)
 {
     u32 n = f->incoming;
 
     f->incoming = 0;
     while (n && n != ~0u) {
         struct link *l = &tc->links[n - 1];
-        tc_patch32(tc, l->patch, l->stub - (l->patch + 4));
         n = l->next;
-        l->next = 0;
+        tc_unchain(tc, l);
     }
 }
 
@@ -541,7 +539,7 @@ u32 tcache_invalidate(struct tcache *tc, u64 gpa, u32 len, void (*dropped)(void 
 
         if (f->valid && overlaps(f, slot, gpa, len)) {
             f->valid = false;
-            tc_unlink_incoming(tc, f);
+            unlink_incoming(tc, f);
             close_landings(tc, f);
             unlist(tc, n);
             dropped(opaque, f);
@@ -571,11 +569,6 @@ bool tcache_page_used(const struct tcache *tc, u64 gpa)
     return false;
 }
 
-static void clear(u32 *array, u64 n)
-{
-    __asm__ volatile("rep stosl" : "+D"(array), "+c"(n) : "a"(0) : "memory");
-}
-
 void tcache_flush(struct tcache *tc, void (*forget)(void *, u64 gpa), void *opaque)
 {
     struct fragment *f;
@@ -591,8 +584,8 @@ void tcache_flush(struct tcache *tc, void (*forget)(void *, u64 gpa), void *opaq
         if (f->page2)
             forget(opaque, (u64)(f->page2 - 1) << PAGE_SHIFT);
     }
-    clear(tc->hash, tc->hash_mask + 1ull);
-    clear(tc->alike, tc->hash_mask + 1ull);
+    clear_words(tc->hash, tc->hash_mask + 1ull);
+    clear_words(tc->alike, tc->hash_mask + 1ull);
     reset(&tc->arena[TRANSLATED]);
     reset(&tc->arena[COPIES]);
     tc->side_used = 0;
@@ -607,13 +600,11 @@ void tcache_flush_copies(struct tcache *tc)
 
     for (u32 n = t->link0; n < t->n_links; n++) {
         struct link *l = &tc->links[n];
-        if (l->next && l->to_copy) {
-            tc_patch32(tc, l->patch, l->stub - (l->patch + 4));
-            l->next = 0;
-        }
+        if (l->next && l->to_copy)
+            tc_unchain(tc, l);
     }
-    clear(tc->hash, tc->hash_mask + 1ull);
-    clear(tc->page_head, tc->phys_pages);
+    clear_words(tc->hash, tc->hash_mask + 1ull);
+    clear_words(tc->page_head, tc->phys_pages);
     reset(a);
     for (u32 n = t->frag0; n < t->n_frags; n++) {
         struct fragment *f = &tc->frags[n];

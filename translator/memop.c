@@ -17,7 +17,7 @@
  * Memory operands, window form (MODE_WIN: the view's window is in use):
  *
  *      op   gs:[guest operand]            with a 67 prefix, so that it wraps at 4 GiB and cannot leave the
- * window
+ * window; without gs if it begins at 0 (MODE_LOW)
  *
  * The host's own page protection does the checking: a page that is not in the window faults (signals.c), and
  * the monitor maps it or delivers the guest's fault. It costs nothing else, but requires that the sequence

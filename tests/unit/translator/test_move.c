@@ -176,35 +176,45 @@ static void moved(void **st)
     tcache_destroy(tc);
 }
 
+static struct unit_env window_env(const u8 *bytes, u32 len)
+{
+    return (struct unit_env){.model = cpu_model_find("qemu32"),
+                             .opts = OPT_ALL,
+                             .mode = MODE_PE | MODE_CS32 | MODE_SS32 | MODE_FLATCS | MODE_FLATDS |
+                                     MODE_FLATES | MODE_FLATSS | MODE_WIN,
+                             .cs_limit = 0xffffffff,
+                             .bytes = bytes,
+                             .avail = len,
+                             .keep_insn = keep};
+}
+
+static struct fragment *commit(struct tcache *tc, struct unit_env *env, const struct frag_key *k)
+{
+    static struct unit u;
+    u8 *at;
+    u32 cap;
+
+    env->eip = k->eip;
+    assert_true(tcache_reserve(tc, &at, &cap, &env->first_link));
+    assert_int_equal(translate_unit(env, at, cap, &u), XLATE_OK);
+    return tcache_commit(tc, k, 0, &u);
+}
+
 /* Near 0 and 4 GiB addresses have other encodings: nothing comes from there or goes there. */
 static void ends(void **st)
 {
     int err;
     struct tcache *tc = tcache_create(1 * MiB, PAGES, translate_host_opts(OPT_ALL), &err);
-    static struct unit u;
     static const u8 bytes[] = {0xe8, 0, 1, 0, 0, 0xc3}; /* call +100h; ret */
-    struct unit_env env = {.model = cpu_model_find("qemu32"),
-                           .opts = OPT_ALL,
-                           .mode = MODE_PE | MODE_CS32 | MODE_SS32 | MODE_FLATCS | MODE_FLATDS | MODE_FLATES |
-                                   MODE_FLATSS | MODE_WIN,
-                           .eip = 0x5010,
-                           .cs_limit = 0xffffffff,
-                           .bytes = bytes,
-                           .avail = sizeof(bytes),
-                           .keep_insn = keep};
-    struct frag_key k = {.gpa = 0x1010, .eip = env.eip, .mode = env.mode, .cs_limit = 0xffffffff};
+    struct unit_env env = window_env(bytes, sizeof(bytes));
+    struct frag_key k = {.mode = env.mode, .cs_limit = 0xffffffff};
     static const u32 low[] = {0x1010, 0x3fffd010}, high[] = {0x3fffe010, 0xffffd010};
-    u8 *at;
-    u32 cap;
 
     (void)st;
     for (u32 n = 0; n < 2; n++) { /* code for low addresses says twice an address in 32 bits */
-        env.eip = n ? 0x80005010 : 0x5010;
+        k.eip = n ? 0x80005010 : 0x5010;
         k.gpa = n ? 0x2010 : 0x1010;
-        k.eip = env.eip;
-        assert_true(tcache_reserve(tc, &at, &cap, &env.first_link));
-        assert_int_equal(translate_unit(&env, at, cap, &u), XLATE_OK);
-        assert_non_null(tcache_commit(tc, &k, 0, &u));
+        assert_non_null(commit(tc, &env, &k));
         for (u32 i = 0; i < 2; i++) {
             k.eip = low[i];
             assert_true(!tcache_alike(tc, &k) == (n == 1));
@@ -224,32 +234,13 @@ static void ends(void **st)
     tcache_destroy(tc);
 }
 
-static struct fragment *commit(struct tcache *tc, struct unit_env *env, const struct frag_key *k)
-{
-    static struct unit u;
-    u8 *at;
-    u32 cap;
-
-    env->eip = k->eip;
-    assert_true(tcache_reserve(tc, &at, &cap, &env->first_link));
-    assert_int_equal(translate_unit(env, at, cap, &u), XLATE_OK);
-    return tcache_commit(tc, k, 0, &u);
-}
-
 /* Where a copy's exit will lead is where its original's led, or that of any other copy. */
 static void foretold(void **st)
 {
     int err;
     struct tcache *tc = tcache_create(1 * MiB, PAGES, translate_host_opts(OPT_ALL), &err);
     static const u8 bytes[] = {0xe9, 0xfb, 0x0f, 0, 0}; /* jmp to the next page */
-    struct unit_env env = {.model = cpu_model_find("qemu32"),
-                           .opts = OPT_ALL,
-                           .mode = MODE_PE | MODE_CS32 | MODE_SS32 | MODE_FLATCS | MODE_FLATDS | MODE_FLATES |
-                                   MODE_FLATSS | MODE_WIN,
-                           .cs_limit = 0xffffffff,
-                           .bytes = bytes,
-                           .avail = sizeof(bytes),
-                           .keep_insn = keep};
+    struct unit_env env = window_env(bytes, sizeof(bytes));
     struct frag_key k = {.gpa = 0x1010, .eip = 0x40005010, .mode = env.mode, .cs_limit = 0xffffffff}, k2,
                     there;
     struct fragment *from, *to, *copy, *copy_to, *other;
