@@ -55,6 +55,7 @@ void bt_window_tick(struct vcpu *v)
             clock->lost = 0;
         }
         clock->lost -= clock->lost < WIN_LOST ? clock->lost : WIN_LOST;
+        shadow_window_tick(v);
     } else {
         u32 wait = WIN_TICKS;
         for (u32 n = 0; n < clock->offs; n++)

@@ -128,12 +128,14 @@ struct shadow {
     bool holes; /* what is not mapped in a window is not mapped at all, in place of PROT_NONE */
     bool low;   /* the host's lowest 4 GiB are reserved, for one program's window at a time: */
     struct sh_view *low_owner;
-    u64 low_taken; /* interrupts delivered before it got there */
-    u32 win_areas; /* memory areas that windows may have made since they were last emptied */
-    u64 kwin_base; /* the supervisor window, see kwindow.c */
-    u64 *kwin;     /* one bit a mapped page */
-    u64 *klarge;   /* one bit a page that was mapped by a large one */
-    u32 *kphys;    /* 1 + physical page where mapped writable */
+    u64 low_taken;  /* interrupts delivered before it got there */
+    u32 low_missed; /* how often others were found running in their windows since it was */
+    u32 low_rises;  /* how often it was taken for that reason from one that lives, the last times */
+    u32 win_areas;  /* memory areas that windows may have made since they were last emptied */
+    u64 kwin_base;  /* the supervisor window, see kwindow.c */
+    u64 *kwin;      /* one bit a mapped page */
+    u64 *klarge;    /* one bit a page that was mapped by a large one */
+    u32 *kphys;     /* 1 + physical page where mapped writable */
     struct shadow_window_clock kwin_clock;
     u32 kwin_mode, kwin_pge; /* key bits and CR4.PGE that its mappings were made under */
     u8 kwin_on;

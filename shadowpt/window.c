@@ -41,6 +41,11 @@
 #define LOW_BYTES (4 * GiB - LOW_FIRST + 64 * KiB) /* what runs over the end meets nothing */
 #define LOW_TICKS 1u /* interrupts of the guest's after which it may be another's */
 
+/* A program that has its own place rises to the low one when such were found running so often since the owner
+ * was; twice as often each time that it was taken so from one that lives. */
+#define LOW_MISSED 3u
+#define LOW_RISES  10u
+
 bool sh_low_reserve(bool holes)
 {
     void *at = (void *)(uintptr_t)LOW_FIRST;
@@ -361,24 +366,27 @@ void sh_win_off(struct shadow *s, struct sh_view *vw)
     }
 }
 
-/* Gives the low window to a program whose window is turned on, which happens to it but once or twice: who is
- * found running is the one to be served. Its owner, if it is still there, gets its own place, and maps its
- * pages there when it runs again. */
+static bool low_is_free(const struct shadow *s)
+{
+    return !s->low_owner || sh_gone(s->low_owner);
+}
+
+/* Gives the low window to a program whose own is off. Its owner, if it is still there, gets its own place,
+ * and maps its pages there when it runs again. */
 static void take_low(struct shadow *s, struct sh_view *vw)
 {
     struct sh_view *owner = s->low_owner;
 
-    if (!s->low)
-        return;
+    if (low_is_free(s))
+        s->low_rises = 0;
     if (owner) {
-        if (!sh_gone(owner) && s->v->stats.interrupts - s->low_taken < LOW_TICKS)
-            return;
         sh_win_off(s, owner);
         owner->win_on = on(owner);
         s->v->stats.window_moves++;
     }
     s->low_owner = vw;
     s->low_taken = s->v->stats.interrupts;
+    s->low_missed = 0;
     vw->win_base = 0;
 }
 
@@ -425,11 +433,33 @@ bool shadow_window_enable(struct vcpu *v)
             return false;
         vw->win = (struct sh_win *)r;
     }
-    if (!vw->win_on)
+    /* That happens to a program but once or twice: who is found running is the one to be served. */
+    if (!vw->win_on && s->low && (low_is_free(s) || v->stats.interrupts - s->low_taken >= LOW_TICKS))
         take_low(s, vw);
     vw->win_on = on(vw);
     v->stats.windows_on++;
     return true;
+}
+
+void shadow_window_tick(struct vcpu *v)
+{
+    struct shadow *s = sh_of(v);
+    struct sh_view *vw = current(s);
+
+    if (v->cpl != 3 || !s->low || !vw->win_on)
+        return;
+    if (vw == s->low_owner) {
+        s->low_missed = 0;
+        return;
+    }
+    if (!low_is_free(s)) {
+        if (++s->low_missed < LOW_MISSED << s->low_rises)
+            return;
+        s->low_rises += s->low_rises < LOW_RISES;
+    }
+    sh_win_off(s, vw);
+    take_low(s, vw);
+    vw->win_on = on(vw);
 }
 
 void shadow_window_disable(struct vcpu *v)

@@ -368,15 +368,13 @@ static void another_program(void **st)
 }
 
 #if !defined(__SANITIZE_ADDRESS__) /* which has something of its own there */
-/* The host's lowest 4 GiB: without the first 64 KiB, for one program at a time; who loses them maps its pages
- * elsewhere. */
-static void low(void **st)
-{
-    enum { PD2 = 0x13000, PT2 = 0x12000 };
-    struct env e = env_new(16 * MiB, 4);
-    u64 high;
+enum { PD2 = 0x13000, PT2 = 0x12000 };
 
-    (void)st;
+/* Two programs with 64 pages each; the one of PD is the current one. */
+static struct env two_programs(void)
+{
+    struct env e = env_new(16 * MiB, 4);
+
     poke32(&e, PD, PT | 0x27);
     poke32(&e, PD2, PT2 | 0x27);
     for (u32 i = 0; i < 64; i++) {
@@ -387,7 +385,17 @@ static void low(void **st)
     }
     paging_on(&e, PD, CR4_PSE, 0, true);
     set_cpl(&e, 3);
-    high = shadow_window_base(e.v);
+    return e;
+}
+
+/* The host's lowest 4 GiB: without the first 64 KiB, for one program at a time; who loses them maps its pages
+ * elsewhere. */
+static void low(void **st)
+{
+    struct env e = two_programs();
+    u64 high = shadow_window_base(e.v);
+
+    (void)st;
     assert_true(high >= 4 * GiB && !shadow_window_low(e.v));
     assert_true(shadow_window_enable(e.v));
     assert_true(shadow_window_base(e.v) == 0 && shadow_window_low(e.v));
@@ -436,6 +444,56 @@ static void low(void **st)
     assert_true(shadow_window_base(e.v) == high);
     assert_true(shadow_window_enable(e.v));
     assert_true(shadow_window_low(e.v));
+    env_free(&e);
+}
+
+static void ticks(struct env *e, u32 cr3, u32 n)
+{
+    set_cr3(e, cr3);
+    while (n--)
+        shadow_window_tick(e->v);
+}
+
+/* Who got another place has the low one when it alone was found running some times, and waits longer each
+ * time that the other is still there; or when the other is gone. */
+static void low_rises(void **st)
+{
+    struct env e = two_programs();
+
+    (void)st;
+    assert_true(shadow_window_enable(e.v));
+    touch(&e, 20, true);
+    set_cr3(&e, PD2);
+    assert_true(shadow_window_enable(e.v));
+    touch(&e, 20, true);
+    for (u32 i = 0; i < 10; i++) { /* both run */
+        ticks(&e, PD2, 2);
+        assert_false(shadow_window_low(e.v));
+        ticks(&e, PD, 1);
+        assert_true(shadow_window_low(e.v));
+    }
+    ticks(&e, PD2, 2);
+    assert_false(shadow_window_low(e.v));
+    assert_int_equal(window_value(&e, 20), 0xe0000 + 20);
+    ticks(&e, PD2, 1);
+    assert_true(shadow_window_low(e.v));
+    assert_int_equal(*shadow_window_flag(e.v), WIN_LOW);
+    assert_int_equal(rights(&e, 20 << 12), 0);
+    touch(&e, 20, true);
+    assert_int_equal(*(u32 *)(20ul << 12), 0xe0000 + 20);
+    assert_int_equal(e.v->stats.window_moves, 1);
+    ticks(&e, PD, 5);
+    assert_int_equal(*shadow_window_flag(e.v), WIN_HIGH);
+    ticks(&e, PD, 1);
+    assert_true(shadow_window_low(e.v));
+    ticks(&e, PD2, 11);
+    assert_false(shadow_window_low(e.v));
+    poke32(&e, PD, 0);
+    ticks(&e, PD2, 1);
+    assert_true(shadow_window_low(e.v));
+    assert_int_equal(rights(&e, 20 << 12), 0);
+    touch(&e, 20, true);
+    assert_int_equal(window_value(&e, 20), 0xe0000 + 20);
     env_free(&e);
 }
 #endif
@@ -532,7 +590,8 @@ int main(void)
         cmocka_unit_test(at_once),
         cmocka_unit_test(holes),
 #if !defined(__SANITIZE_ADDRESS__)
-        cmocka_unit_test(low)
+        cmocka_unit_test(low),
+        cmocka_unit_test(low_rises)
 #endif
     };
 
