@@ -32,10 +32,13 @@ def next_repetition(rep, quick, limit, spent, took):
 
 
 def again(session, program, order):
-    """Those engines that run the program a second time, the other way round, so that what the machine does meanwhile hits
+    """Those engines that run the program again, the other way round, so that what the machine does meanwhile hits
     both alike: where a figure's bound is near native speed. Not where a first run differs from a later one."""
+    near = [engine for engine in reversed(order) if engine in ("native", "novt")]
     if session.name == "main" and (set(program.groups) & {"call", "memory"} or program.name in STEADY):
-        return [engine for engine in reversed(order) if engine in ("native", "novt")]
+        return near
+    if session.name == "cc" and program.name == "compile-later":
+        return near + near[::-1]
     return []
 
 

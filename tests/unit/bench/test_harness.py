@@ -218,6 +218,11 @@ class Parsing(unittest.TestCase):
         self.assertEqual(measure.again(main, Program("pingpong", ["system"], {}), ["native", "novt"]), ["novt", "native"])
         self.assertEqual(measure.again(main, exe, ["native", "novt"]), [])
         self.assertEqual(measure.again(off, fib, ["native", "novt"]), [])
+        # each compile but the first is like the others, and near native speed
+        cc = Session("cc", "", [], [])
+        self.assertEqual(measure.again(cc, Program("compile", ["compile"], {}), ["native", "novt", "qemu"]), [])
+        self.assertEqual(measure.again(cc, Program("compile-later", ["compile"], {}), ["native", "novt", "qemu"]),
+                         ["novt", "native", "native", "novt"])
 
 
 class Balanced(HTMLParser):
