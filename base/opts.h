@@ -42,6 +42,7 @@
     X(winholes, "window pages that are not mapped are holes in the address space, not reserved memory")      \
     X(wintables, "keep pages that were page tables a moment ago out of windows")                             \
     X(faultsites, "no host signals at divisions and window operands that keep faulting in the guest")        \
+    X(apart, "the event thread keeps off the host processor that the CPU's thread runs on")                  \
     X(wakeup, "a halted CPU wakes up by itself for the guest's timers")                                      \
     X(softstep,                                                                                              \
       "a kick inside of a guest instruction is rolled back or forward by software, without single steps")    \

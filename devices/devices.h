@@ -145,6 +145,9 @@ u64 bus_next_deadline(struct bus *b);
  * timers to bus_run_guest_timers(), and does what is not done in time. Called on the event thread, lock held;
  * NULL: never. Before bus_start(). */
 void bus_share_timers(struct bus *b, bool (*asleep)(void *opaque), void *opaque);
+/* The caller is the CPU's thread: as far as the host allows, the event thread keeps off the processor that
+ * the CPU's thread runs on. Before bus_start(). */
+void bus_cpu_thread(struct bus *b);
 /* Runs the guest's timers that are due; takes the lock. How long until the next one is, in ns, UINT64_MAX if
  * there is none (or the clock stands still). */
 u64 bus_run_guest_timers(struct bus *b);

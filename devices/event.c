@@ -381,10 +381,15 @@ static void dispatch(struct bus *b, u32 n)
     }
 }
 
+static bool asleep(struct bus *b)
+{
+    return b->cpu_asleep && b->cpu_asleep(b->cpu_opaque);
+}
+
 /* How much later than the guest's deadlines this thread looks. */
 static u64 guest_slack(struct bus *b)
 {
-    return b->cpu_asleep && b->cpu_asleep(b->cpu_opaque) ? SHARE_NS : 0;
+    return asleep(b) ? SHARE_NS : 0;
 }
 
 static void run_timers(struct bus *b)
@@ -429,7 +434,10 @@ static void *event_thread(void *arg)
         struct timespec *timeout = wait == UINT64_MAX ? NULL : &ts;
         u32 n = poll_set(ev);
         ev->sleeping = true;
+        bool in_the_way = !asleep(b);
         bus_unlock(b);
+        if (in_the_way)
+            apart_keep(&b->apart);
         int r = ppoll(ev->polled, n, timeout, NULL);
         bus_lock(b);
         ev->sleeping = false;

@@ -34,6 +34,15 @@ struct bus_device {
 struct event_loop;
 struct pic;
 
+/* Keeps the event thread off the processor of the CPU's thread (apart.c). */
+struct apart {
+    const u32 *cpu; /* where that is, from its struct rseq; NULL: not known */
+    int without;    /* the processor that the event thread does not run on, -1: none */
+};
+
+/* Called by the event thread when it has done its work, without the lock. Heavy. */
+void apart_keep(struct apart *a);
+
 struct bus {
     u32 lock, lock_depth; /* light.c; recursive: the machine's callbacks may come back */
     u64 lock_owner;
@@ -56,6 +65,7 @@ struct bus {
     struct event_loop *ev;
     bool (*cpu_asleep)(void *opaque); /* bus_share_timers(), or NULL */
     void *cpu_opaque;
+    struct apart apart;
 
     struct pic *pic;
     struct apic *apic;                  /* NULL: none */

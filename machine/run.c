@@ -405,6 +405,8 @@ int machine_run(struct vm *vm)
         bus_watch_fd(vm->bus, host_signals_fd(vm->signals), on_signal, vm);
     if (v->opts & OPT(wakeup))
         bus_share_timers(vm->bus, asleep, vm);
+    if (v->opts & OPT(apart))
+        bus_cpu_thread(vm->bus);
     vm->thread = host_thread();
     prctl(PR_SET_TIMERSLACK, 1000ul); /* a halted guest waits for its timers: not for 50 us more */
     int err = bus_start(vm->bus);

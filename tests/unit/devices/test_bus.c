@@ -4,6 +4,7 @@
 #include "fixture.h"
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
@@ -376,6 +377,73 @@ static void test_share(void **st)
     fix_free(f);
 }
 
+static struct {
+    struct bus *b;
+    struct bus_timer *timer;
+    cpu_set_t all;
+    atomic_int here;  /* where the CPU's thread is */
+    atomic_int pull;  /* where the event thread is to be now, -1: anywhere */
+    atomic_int apart; /* it may run everywhere but there */
+} tick;
+
+static void run_on(int cpu)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    assert_int_equal(sched_setaffinity(0, sizeof(set), &set), 0);
+}
+
+static void tick_ready(void *o, u64 now)
+{
+    cpu_set_t mask;
+    assert_int_equal(sched_getaffinity(0, sizeof(mask), &mask), 0);
+    tick.apart = !CPU_ISSET(tick.here, &mask) && CPU_COUNT(&mask) == CPU_COUNT(&tick.all) - 1;
+    if (tick.pull >= 0) {
+        run_on(tick.pull);
+        CPU_SET(tick.pull, &mask);
+        assert_int_equal(sched_setaffinity(0, sizeof(mask), &mask), 0);
+        tick.pull = -1;
+        tick.apart = false;
+    }
+    bus_timer_set(tick.timer, now + MS(1));
+}
+
+/* The event thread leaves the processor that the CPU's thread runs on, wherever that goes, and stays away.
+ * (The host's scheduler may do as much by itself, so it is the mask that is looked at.) */
+static void test_apart(void **st)
+{
+    struct fix *f = fix_new();
+    int cpus[2] = {-1, -1};
+
+    assert_int_equal(sched_getaffinity(0, sizeof(tick.all), &tick.all), 0);
+    for (int n = 0, i = 0; n < CPU_SETSIZE && i < 2; n++)
+        if (CPU_ISSET(n, &tick.all))
+            cpus[i++] = n;
+    bus_set_clock(f->b, NULL, NULL);
+    tick.b = f->b;
+    tick.pull = -1;
+    tick.timer = bus_host_timer_new(f->b, tick_ready, NULL);
+    bus_cpu_thread(f->b);
+    assert_int_equal(bus_start(f->b), 0);
+    bus_lock(f->b);
+    bus_timer_set(tick.timer, bus_host_now(f->b));
+    bus_unlock(f->b);
+    for (int i = 0; i < 6; i++) {
+        time_t end = time(NULL) + 60;
+        tick.here = cpus[cpus[1] < 0 ? 0 : i % 2];
+        run_on(tick.here);
+        tick.pull = tick.here;
+        while ((tick.pull >= 0 || (cpus[1] >= 0 && !tick.apart)) && time(NULL) < end)
+            ;
+        assert_int_equal(tick.pull, -1);
+        assert_true(cpus[1] < 0 || tick.apart); /* with one processor there is nowhere else */
+    }
+    bus_stop(f->b);
+    assert_int_equal(sched_setaffinity(0, sizeof(tick.all), &tick.all), 0);
+    fix_free(f);
+}
+
 /* Any access to any port, with every device present. */
 static void test_hostile(void **st)
 {
@@ -501,10 +569,10 @@ static void test_speed(void **st)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_unclaimed), cmocka_unit_test(test_split),   cmocka_unit_test(test_whole_table),
-        cmocka_unit_test(test_reset),     cmocka_unit_test(test_timers),  cmocka_unit_test(test_thread),
-        cmocka_unit_test(test_locking),   cmocka_unit_test(test_heavy),   cmocka_unit_test(test_clock_line),
-        cmocka_unit_test(test_share),     cmocka_unit_test(test_hostile), cmocka_unit_test(test_speed),
-        cmocka_unit_test(test_values)};
+        cmocka_unit_test(test_unclaimed), cmocka_unit_test(test_split),  cmocka_unit_test(test_whole_table),
+        cmocka_unit_test(test_reset),     cmocka_unit_test(test_timers), cmocka_unit_test(test_thread),
+        cmocka_unit_test(test_locking),   cmocka_unit_test(test_heavy),  cmocka_unit_test(test_clock_line),
+        cmocka_unit_test(test_share),     cmocka_unit_test(test_apart),  cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_speed),     cmocka_unit_test(test_values)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
