@@ -371,12 +371,13 @@ static bool low_is_free(const struct shadow *s)
     return !s->low_owner || sh_gone(s->low_owner);
 }
 
-/* Gives the low window to a program whose own is off. Its owner, if it is still there, gets its own place,
- * and maps its pages there when it runs again. */
+/* Turns a program's window on at the low place, whether or not it was on elsewhere. Its owner, if it is still
+ * there, gets its own place, and maps its pages there when it runs again. */
 static void take_low(struct shadow *s, struct sh_view *vw)
 {
     struct sh_view *owner = s->low_owner;
 
+    sh_win_off(s, vw);
     if (low_is_free(s))
         s->low_rises = 0;
     if (owner) {
@@ -388,6 +389,7 @@ static void take_low(struct shadow *s, struct sh_view *vw)
     s->low_taken = s->v->stats.interrupts;
     s->low_missed = 0;
     vw->win_base = 0;
+    vw->win_on = on(vw);
 }
 
 static struct sh_view *current(struct shadow *s)
@@ -436,7 +438,8 @@ bool shadow_window_enable(struct vcpu *v)
     /* That happens to a program but once or twice: who is found running is the one to be served. */
     if (!vw->win_on && s->low && (low_is_free(s) || v->stats.interrupts - s->low_taken >= LOW_TICKS))
         take_low(s, vw);
-    vw->win_on = on(vw);
+    else
+        vw->win_on = on(vw);
     v->stats.windows_on++;
     return true;
 }
@@ -446,7 +449,7 @@ void shadow_window_tick(struct vcpu *v)
     struct shadow *s = sh_of(v);
     struct sh_view *vw = current(s);
 
-    if (v->cpl != 3 || !s->low || !vw->win_on)
+    if (v->cpl != 3 || !s->low)
         return;
     if (vw == s->low_owner) {
         s->low_missed = 0;
@@ -457,9 +460,7 @@ void shadow_window_tick(struct vcpu *v)
             return;
         s->low_rises += s->low_rises < LOW_RISES;
     }
-    sh_win_off(s, vw);
     take_low(s, vw);
-    vw->win_on = on(vw);
 }
 
 void shadow_window_disable(struct vcpu *v)
