@@ -294,6 +294,7 @@ void bus_update_intr(struct bus *b)
     if (level == b->intr)
         return;
     b->intr = level;
+    b->wake = level;
     if (b->host.set_intr)
         b->host.set_intr(b->host.opaque, level);
 }

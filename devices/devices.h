@@ -15,9 +15,12 @@
 
 struct bus;
 
-/* What devices ask of the machine. All are called with the bus lock held. */
+/* What devices ask of the machine. All but wake() are called with the bus lock held. */
 struct bus_host {
     void (*set_intr)(void *opaque, int level); /* INTR of the CPU: from the 8259A, the local APIC, or both */
+    /* INTR rose: make the CPU look at it. Called by whoever raised it, once it has released the lock: telling
+     * another thread can take longer than that thread takes to come for the lock. NULL: not of interest. */
+    void (*wake)(void *opaque);
     void (*raise_nmi)(void *opaque);
     /* Port 92h, i8042, CF9h; hard: CF9h's, of the whole board and not of the processor only. */
     void (*request_reset)(void *opaque, bool hard);

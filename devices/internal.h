@@ -72,6 +72,7 @@ struct bus {
     struct ioapic *ioapic;              /* the same */
     u8 pic_intr;                        /* INTR of the master 8259A */
     u8 intr;                            /* the CPU's INTR as last told to the machine */
+    u8 wake;                            /* it rose: host.wake() is due when the lock is released */
     void (*ack_hook[16])(void *opaque); /* the interrupt was acknowledged: its IRR bit is free again */
     void *ack_opaque[16];
     bool a20; /* the gate, as the keyboard controller or port 92h set it last */

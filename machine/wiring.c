@@ -226,9 +226,14 @@ LIGHT static void heavy(void *opaque)
 LIGHT static void set_intr(void *opaque, int level)
 {
     struct vm *vm = opaque;
-    u32 was = __atomic_exchange_n(&vm->cpu->intr_line, (u32) !!level, __ATOMIC_SEQ_CST);
-    /* The vCPU's own thread looks at the line before it goes on with guest code. */
-    if (level && !was && host_thread() != vm->thread)
+    __atomic_store_n(&vm->cpu->intr_line, (u32) !!level, __ATOMIC_SEQ_CST);
+}
+
+/* The vCPU's own thread looks at the line before it goes on with guest code. */
+LIGHT static void wake(void *opaque)
+{
+    struct vm *vm = opaque;
+    if (host_thread() != vm->thread)
         run_wake(vm);
 }
 
@@ -404,6 +409,7 @@ static int add_apics(struct vm *vm)
 int wiring_devices(struct vm *vm)
 {
     struct bus_host host = {.set_intr = set_intr,
+                            .wake = wake,
                             .raise_nmi = raise_nmi,
                             .request_reset = request_reset,
                             .request_quit = request_quit,

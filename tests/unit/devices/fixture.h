@@ -8,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-#include "devices/devices.h"
+#include "devices/internal.h"
 
 struct fix {
     struct bus *b;
     u64 now;
-    int intr, intr_changes, nmis, resets, quits, status, a20;
+    int intr, intr_changes, wakes, nmis, resets, quits, status, a20;
     u8 out[8192];
     int out_len;
     u64 fired; /* timer passes that advance() made */
@@ -24,6 +24,15 @@ static inline void fix_intr(void *o, int level)
     struct fix *f = o;
     f->intr = level;
     f->intr_changes++;
+}
+
+/* Whoever is told comes for the lock at once. */
+static inline void fix_wake(void *o)
+{
+    struct fix *f = o;
+    f->wakes++;
+    assert_true(bus_quick_lock(f->b));
+    bus_quick_unlock(f->b);
 }
 
 static inline void fix_nmi(void *o)
@@ -64,6 +73,7 @@ static inline struct fix *fix_new(void)
 {
     struct fix *f = calloc(1, sizeof(*f));
     struct bus_host h = {.set_intr = fix_intr,
+                         .wake = fix_wake,
                          .raise_nmi = fix_nmi,
                          .request_reset = fix_reset,
                          .request_quit = fix_quit,

@@ -346,6 +346,38 @@ static void test_clock_line(void **st)
     bus_destroy(b);
 }
 
+/* The CPU is told that INTR rose once the lock is free: each time it rose, and not when it fell. */
+static void test_wake(void **st)
+{
+    struct fix *f = fix_new();
+    assert_int_equal(pic_create(f->b), 0);
+    bus_out(f->b, 0x20, 1, 0x11); /* ICW1..4: vectors from 20h on, no slave */
+    bus_out(f->b, 0x21, 1, 0x20);
+    bus_out(f->b, 0x21, 1, 0x04);
+    bus_out(f->b, 0x21, 1, 0x01);
+    bus_out(f->b, 0x21, 1, 0x00);
+    assert_int_equal(f->wakes, 0);
+    bus_lock(f->b);
+    bus_lock(f->b);
+    bus_set_irq(f->b, 3, 1);
+    bus_set_irq(f->b, 4, 1);
+    bus_unlock(f->b);
+    assert_int_equal(f->intr, 1);
+    assert_int_equal(f->wakes, 0); /* it is locked twice */
+    bus_unlock(f->b);
+    assert_int_equal(f->wakes, 1);
+    bus_lock(f->b);
+    bus_unlock(f->b);
+    assert_int_equal(f->wakes, 1);
+    assert_int_equal(bus_intr_ack(f->b), 0x23);
+    assert_int_equal(f->intr, 0); /* IRQ 4 waits for the end of IRQ 3 */
+    assert_int_equal(f->wakes, 1);
+    bus_out(f->b, 0x20, 1, 0x20);
+    assert_int_equal(f->intr, 1);
+    assert_int_equal(f->wakes, 2);
+    fix_free(f);
+}
+
 static int is_asleep;
 
 static bool asleep(void *opaque)
@@ -572,7 +604,7 @@ int main(void)
         cmocka_unit_test(test_unclaimed), cmocka_unit_test(test_split),  cmocka_unit_test(test_whole_table),
         cmocka_unit_test(test_reset),     cmocka_unit_test(test_timers), cmocka_unit_test(test_thread),
         cmocka_unit_test(test_locking),   cmocka_unit_test(test_heavy),  cmocka_unit_test(test_clock_line),
-        cmocka_unit_test(test_share),     cmocka_unit_test(test_apart),  cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_speed),     cmocka_unit_test(test_values)};
+        cmocka_unit_test(test_wake),      cmocka_unit_test(test_share),  cmocka_unit_test(test_apart),
+        cmocka_unit_test(test_hostile),   cmocka_unit_test(test_speed),  cmocka_unit_test(test_values)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
