@@ -210,6 +210,8 @@ enum bt_found bt_find(struct vcpu *v, struct fragment **out); /* find.c */
 void bt_flush(struct vcpu *v);
 /* Empties the branch cache, and makes all contexts invalid. */
 void bt_forget_branches(struct bt *b);
+/* Empties the context's return stack. */
+void bt_forget_returns(struct bt *b, struct ctx *c);
 /* Has the fragments that hold this instruction translated anew. */
 void bt_retranslate(struct vcpu *v, u64 gpa);
 void bt_code_written(void *opaque, u64 gpa, u32 len);

@@ -34,13 +34,13 @@ static u32 *view_epoch(struct bt *b, u64 base)
 }
 
 /* The empty return stack of a context: one entry, which is never popped. */
-static u64 ret_stack_bottom(struct bt *b, const struct ctx *c)
+void bt_forget_returns(struct bt *b, struct ctx *c)
 {
     u8 *stack = b->ret_stacks + (u64)(c - b->ctx) * RET_STACK;
     u64 *bottom = (u64 *)(stack + RET_STACK - 64);
 
     *bottom = (u64)(uintptr_t)th_underflow;
-    return (u64)(uintptr_t)bottom;
+    c->rsp = (u64)(uintptr_t)bottom;
 }
 
 static inline bool same(const struct ctx *c, const struct ctx *k)
@@ -93,7 +93,7 @@ static __attribute__((noinline)) void find_context(struct vcpu *v, struct ctx *c
             bt_forget_branches(b);
         *n = k;
         n->salt = (b->next_salt += 1ull << 32);
-        n->rsp = ret_stack_bottom(b, n);
+        bt_forget_returns(b, n);
         n->ibtc = (u64)(uintptr_t)&b->ibtc[b->places++ * CTX_SPREAD % CTX_PLACES];
         n->window = k.mode & MODE_WIN ? shadow_window_base(v) : 0;
         n->epoch_of = view_epoch(b, base);

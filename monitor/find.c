@@ -112,6 +112,22 @@ static void list_again(struct bt *b)
     }
 }
 
+/* What leads to copies: no branch and no return does any more. The contexts stay, with what else they know.
+ */
+static void forget_copies(struct bt *b)
+{
+    struct ctx *now = bt_ctx(b->v);
+
+    for (u32 n = 0; n < IBTC_ENTRIES; n++)
+        if (b->ibtc[n] && tcache_in_copies(b->tc, *bt_branch_host(&b->ibtc[n])))
+            b->ibtc[n] = 0;
+    for (u32 n = 0; n < CTX_CACHE; n++)
+        if (b->ctx[n].salt)
+            bt_forget_returns(b, &b->ctx[n]);
+    if (now)
+        b->v->bt[BT_RSP] = now->rsp;
+}
+
 /* The same for copies only. */
 static void flush_copies(struct vcpu *v)
 {
@@ -119,7 +135,7 @@ static void flush_copies(struct vcpu *v)
 
     cpu_fpu_park(v);
     tcache_flush_copies(b->tc);
-    bt_forget_branches(b);
+    forget_copies(b);
     v->events |= EV_SMC;
     v->stats.tc_copy_flushes++;
     if (unlikely(b->cfg.code_made))

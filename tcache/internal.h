@@ -11,7 +11,7 @@ struct link {
     u32 far : 1;     /* leads to the target's checked entry */
     u32 to_copy : 1; /* where it is chained */
     u32 patch, stub; /* absolute offsets in the code area */
-    u32 next;        /* in the target's incoming list, 1 + number */
+    u32 next;        /* in the target's list of incoming ones, 1 + number; ~0: the last */
     u32 led; /* of an original: 1 + number of the original of what it was chained to last, also as a copy's */
 };
 
@@ -40,15 +40,23 @@ struct tcache {
     u64 side_used;
     u32 frags_max, links_max;
     u64 side_bytes;
-    u32 *hash;  /* 1 + fragment number */
-    u32 *alike; /* the same, by bytes and mode only: fragments that others can be copied from */
+    u32 (*hash)[ARENAS]; /* 1 + fragment number */
+    u32 *alike;          /* the same, by bytes and mode only: fragments that others can be copied from */
     u32 hash_mask;
-    u32 *page_head; /* per physical page: 1 + fragment number, with the list's slot (0 or 1) in bit 31 */
+    u32 (*page_head)[ARENAS]; /* per physical page: 1 + fragment number, with the list's slot (0 or 1) in bit
+                                 31 */
+    u32 copies_lead_to;       /* 1 + number of the first of the translations that copies' exits lead to */
     u64 phys_pages;
     u32 generation;
 };
 
 #define SLOT1 0x80000000u
+
+/* Whose lists fragment n is on. */
+static inline u32 tc_arena(const struct tcache *tc, u32 n)
+{
+    return n < tc->arena[COPIES].frag0 ? TRANSLATED : COPIES;
+}
 
 static inline void tc_patch32(struct tcache *tc, u32 at, u32 val)
 {

@@ -147,7 +147,7 @@ struct fragment *tcache_move(struct tcache *tc, struct fragment *from, const str
     f->key = *k;
     f->host = at;
     f->first_link = first;
-    f->incoming = 0;
+    f->incoming[TRANSLATED] = f->incoming[COPIES] = 0;
     f->alike_next = 0;
     f->original = tc_original(tc, from);
     f->latest = 0;

@@ -19,7 +19,7 @@
 #define FRAG_CODE  256u
 #define FRAG_LINKS 3u
 #define SIDE_SHARE 3u    /* side tables: a third of the code's bytes */
-#define COPY_SHARE 2u    /* copies: half */
+#define COPY_SHARE 8u    /* copies: an eighth */
 #define SIDE_SPARE 16384 /* at most what one unit needs */
 
 #define HASH_NEAR   10u /* 1 KiB of code */
@@ -241,9 +241,12 @@ static bool key_equal(const struct frag_key *a, const struct frag_key *b)
 
 struct fragment *tcache_lookup(struct tcache *tc, const struct frag_key *k)
 {
-    for (u32 n = tc->hash[hash_of(tc, k)]; n; n = tc->frags[n - 1].hash_next)
-        if (key_equal(&tc->frags[n - 1].key, k))
-            return &tc->frags[n - 1];
+    const u32 *head = tc->hash[hash_of(tc, k)];
+
+    for (u32 a = 0; a < ARENAS; a++)
+        for (u32 n = head[a]; n; n = tc->frags[n - 1].hash_next)
+            if (key_equal(&tc->frags[n - 1].key, k))
+                return &tc->frags[n - 1];
     return NULL;
 }
 
@@ -330,11 +333,11 @@ void *tcache_alloc(struct tcache *tc, u32 size)
 
 static void page_add(struct tcache *tc, u32 n, u32 slot, u64 page)
 {
-    struct fragment *f = &tc->frags[n];
+    u32 *head = &tc->page_head[page][tc_arena(tc, n)];
 
     NOVT_ASSERT(page < tc->phys_pages);
-    f->page_next[slot] = tc->page_head[page];
-    tc->page_head[page] = (n + 1) | (slot ? SLOT1 : 0);
+    tc->frags[n].page_next[slot] = *head;
+    *head = (n + 1) | (slot ? SLOT1 : 0);
 }
 
 static bool has_entry(const struct tcache *tc, const struct fragment *f)
@@ -375,7 +378,7 @@ void tc_expect_enter(const struct tcache *tc, const struct frag_key *k)
 static void list(struct tcache *tc, u32 n)
 {
     struct fragment *f = &tc->frags[n];
-    u32 *head = &tc->hash[hash_of(tc, &f->key)];
+    u32 *head = &tc->hash[hash_of(tc, &f->key)][tc_arena(tc, n)];
 
     page_add(tc, n, 0, f->key.gpa >> PAGE_SHIFT);
     if (f->page2)
@@ -467,15 +470,21 @@ static void note_led(struct tcache *tc, const struct link *l, u32 link, const st
 void tcache_link(struct tcache *tc, u32 link, struct fragment *f)
 {
     struct link *l = &tc->links[link];
+    u32 *head;
 
     NOVT_ASSERT(link < tc->links_max && f->valid);
     if (l->next) /* chained already, for another physical page: that target's list owns it */
         return;
     NOVT_ASSERT(!l->far || has_entry(tc, f));
     tc_patch32(tc, l->patch, f->host - (l->far ? tc->entry[f->of].check : 0) - (l->patch + 4));
-    l->next = f->incoming ? f->incoming : ~0u;
+    head = &f->incoming[tc_arena(tc, l->owner)];
+    if (tc_arena(tc, l->owner) == COPIES && !*head && !f->original) {
+        f->copies_lead_next = tc->copies_lead_to;
+        tc->copies_lead_to = (u32)(f - tc->frags) + 1;
+    }
+    l->next = *head ? *head : ~0u;
     l->to_copy = f->original != 0;
-    f->incoming = link + 1;
+    *head = link + 1;
     note_led(tc, l, link, f);
 }
 
@@ -489,11 +498,11 @@ static void close_landings(struct tcache *tc, const struct fragment *f)
     }
 }
 
-static void unlink_incoming(struct tcache *tc, struct fragment *f)
+static void unlink_incoming(struct tcache *tc, struct fragment *f, u32 from)
 {
-    u32 n = f->incoming;
+    u32 n = f->incoming[from];
 
-    f->incoming = 0;
+    f->incoming[from] = 0;
     while (n && n != ~0u) {
         struct link *l = &tc->links[n - 1];
         n = l->next;
@@ -505,7 +514,7 @@ static void unlist(struct tcache *tc, u32 n)
 {
     u32 *p;
 
-    for (p = &tc->hash[hash_of(tc, &tc->frags[n].key)]; *p && *p != n + 1;)
+    for (p = &tc->hash[hash_of(tc, &tc->frags[n].key)][tc_arena(tc, n)]; *p && *p != n + 1;)
         p = &tc->frags[*p - 1].hash_next;
     if (*p)
         *p = tc->frags[n].hash_next;
@@ -525,21 +534,20 @@ static bool overlaps(const struct fragment *f, u32 slot, u64 gpa, u32 len)
     return off < start + f->guest_len && off + len > start;
 }
 
-u32 tcache_invalidate(struct tcache *tc, u64 gpa, u32 len, void (*dropped)(void *, const struct fragment *),
-                      void *opaque)
+/* The same of one of the page's lists. */
+static u32 invalidate(struct tcache *tc, u32 *p, u64 gpa, u32 len,
+                      void (*dropped)(void *, const struct fragment *), void *opaque)
 {
-    u32 count = 0, *p;
+    u32 count = 0;
 
-    if ((gpa >> PAGE_SHIFT) >= tc->phys_pages)
-        return 0;
-    p = &tc->page_head[gpa >> PAGE_SHIFT];
     while (*p) {
         u32 slot = *p & SLOT1 ? 1 : 0, n = (*p & ~SLOT1) - 1;
         struct fragment *f = &tc->frags[n];
 
         if (f->valid && overlaps(f, slot, gpa, len)) {
             f->valid = false;
-            unlink_incoming(tc, f);
+            unlink_incoming(tc, f, TRANSLATED);
+            unlink_incoming(tc, f, COPIES);
             close_landings(tc, f);
             unlist(tc, n);
             dropped(opaque, f);
@@ -553,20 +561,38 @@ u32 tcache_invalidate(struct tcache *tc, u64 gpa, u32 len, void (*dropped)(void 
     return count;
 }
 
-bool tcache_page_used(const struct tcache *tc, u64 gpa)
+u32 tcache_invalidate(struct tcache *tc, u64 gpa, u32 len, void (*dropped)(void *, const struct fragment *),
+                      void *opaque)
 {
-    u32 n;
+    u32 count = 0;
 
     if ((gpa >> PAGE_SHIFT) >= tc->phys_pages)
+        return 0;
+    for (u32 a = 0; a < ARENAS; a++)
+        count += invalidate(tc, &tc->page_head[gpa >> PAGE_SHIFT][a], gpa, len, dropped, opaque);
+    return count;
+}
+
+bool tcache_page_used(const struct tcache *tc, u64 gpa)
+{
+    if ((gpa >> PAGE_SHIFT) >= tc->phys_pages)
         return false;
-    n = tc->page_head[gpa >> PAGE_SHIFT];
-    while (n) {
-        const struct fragment *f = &tc->frags[(n & ~SLOT1) - 1];
-        if (f->valid)
-            return true;
-        n = f->page_next[n & SLOT1 ? 1 : 0];
-    }
+    for (u32 a = 0; a < ARENAS; a++)
+        for (u32 n = tc->page_head[gpa >> PAGE_SHIFT][a]; n;) {
+            const struct fragment *f = &tc->frags[(n & ~SLOT1) - 1];
+            if (f->valid)
+                return true;
+            n = f->page_next[n & SLOT1 ? 1 : 0];
+        }
     return false;
+}
+
+/* No page's list of the arena has the fragment any more, nor any other that is there. */
+static void clear_pages(struct tcache *tc, const struct fragment *f, u32 arena)
+{
+    tc->page_head[f->key.gpa >> PAGE_SHIFT][arena] = 0;
+    if (f->page2)
+        tc->page_head[f->page2 - 1][arena] = 0;
 }
 
 void tcache_flush(struct tcache *tc, void (*forget)(void *, u64 gpa), void *opaque)
@@ -574,9 +600,7 @@ void tcache_flush(struct tcache *tc, void (*forget)(void *, u64 gpa), void *opaq
     struct fragment *f;
 
     for (u32 n = 0; (f = (struct fragment *)tcache_fragment(tc, n)); n++) {
-        tc->page_head[f->key.gpa >> PAGE_SHIFT] = 0;
-        if (f->page2)
-            tc->page_head[f->page2 - 1] = 0;
+        clear_pages(tc, f, tc_arena(tc, (u32)(f - tc->frags)));
         f->valid = false;
     }
     for (u32 n = 0; (f = (struct fragment *)tcache_fragment(tc, n)); n++) {
@@ -584,39 +608,37 @@ void tcache_flush(struct tcache *tc, void (*forget)(void *, u64 gpa), void *opaq
         if (f->page2)
             forget(opaque, (u64)(f->page2 - 1) << PAGE_SHIFT);
     }
-    clear_words(tc->hash, tc->hash_mask + 1ull);
+    clear_words(tc->hash[0], (tc->hash_mask + 1ull) * ARENAS);
     clear_words(tc->alike, tc->hash_mask + 1ull);
     reset(&tc->arena[TRANSLATED]);
     reset(&tc->arena[COPIES]);
+    tc->copies_lead_to = 0;
     tc->side_used = 0;
     tc->generation++;
 }
 
-/* Lists are made anew of what stays, in the order of memory: taking hundreds of thousands of copies off them,
- * one by one, would meet each in a cold cache. */
+/* Costs what there is of copies, and no more: their lists are their own. */
 void tcache_flush_copies(struct tcache *tc)
 {
-    struct arena *a = &tc->arena[COPIES], *t = &tc->arena[TRANSLATED];
+    struct arena *a = &tc->arena[COPIES];
 
-    for (u32 n = t->link0; n < t->n_links; n++) {
-        struct link *l = &tc->links[n];
-        if (l->next && l->to_copy)
-            tc_unchain(tc, l);
-    }
-    clear_words(tc->hash, tc->hash_mask + 1ull);
-    clear_words(tc->page_head, tc->phys_pages);
-    reset(a);
-    for (u32 n = t->frag0; n < t->n_frags; n++) {
+    for (u32 n = a->frag0; n < a->n_frags; n++) {
         struct fragment *f = &tc->frags[n];
-        if (!f->valid)
-            continue;
-        list(tc, n);
-        for (u32 *p = &f->incoming; *p && *p != ~0u;) { /* copies' links to it */
-            if (*p - 1 >= a->link0)
-                *p = tc->links[*p - 1].next;
-            else
-                p = &tc->links[*p - 1].next;
-        }
+        tc->hash[hash_of(tc, &f->key)][COPIES] = 0;
+        clear_pages(tc, f, COPIES);
+        unlink_incoming(tc, f, TRANSLATED);
     }
+    while (tc->copies_lead_to) {
+        struct fragment *f = &tc->frags[tc->copies_lead_to - 1];
+        tc->copies_lead_to = f->copies_lead_next;
+        f->incoming[COPIES] = 0;
+    }
+    reset(a);
     tc->generation++;
+}
+
+bool tcache_in_copies(const struct tcache *tc, u64 host)
+{
+    u64 off = host - (u64)(uintptr_t)tc->rx;
+    return off >= tc->arena[COPIES].start && off < tc->size;
 }

@@ -36,14 +36,14 @@ struct fragment {
     u32 page2;     /* 1 + physical page number of the second page, 0: does not cross */
     u32 host;      /* offset of its first byte in the code area */
     u32 host_len;
-    u32 incoming;  /* links chained to this fragment, 1 + number; 0: none */
-    u16 guest_len; /* struct unit's depends */
+    u32 incoming[2]; /* links chained to this fragment, 1 + number; 0: none: of translations and of copies */
+    u16 guest_len;   /* struct unit's depends */
     u16 n_insns;
     bool valid;
     bool movable, of; /* of: OF is live at its start */
     u16 n_landings;
-    const struct pcmap *pcmap;           /* n_insns entries */
-    const struct unit_landing *landings; /* n_landings entries */
+    const struct pcmap *pcmap __attribute__((aligned(CODE_LINE))); /* n_insns entries */
+    const struct unit_landing *landings;                           /* n_landings entries */
     const struct unit_move *moves; /* a copy at another address shares the lists of what it was made from */
     u32 n_moves;
     u32 first_link, n_links;
@@ -52,6 +52,7 @@ struct fragment {
     u32 original;   /* of a copy: 1 + number */
     u32 latest;     /* of an original: 1 + number of its latest copy, which may be gone, and its address */
     u32 latest_eip;
+    u32 copies_lead_next; /* 1 + number: in the list of what copies' exits lead to */
 } __attribute__((aligned(CODE_LINE)));
 
 /* bytes: size of the code area; opts: OPT(), as the translator gets them. Returns NULL with *err (negative
@@ -124,6 +125,8 @@ void tcache_flush(struct tcache *tc, void (*forget)(void *, u64 gpa), void *opaq
 /* Drops all copies that tcache_move() made. Pages keep their marks: what the copies were made from is there.
  */
 void tcache_flush_copies(struct tcache *tc);
+/* Is this host address in the part of the code area where copies are? */
+bool tcache_in_copies(const struct tcache *tc, u64 host);
 /* Changes at every flush. */
 u32 tcache_generation(const struct tcache *tc);
 

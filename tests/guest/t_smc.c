@@ -64,6 +64,60 @@ static void two_pages_under_many_addresses(u32 times)
     check("two pages under many addresses", good);
 }
 
+/*
+ * Functions in one frame under many addresses call each other deeply, in any order: more of them than a small
+ * cache has copies of at a time, so that calls return, and go again, to what is not there any more, while
+ * their pages stay where they are. depth: 450 at most.
+ */
+static void calls_under_many_addresses(u32 depth, u32 rounds)
+{
+    enum { PAGES = 64, KINDS = 16, SIZE = 192 };
+    static u32 next[451];
+    u32 seed = 1;
+    bool good = true;
+
+    /* dec %ecx; jz 1f; inc %edx, k times; call *(%edi, %ecx, 4); add $k + 1, %eax; inc %edx, k times; 1: ret
+     */
+    for (u32 k = 0; k < KINDS; k++) {
+        u8 *p = (u8 *)ARENA(2) + k * SIZE;
+        *p++ = 0x49;
+        *p++ = 0x74;
+        *p++ = (u8)(6 + 2 * k);
+        for (u32 i = 0; i < k; i++)
+            *p++ = 0x42;
+        memcpy(p, "\xff\x14\x8f\x83\xc0", 5);
+        p[5] = (u8)(k + 1);
+        p += 6;
+        for (u32 i = 0; i < k; i++)
+            *p++ = 0x42;
+        *p = 0xc3;
+    }
+    for (u32 page = 0; page < PAGES; page++)
+        set_pte(WINDOW_PAGES + page, ARENA(2) | P_U | P_W | P_P);
+    for (u32 round = 0; round < rounds; round++) {
+        u32 want = 0;
+        for (u32 n = 1; n <= depth; n++) {
+            seed = seed * 1103515245 + 12345;
+            u32 page = seed >> 16 & (PAGES - 1), k = seed >> 24 & (KINDS - 1);
+            next[n] = WINDOW_AT(WINDOW_PAGES + page) + k * SIZE;
+            want += n > 1 ? k + 1 : 0;
+        }
+        for (u32 again = 0; again < 2; again++) {
+            u32 sum = 0, count = depth, edx;
+            asm volatile("call *%3"
+                         : "+a"(sum), "+c"(count), "=d"(edx)
+                         : "r"(next[depth]), "D"(next)
+                         : "memory", "cc");
+            good = good && sum == want && !count;
+        }
+    }
+    for (u32 page = 0; page < PAGES; page++) {
+        set_pte(WINDOW_PAGES + page, 0);
+        invlpg(WINDOW_AT(WINDOW_PAGES + page));
+    }
+    check("calls under many addresses", good);
+}
+
 void test_smc(void)
 {
     bool good = true;
@@ -232,8 +286,9 @@ void test_smc(void)
         invlpg(WINDOW_AT(page));
     }
     check("one frame under many addresses", good);
-    put_return((void *)ARENA(2), 102);
     two_pages_under_many_addresses(storm_mode == 4 ? 3 : 60);
+    calls_under_many_addresses(storm_mode == 4 ? 10 : 450, storm_mode == 4 ? 1 : 6);
+    put_return((void *)ARENA(2), 102);
     /* Remapped without having run in between, then through a caller in another page that was chained to it.
      */
     static u8 caller[64] __attribute__((aligned(64)));

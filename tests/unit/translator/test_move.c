@@ -88,6 +88,7 @@ static bool try_unit(struct tcache *tc, const struct frag *f)
     u32 cap, tried = 0, dropped = 0;
     bool moved_any = false;
     static u32 which;
+    static u8 before[UNIT_MAX_CODE];
 
     tcache_flush(tc, nothing, NULL);
     n_kept = 0;
@@ -101,6 +102,7 @@ static bool try_unit(struct tcache *tc, const struct frag *f)
     /* what chaining changed must not be seen in copies */
     for (u32 n = 0; n < from->n_links; n += 2)
         tcache_link(tc, from->first_link + n, from);
+    memcpy(before, fragment_host(tc, from), from->host_len);
     for (u32 d = 0; d < ARRAY_SIZE(deltas); d++) {
         struct frag_key k2 = k;
         struct fragment *src, *copy;
@@ -140,6 +142,7 @@ static bool try_unit(struct tcache *tc, const struct frag *f)
         u32 left = tcache_fragments(tc);
         tcache_flush_copies(tc);
         assert_int_equal(tcache_fragments(tc), left - tried);
+        assert_memory_equal(before, fragment_host(tc, from), from->host_len);
         assert_ptr_equal(tcache_lookup(tc, &k), from);
         for (u32 n = 1; n < from->n_links; n += 2)
             tcache_link(tc, from->first_link + n, from);
@@ -245,6 +248,7 @@ static void foretold(void **st)
                     there;
     struct fragment *from, *to, *copy, *copy_to, *other;
     u32 dropped = 0;
+    u8 before[1024];
 
     (void)st;
     from = commit(tc, &env, &k);
@@ -284,6 +288,21 @@ static void foretold(void **st)
     assert_ptr_equal(tcache_foretell(tc, other, 0, &there), to);
     assert_int_equal(tcache_invalidate(tc, to->key.gpa, 1, none_dropped, &dropped), 1);
     assert_null(tcache_foretell(tc, other, 0, &there));
+    /* what copies led to forgets them with their links, whose numbers others get */
+    k.gpa += 0x1000;
+    k.eip += 0x1000;
+    to = commit(tc, &env, &k);
+    tcache_flush_copies(tc);
+    for (u32 n = 0; n < 2; n++) {
+        if (n)
+            tcache_flush_copies(tc);
+        other = tcache_move(tc, from, &k2);
+        tcache_link(tc, other->first_link, n ? from : to);
+    }
+    assert_true(other->host_len <= sizeof(before));
+    memcpy(before, fragment_host(tc, other), other->host_len);
+    assert_int_equal(tcache_invalidate(tc, to->key.gpa, 1, none_dropped, &dropped), 1);
+    assert_memory_equal(before, fragment_host(tc, other), other->host_len);
     tcache_destroy(tc);
 }
 
