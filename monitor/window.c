@@ -53,6 +53,7 @@ void bt_window_tick(struct vcpu *v)
             clock->offs += clock->offs < WIN_OFFS;
             clock->ticks = 0;
             clock->lost = 0;
+            return;
         }
         clock->lost -= clock->lost < WIN_LOST ? clock->lost : WIN_LOST;
         shadow_window_tick(v);

@@ -451,6 +451,7 @@ void shadow_window_tick(struct vcpu *v)
 
     if (v->cpl != 3 || !s->low)
         return;
+    NOVT_ASSERT(vw->win_on);
     if (vw == s->low_owner) {
         s->low_missed = 0;
         return;

@@ -143,6 +143,24 @@ static void iflag(struct xl *x, u8 v)
     e8(&x->e, v);
 }
 
+/* Is the instruction a direct branch to itself? */
+static bool leads_to_itself(const struct xl *x, u32 k)
+{
+    const struct insn *i = &x->u->insns[k];
+    u32 off = i->len + i->imm;
+
+    switch (x->cls[k].act) {
+    case ACT_JCC:
+    case ACT_JMP:
+    case ACT_CALL:
+    case ACT_LOOP:
+    case ACT_JCXZ:
+        return !(i->opsize == 2 ? off & 0xffff : off);
+    default:
+        return false;
+    }
+}
+
 /* An interrupt that waits already comes after the next instruction: the interpreter sees to that. One that
  * comes from here on comes with a kick, which does not stop before the next instruction (PCM_INHIBIT). */
 static bool act_sti(struct xl *x, const struct insn *i, struct cls c)
@@ -151,8 +169,7 @@ static bool act_sti(struct xl *x, const struct insn *i, struct cls c)
     u32 next = x->k + 1, none;
 
     /* the shadow would reach into another unit, or lie on an endless loop of one branch */
-    if (next >= x->u->n_insns ||
-        ((x->mark[next] & MARK_TARGET) && x->cls[next].act >= ACT_JCC && x->cls[next].act <= ACT_JCXZ))
+    if (next >= x->u->n_insns || leads_to_itself(x, next))
         return false;
     if (fl_free(x)) {
         e_rm(e, 0, 0x8b, R8, R15, -1, 1, VO_INTR);

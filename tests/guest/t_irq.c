@@ -86,6 +86,18 @@ static void shadows(void)
     irq_count = 0;
     asm volatile("sti\n\tjmp 1f\n\tnop\n1:\tnop\n\tcli\n\tmovl $1b, %0" : "=r"(after) : : "memory");
     check("sti; jmp: at its target", irq_count == 1 && irq_eip == after);
+    /* Linux's local_irq_restore(): past sti or through it, to a call that is jumped to. */
+    for (u32 on = 0; on < 2; on++) {
+        one_shot();
+        irq_count = 0;
+        asm volatile(
+            "jmp 4f\n3:\tnop\n5:\tret\n4:\ttestl %1, %1\n\tje 2f\n\tsti\n2:\tcall 3b\n\tcli\n\tmovl $5b, %0"
+            : "=r"(after)
+            : "r"(on)
+            : "memory", "cc");
+        check_eq("sti; call, jumped to: interrupts", irq_count, on);
+        check("sti; call: at its target", !on || irq_eip == after - 1);
+    }
     /* A branch to itself right behind sti. */
     handlers[V_IRQ0] = on_irq0_leave;
     outb(0x43, 0x30);
