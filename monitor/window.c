@@ -23,7 +23,7 @@
 #define WIN_BACKOFF        4u
 #define WIN_OFFS           5u /* the longest wait: WIN_TICKS * WIN_BACKOFF to the power of this */
 #define WIN_LOST           50u
-#define WIN_DEBT           200u
+#define WIN_DEBT           1000u
 #define TABLE_WRITER_RATE  64u /* CR3 loads between two faults */
 #define TABLE_WRITER_TIMES 4u  /* faults in a row at that rate */
 #define WIN_MISFITS        1000u /* supervisor operands that the window could not serve, before it is given up */
