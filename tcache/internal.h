@@ -7,9 +7,8 @@
 #include "tcache/tcache.h"
 
 struct link {
-    u32 owner : 30;  /* fragment number */
+    u32 owner : 31;  /* fragment number */
     u32 far : 1;     /* leads to the target's checked entry */
-    u32 to_copy : 1; /* where it is chained */
     u32 patch, stub; /* absolute offsets in the code area */
     u32 next;        /* in the target's list of incoming ones, 1 + number; ~0: the last */
     u32 led; /* of an original: 1 + number of the original of what it was chained to last, also as a copy's */
@@ -40,7 +39,7 @@ struct tcache {
     u64 side_used;
     u32 frags_max, links_max;
     u64 side_bytes;
-    u32 (*hash)[ARENAS]; /* 1 + fragment number */
+    u32 (*hash)[ARENAS]; /* 1 + fragment number; copies have lists of their own, which go with them */
     u32 *alike;          /* the same, by bytes and mode only: fragments that others can be copied from */
     u32 hash_mask;
     u32 (*page_head)[ARENAS]; /* per physical page: 1 + fragment number, with the list's slot (0 or 1) in bit

@@ -333,9 +333,10 @@ void *tcache_alloc(struct tcache *tc, u32 size)
 
 static void page_add(struct tcache *tc, u32 n, u32 slot, u64 page)
 {
-    u32 *head = &tc->page_head[page][tc_arena(tc, n)];
+    u32 *head;
 
     NOVT_ASSERT(page < tc->phys_pages);
+    head = &tc->page_head[page][tc_arena(tc, n)];
     tc->frags[n].page_next[slot] = *head;
     *head = (n + 1) | (slot ? SLOT1 : 0);
 }
@@ -470,20 +471,20 @@ static void note_led(struct tcache *tc, const struct link *l, u32 link, const st
 void tcache_link(struct tcache *tc, u32 link, struct fragment *f)
 {
     struct link *l = &tc->links[link];
-    u32 *head;
+    u32 from, *head;
 
     NOVT_ASSERT(link < tc->links_max && f->valid);
     if (l->next) /* chained already, for another physical page: that target's list owns it */
         return;
     NOVT_ASSERT(!l->far || has_entry(tc, f));
     tc_patch32(tc, l->patch, f->host - (l->far ? tc->entry[f->of].check : 0) - (l->patch + 4));
-    head = &f->incoming[tc_arena(tc, l->owner)];
-    if (tc_arena(tc, l->owner) == COPIES && !*head && !f->original) {
+    from = tc_arena(tc, l->owner);
+    head = &f->incoming[from];
+    if (from == COPIES && !*head && !f->original) {
         f->copies_lead_next = tc->copies_lead_to;
         tc->copies_lead_to = (u32)(f - tc->frags) + 1;
     }
     l->next = *head ? *head : ~0u;
-    l->to_copy = f->original != 0;
     *head = link + 1;
     note_led(tc, l, link, f);
 }

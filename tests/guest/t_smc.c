@@ -67,19 +67,61 @@ static void two_pages_under_many_addresses(u32 times)
 /*
  * Functions in one frame under many addresses call each other deeply, in any order: more of them than a small
  * cache has copies of at a time, so that calls return, and go again, to what is not there any more, while
- * their pages stay where they are. depth: 450 at most.
+ * their pages stay where they are. At the bottom of calls at CPL 3 it is the kernel's calls that take the
+ * place of what these will return to.
  */
+enum { CHAIN_PAGES = 64, CHAIN_KINDS = 16, CHAIN_SIZE = 192, CHAIN_MAX = 450 };
+
+static struct chain {
+    u32 depth, want;
+    u32 next[CHAIN_MAX + 1]; /* who is called with so many to go; that many functions run */
+} chains[2];
+static bool chain_good;
+
+/* Any order; `last`: where in the frame the function is that ends it, 0: any. */
+static void chain_plan(struct chain *c, u32 last)
+{
+    static u32 seed = 1;
+
+    c->want = 0;
+    for (u32 n = 1; n <= c->depth; n++) {
+        seed = seed * 1103515245 + 12345;
+        u32 page = seed >> 16 & (CHAIN_PAGES - 1), k = seed >> 24 & (CHAIN_KINDS - 1);
+        c->next[n] = WINDOW_AT(WINDOW_PAGES + page) + (n == 1 && last ? last : k * CHAIN_SIZE);
+        c->want += n > 1 ? k + 1 : 0;
+    }
+}
+
+static u32 chain_run(u32 which)
+{
+    struct chain *c = &chains[which];
+    u32 sum = 0, count = c->depth, edx;
+
+    asm volatile("call *%3"
+                 : "+a"(sum), "+c"(count), "=d"(edx)
+                 : "r"(c->next[c->depth]), "D"(c->next)
+                 : "memory", "cc");
+    return sum == c->want && !count;
+}
+
+static u32 chain_in_kernel(struct frame *f)
+{
+    chain_plan(&chains[0], 0);
+    chain_good = chain_good && chain_run(0);
+    return f->eax;
+}
+
 static void calls_under_many_addresses(u32 depth, u32 rounds)
 {
-    enum { PAGES = 64, KINDS = 16, SIZE = 192 };
-    static u32 next[451];
-    u32 seed = 1;
+    /* mov $1, %eax; int $0x80; xor %eax, %eax; dec %ecx; ret */
+    static const u8 system_call[] = {0xb8, 1, 0, 0, 0, 0xcd, 0x80, 0x31, 0xc0, 0x49, 0xc3};
+    u32 last = CHAIN_KINDS * CHAIN_SIZE;
     bool good = true;
 
     /* dec %ecx; jz 1f; inc %edx, k times; call *(%edi, %ecx, 4); add $k + 1, %eax; inc %edx, k times; 1: ret
      */
-    for (u32 k = 0; k < KINDS; k++) {
-        u8 *p = (u8 *)ARENA(2) + k * SIZE;
+    for (u32 k = 0; k < CHAIN_KINDS; k++) {
+        u8 *p = (u8 *)ARENA(2) + k * CHAIN_SIZE;
         *p++ = 0x49;
         *p++ = 0x74;
         *p++ = (u8)(6 + 2 * k);
@@ -92,26 +134,20 @@ static void calls_under_many_addresses(u32 depth, u32 rounds)
             *p++ = 0x42;
         *p = 0xc3;
     }
-    for (u32 page = 0; page < PAGES; page++)
+    memcpy((void *)(ARENA(2) + last), system_call, sizeof(system_call));
+    for (u32 page = 0; page < CHAIN_PAGES; page++)
         set_pte(WINDOW_PAGES + page, ARENA(2) | P_U | P_W | P_P);
+    chains[0].depth = chains[1].depth = depth;
+    chain_good = true;
+    syscall_hook = chain_in_kernel;
     for (u32 round = 0; round < rounds; round++) {
-        u32 want = 0;
-        for (u32 n = 1; n <= depth; n++) {
-            seed = seed * 1103515245 + 12345;
-            u32 page = seed >> 16 & (PAGES - 1), k = seed >> 24 & (KINDS - 1);
-            next[n] = WINDOW_AT(WINDOW_PAGES + page) + k * SIZE;
-            want += n > 1 ? k + 1 : 0;
-        }
-        for (u32 again = 0; again < 2; again++) {
-            u32 sum = 0, count = depth, edx;
-            asm volatile("call *%3"
-                         : "+a"(sum), "+c"(count), "=d"(edx)
-                         : "r"(next[depth]), "D"(next)
-                         : "memory", "cc");
-            good = good && sum == want && !count;
-        }
+        chain_plan(&chains[0], 0);
+        good = good && chain_run(0) && chain_run(0);
+        chain_plan(&chains[1], last);
+        good = good && run_user(chain_run, 1, 2) == 1 && chain_good;
     }
-    for (u32 page = 0; page < PAGES; page++) {
+    syscall_hook = NULL;
+    for (u32 page = 0; page < CHAIN_PAGES; page++) {
         set_pte(WINDOW_PAGES + page, 0);
         invlpg(WINDOW_AT(WINDOW_PAGES + page));
     }
