@@ -61,8 +61,7 @@ void bus_unlock(struct bus *b)
     u8 wake = b->wake;
     b->wake = 0;
     __atomic_store_n(&b->lock_owner, 0, __ATOMIC_RELAXED);
-    if (unlikely(__atomic_exchange_n(&b->lock, 0, __ATOMIC_RELEASE) == 2))
-        host_syscall(SYS_futex, (u64)(uintptr_t)&b->lock, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
+    bus_quick_unlock(b);
     if (unlikely(wake) && b->host.wake)
         b->host.wake(b->host.opaque);
 }

@@ -128,7 +128,7 @@ static void forget_copies(struct bt *b)
         b->v->bt[BT_RSP] = now->rsp;
 }
 
-/* The same for copies only. */
+/* As bt_flush(), for copies only. */
 static void flush_copies(struct vcpu *v)
 {
     struct bt *b = bt_of(v);

@@ -39,12 +39,9 @@ static bool load_target(struct xl *x, const struct insn *i, int *reg)
 /* Where a direct branch goes to. */
 static u32 branch_to(struct xl *x, const struct insn *i)
 {
-    u32 target = next_eip(x, i) + i->imm;
-
-    if (likely(i->opsize == 4))
-        return target;
-    x->u->fixed = true;
-    return target & 0xffff;
+    if (unlikely(i->opsize != 4))
+        x->u->fixed = true;
+    return unit_branch_target(x, x->k);
 }
 
 bool act_jcc(struct xl *x, const struct insn *i, struct cls c)

@@ -146,16 +146,13 @@ static void iflag(struct xl *x, u8 v)
 /* Is the instruction a direct branch to itself? */
 static bool leads_to_itself(const struct xl *x, u32 k)
 {
-    const struct insn *i = &x->u->insns[k];
-    u32 off = i->len + i->imm;
-
     switch (x->cls[k].act) {
     case ACT_JCC:
     case ACT_JMP:
     case ACT_CALL:
     case ACT_LOOP:
     case ACT_JCXZ:
-        return !(i->opsize == 2 ? off & 0xffff : off);
+        return unit_branch_target(x, k) == insn_eip(x, k);
     default:
         return false;
     }

@@ -104,7 +104,7 @@ static enum xlate_status decode_unit(struct xl *x)
     return XLATE_OK;
 }
 
-static u32 branch_target(const struct xl *x, u32 k)
+u32 unit_branch_target(const struct xl *x, u32 k)
 {
     const struct insn *i = &x->u->insns[k];
     u32 t = insn_eip(x, k) + i->len + i->imm;
@@ -117,7 +117,7 @@ static void find_targets(struct xl *x)
         return;
     for (u32 n = 0; n < x->n_branches; n++) {
         u32 k = x->branch[n];
-        int t = unit_insn_at(x, branch_target(x, k));
+        int t = unit_insn_at(x, unit_branch_target(x, k));
         if (t >= 0)
             x->mark[t] |= (u32)t <= k ? MARK_TARGET | MARK_LOOP : MARK_TARGET;
     }

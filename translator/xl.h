@@ -328,6 +328,7 @@ void exit_clts(struct xl *x, const struct insn *i);
 void exit_sys(struct xl *x, const struct insn *i); /* callout that never comes back here */
 void jump_insn(struct xl *x, u32 at, u32 insn);    /* rel32 at `at` goes to an instruction of the unit */
 int unit_insn_at(const struct xl *x, u32 target);  /* index of the unit's instruction at eip, or -1 */
+u32 unit_branch_target(const struct xl *x, u32 k); /* where instruction k, a direct branch, goes to */
 void stub_add(struct xl *x, enum stub_kind kind, u32 from, u32 size, u32 back, u32 link);
 void stubs_emit(struct xl *x);
 void count_flush(struct xl *x);

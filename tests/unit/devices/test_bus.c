@@ -410,7 +410,6 @@ static void test_share(void **st)
 }
 
 static struct {
-    struct bus *b;
     struct bus_timer *timer;
     cpu_set_t all;
     atomic_int here;  /* where the CPU's thread is */
@@ -453,7 +452,6 @@ static void test_apart(void **st)
         if (CPU_ISSET(n, &tick.all))
             cpus[i++] = n;
     bus_set_clock(f->b, NULL, NULL);
-    tick.b = f->b;
     tick.pull = -1;
     tick.timer = bus_host_timer_new(f->b, tick_ready, NULL);
     bus_cpu_thread(f->b);
