@@ -466,19 +466,19 @@ static int do_lookup(struct vcpu *v, u64 eip, u32 unused)
     return bt_continue(v); /* which fills the branch cache */
 }
 
-static int do_link(struct vcpu *v, u64 eip, u32 link)
+static int do_link(struct vcpu *v, u64 unused, u32 link)
 {
     struct bt *b = bt_of(v);
-    u32 gen = tcache_generation(b->tc), mode = v->mode;
+    u32 gen = tcache_generation(b->tc), mode = v->mode, eip = tcache_link_target(b->tc, link);
     u64 base = v->bt[BT_BASE];
     int r;
 
     v->stats.exit_link++;
-    v->eip = (u32)eip;
+    v->eip = eip;
     tcache_expect_link(b->tc, link);
     r = what_next(v, true);
     /* Chain only if the lookup led straight to the target: no fault, interrupt or flush came between. */
-    if (r == 0 && v->eip == (u32)eip && tcache_generation(b->tc) == gen && v->mode == mode &&
+    if (r == 0 && v->eip == eip && tcache_generation(b->tc) == gen && v->mode == mode &&
         v->bt[BT_BASE] == base && tcache_link_owner(b->tc, link)->valid) {
         tcache_link(b->tc, link, b->found);
         v->stats.tc_links++;

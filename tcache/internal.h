@@ -10,6 +10,7 @@ struct link {
     u32 owner : 31;  /* fragment number */
     u32 far : 1;     /* leads to the target's checked entry */
     u32 patch, stub; /* absolute offsets in the code area */
+    u32 target;      /* guest eip */
     u32 next;        /* in the target's list of incoming ones, 1 + number; ~0: the last */
     u32 led; /* of an original: 1 + number of the original of what it was chained to last, also as a copy's */
 };

@@ -159,7 +159,8 @@ struct fragment *tcache_move(struct tcache *tc, struct fragment *from, const str
         *l = (struct link){.owner = a->n_frags,
                            .far = o->far,
                            .patch = o->patch - from->host + f->host,
-                           .stub = o->stub - from->host + f->host};
+                           .stub = o->stub - from->host + f->host,
+                           .target = o->target + (k->eip - from->key.eip)};
         tc_unchain(tc, l);
     }
     return tc_enter(tc, a);

@@ -294,6 +294,12 @@ struct fragment *tcache_link_owner(struct tcache *tc, u32 link)
     return &tc->frags[tc->links[link].owner];
 }
 
+u32 tcache_link_target(const struct tcache *tc, u32 link)
+{
+    NOVT_ASSERT(link < tc->links_max);
+    return tc->links[link].target;
+}
+
 struct fragment *tc_next(struct tcache *tc, struct arena *a)
 {
     u32 n;
@@ -443,8 +449,11 @@ struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 
     };
     for (u32 i = 0; i < u->n_links; i++) {
         const struct unit_link *l = &u->links[i];
-        tc->links[a->n_links + i] =
-            (struct link){.owner = n, .far = l->far, .patch = f->host + l->patch, .stub = f->host + l->stub};
+        tc->links[a->n_links + i] = (struct link){.owner = n,
+                                                  .far = l->far,
+                                                  .patch = f->host + l->patch,
+                                                  .stub = f->host + l->stub,
+                                                  .target = l->target};
     }
     if (moves) {
         u32 *alike = tc_alike_list(tc, k);

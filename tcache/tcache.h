@@ -79,6 +79,7 @@ const struct fragment *tcache_fragment(const struct tcache *tc, u32 n);
 /* The link will be asked for soon: what it takes is fetched into the host's cache meanwhile. */
 void tcache_expect_link(const struct tcache *tc, u32 link);
 struct fragment *tcache_link_owner(struct tcache *tc, u32 link);
+u32 tcache_link_target(const struct tcache *tc, u32 link); /* eip */
 
 /* Reserves space for one unit: where to write its code, and the number of its first link. False: full, flush
  * and retry. */

@@ -85,7 +85,7 @@
 #define TH_SLOW       2 /* r9d eip, r10 next: interpret this instruction */
 #define TH_EXEC       3 /* r8 struct insn *, r9d eip, r10 next: execute this decoded instruction */
 #define TH_LOOKUP     4 /* r8d target eip: find or translate, fill the branch cache */
-#define TH_LINK       5 /* r8d target eip, r9d link number: find or translate, chain */
+#define TH_LINK       5 /* r9d link number: find or translate what it leads to, chain */
 #define TH_INTR       6 /* r9d eip: an interrupt is pending and IF is set */
 #define TH_IBRANCH    7 /* r8d target eip: like TH_LOOKUP, but looks in the branch cache first */
 /* Called, not jumped to: they return with ZF set if they did it, else with nothing changed (but see

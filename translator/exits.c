@@ -420,6 +420,30 @@ void exit_sys(struct xl *x, const struct insn *i)
     x->done = true;
 }
 
+/* Out of a stub by the thunk: by a jump that another stub of the unit has already, if it is near. So stubs,
+ * which lie between what is run, stay short. */
+static void stub_leave(struct xl *x, int th)
+{
+    struct emit *e = &x->e;
+    u32 at = x->leaves[th];
+
+    if (at && e->pos + 2 - at <= 128) {
+        e8(e, 0xeb);
+        e8(e, (u8)(at - (e->pos + 1)));
+        return;
+    }
+    x->leaves[th] = e->pos;
+    jmp_thunk(e, th);
+}
+
+/* The place of a jump to the thunk, wherever it is. */
+static u32 stub_thunk(struct xl *x, int th)
+{
+    if (!x->leaves[th])
+        stub_leave(x, th);
+    return x->leaves[th];
+}
+
 /* The instruction's own address, and where the next one starts. */
 static void stub_args(struct xl *x, const struct stub *s)
 {
@@ -450,7 +474,7 @@ static void stub_emit(struct xl *x, u32 n)
     case STUB_MISS_W:
         stub_args(x, s);
         jump_insn(x, e_lea_rip(e, R11), s->insn);
-        jmp_thunk(e, s->kind == STUB_MISS_R ? TH_READ_MISS : TH_WRITE_MISS);
+        stub_leave(x, s->kind == STUB_MISS_R ? TH_READ_MISS : TH_WRITE_MISS);
         break;
     case STUB_MISALIGNED:
         e_lea32(e, R10, R8, -1, 1, (i32)s->size - 1);
@@ -464,7 +488,7 @@ static void stub_emit(struct xl *x, u32 n)
         /* FALLTHRU */
     case STUB_SLOW:
         stub_args(x, s);
-        jmp_thunk(e, TH_SLOW);
+        stub_leave(x, TH_SLOW);
         break;
     case STUB_EXEC:
     case STUB_CR0: {
@@ -481,7 +505,7 @@ static void stub_emit(struct xl *x, u32 n)
         e_mov_insn(x, R8, kept);
         if (s->kind == STUB_CR0)
             e_mov_rr32(e, R11, hreg(i->rm));
-        jmp_thunk(e, s->kind == STUB_CR0 ? TH_CR0 : TH_EXEC);
+        stub_leave(x, s->kind == STUB_CR0 ? TH_CR0 : TH_EXEC);
         break;
     }
     case STUB_SLOW_OUT:
@@ -489,18 +513,17 @@ static void stub_emit(struct xl *x, u32 n)
             fl_emit_restore(e);
         e_mov_eip(x, R9, insn_eip(x, s->insn));
         e_mov_ri32(e, R10, 0);
-        jmp_thunk(e, TH_SLOW);
+        stub_leave(x, TH_SLOW);
         break;
     case STUB_LOOKUP:
         e_mov_eip(x, R8, s->link);
-        jmp_thunk(e, TH_LOOKUP);
+        stub_leave(x, TH_LOOKUP);
         break;
     case STUB_LINK:
         x->u->links[s->link].stub = e->pos;
-        e_mov_eip(x, R8, x->u->links[s->link].target);
         e_mov_ri32(e, R9, x->env->first_link + s->link);
         unit_moves(x, MOVE_LINK);
-        jmp_thunk(e, TH_LINK);
+        stub_leave(x, TH_LINK);
         break;
     case STUB_IND_MISS:
         if (s->saved)
@@ -514,14 +537,12 @@ static void stub_emit(struct xl *x, u32 n)
         }
         if (s->back != R8)
             e_mov_rr32(e, R8, (int)s->back);
-        jmp_thunk(e, s->kind == STUB_IND_OF ? TH_IND_OF : TH_LOOKUP);
+        stub_leave(x, s->kind == STUB_IND_OF ? TH_IND_OF : TH_LOOKUP);
         break;
     case STUB_RET_OF:
-        jmp_thunk(e, TH_RET_MISS);
-        if (s->link) {
-            x->u->landings[s->link - 1].miss = e->pos;
-            jmp_thunk(e, TH_IBRANCH);
-        }
+        e_fix32(e, s->from, stub_thunk(x, TH_RET_MISS));
+        if (s->link)
+            x->u->landings[s->link - 1].miss = stub_thunk(x, TH_IBRANCH);
         break;
     }
 }

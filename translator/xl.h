@@ -158,6 +158,7 @@ struct xl {
     u32 n_stubs;
     u32 n_fixups;
     u32 n_branches;
+    u32 leaves[TH_COUNT_]; /* where the last jump to this thunk from a stub is, 0: nowhere */
     /* arrays, from here on: filled as far as they are used */
     struct cls cls[UNIT_MAX_INSNS];
     u8 branch[UNIT_MAX_INSNS];    /* the instructions that are direct jumps */
