@@ -15,7 +15,7 @@
 #include "cpu/insn.h"
 #include "translator/abi.h"
 
-#define UNIT_MAX_INSNS 64
+#define UNIT_MAX_INSNS 96
 #define UNIT_MAX_LINKS (2 * UNIT_MAX_INSNS + 2)
 #define CODE_LINE      64    /* of the host's caches */
 #define FRAGMENT_ALIGN 64    /* where a unit's host code may begin */

@@ -2,8 +2,8 @@
 /*
  * One unit, from bytes to host code: decode, classify, liveness, emit. Read this file first.
  *
- *  1. decode up to UNIT_MAX_INSNS instructions, ending at the page's end, at an unconditional transfer, or
- * before an instruction that needs the next page;
+ *  1. decode up to UNIT_MAX_INSNS instructions, ending at the page's end, at an unconditional transfer (but
+ *     for jumps to further down in the page), or before an instruction that needs the next page;
  *  2. classify each (classify.c) and find jumps that stay inside the unit;
  *  3. compute which arithmetic flags are live before each instruction;
  *  4. emit each instruction's action, recording where its host code starts (the pc map);
@@ -48,13 +48,27 @@ static int decode(const struct unit_env *env, const u8 *bytes, u32 avail, struct
                              : insn_decode(env->model, bytes, avail, cs32, i);
 }
 
+/* Whether the unit goes on where instruction n, a jump, leads: further down in the page, so that offsets only
+ * grow. What lies between counts as its own: a write there ends it, too. */
+static bool jump_goes_on(const struct xl *x, u32 n, u32 off, u32 end)
+{
+    const u64 need = OPT(jumpthrough) | OPT(superblock) | OPT(chain);
+    u32 to;
+
+    if ((x->env->opts & need) != need || !(x->env->mode & MODE_FLATCS) || x->u->crosses ||
+        x->u->insns[n].opsize != 4)
+        return false;
+    to = unit_branch_target(x, n) - x->env->eip;
+    return to >= off && to < end;
+}
+
 static enum xlate_status decode_unit(struct xl *x)
 {
     const struct unit_env *env = x->env;
     struct unit *u = x->u;
     const u64 ends = unit_ends(env);
     const bool flat = env->mode & MODE_FLATCS;
-    u32 off = 0, n = 0, end = env->avail;
+    u32 off = 0, n = 0, end = env->avail, behind = 0; /* the last instruction */
 
     if (!flat && (u64)env->cs_limit + 1 - env->eip < end)
         end = (u32)(env->cs_limit + 1 - env->eip); /* what lies beyond is not looked at: #GP comes first */
@@ -81,6 +95,10 @@ static enum xlate_status decode_unit(struct xl *x)
                 break;
             return XLATE_INTERP;
         }
+        if (n && x->cls[n - 1].act == ACT_JMP) { /* here is where it leads: nothing to do */
+            x->cls[n - 1].act = ACT_NOP;
+            x->n_branches--;
+        }
         u->pcmap[n].guest = (u16)off;
         classify(i, env->mode, env->opts, &x->cls[n]);
         x->mark[n] = 0;
@@ -89,13 +107,15 @@ static enum xlate_status decode_unit(struct xl *x)
         if (among(act, BRANCHES))
             x->branch[x->n_branches++] = (u8)n;
         n++;
-        off += i->len;
-        if (u->crosses || among(act, ends))
+        behind = off += i->len;
+        if (act == ACT_JMP && jump_goes_on(x, n - 1, off, end))
+            off = unit_branch_target(x, n - 1) - env->eip;
+        else if (u->crosses || among(act, ends))
             break;
     }
     x->mark[n] = 0;
     u->n_insns = n;
-    u->guest_len = u->depends = off;
+    u->guest_len = u->depends = behind;
     if (n && u->insns[n - 1].mnemonic == ZYDIS_MNEMONIC_INVALID) {
         /* bytes behind the ones that count for its length may have made it undefined */
         u32 last = u->pcmap[n - 1].guest + INSN_MAX, seen = u->crosses ? env->cross_avail : env->avail;

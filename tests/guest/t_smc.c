@@ -154,10 +154,54 @@ static void calls_under_many_addresses(u32 depth, u32 rounds)
     check("calls under many addresses", good);
 }
 
+/* add $by, %eax at code + at, and jmp to `to` behind it. */
+static void put_step(u8 *code, u32 at, u8 by, u32 to)
+{
+    u32 rel = to - (at + 8);
+
+    code[at] = 0x83, code[at + 1] = 0xc0, code[at + 2] = by;
+    code[at + 3] = 0xe9;
+    memcpy(code + at + 4, &rel, 4);
+}
+
+/* A road through one page, in jumps up and down, to its very end: whichever part of it changes, and what lies
+ * between. */
+static void jumps_in_a_page(u8 *code)
+{
+    static const u32 road[] = {0, 100, 40, 1000, 1008, 600, 4000, 4087};
+    static const u32 beside[] = {20, 60, 500, 1500, 3000};
+    const u32 n = sizeof(road) / sizeof(road[0]);
+    u32 sum = 0;
+    bool good = true;
+
+    memset(code, 0xcc, 4096);
+    for (u32 i = 0; i + 1 < n; i++)
+        put_step(code, road[i], (u8)i, road[i + 1]), sum += i;
+    code[4087] = 0xe9; /* into the next page */
+    memcpy(code + 4088, &(u32){4}, 4);
+    code[4096] = 0xc3;
+    for (u32 round = 0; round < 40; round++) {
+        u32 at = road[round % (n - 1)] + 2, by = (round * 37 & 63) + 8, v = 0;
+        asm volatile("call *%1" : "+a"(v) : "r"(code) : "memory", "cc");
+        good = good && v == sum;
+        sum += by - code[at];
+        code[at] = (u8)by;
+        code[beside[round % (sizeof(beside) / sizeof(beside[0]))]] = (u8)round;
+    }
+    check("jumps within a page, each part of it rewritten", good);
+    /* from the middle, and to the end */
+    u32 v = 0, part = 0;
+    for (u32 i = 3; i + 1 < n; i++)
+        part += code[road[i] + 2];
+    asm volatile("call *%1" : "+a"(v) : "r"(code + road[3]) : "memory", "cc");
+    check_eq("entered in the middle", v, part);
+}
+
 void test_smc(void)
 {
     bool good = true;
     u8 *code = arena;
+    jumps_in_a_page(code);
     for (u32 i = 0; i < 300; i++) {
         put_return(code, i);
         good = good && ((fn *)code)() == i;
