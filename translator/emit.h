@@ -195,6 +195,16 @@ static inline u32 e_jmp(struct emit *e)
     e_word(e, 0xe9, 5);
     return e->pos - 4;
 }
+static inline u32 e_jmp8(struct emit *e)
+{
+    e_word(e, 0xeb, 2);
+    return e->pos - 1;
+}
+static inline u32 e_jcc8(struct emit *e, int cc)
+{
+    e_word(e, 0x70u | (u32)cc, 2);
+    return e->pos - 1;
+}
 static inline u32 e_call(struct emit *e)
 {
     e_word(e, 0xe8, 5);

@@ -109,6 +109,31 @@ void jump_insn(struct xl *x, u32 at, u32 insn)
     x->fixups[x->n_fixups++] = (struct fixup){.at = at, .insn = (u8)insn};
 }
 
+/* Whether a jump to instruction t of the unit may take a displacement of 8 bits. One ahead is promised so
+ * when few bytes of the guest's lie between: where the promise does not hold, the unit is made again without
+ * promises. */
+static bool is_near(const struct xl *x, u32 t)
+{
+    if (t <= x->k)
+        return x->e.pos + 2 - x->host[t] <= 128;
+    return x->env->mode & MODE_WIN && !x->all_far &&
+           x->u->pcmap[t].guest - x->u->pcmap[x->k].guest <= NEAR_GUEST;
+}
+
+/* A jump to instruction t of the unit, on a condition or (cc < 0) always. */
+static void jump_within(struct xl *x, int cc, u32 t)
+{
+    struct emit *e = &x->e;
+
+    if (!is_near(x, t)) {
+        jump_insn(x, cc < 0 ? e_jmp(e) : e_jcc(e, cc), t);
+        return;
+    }
+    jump_insn(x, cc < 0 ? e_jmp8(e) : e_jcc8(e, cc), t);
+    if (!e->overflow)
+        x->fixups[x->n_fixups - 1].near = true;
+}
+
 int unit_insn_at(const struct xl *x, u32 target)
 {
     u32 lo = 0, hi = x->u->n_insns, off = target - x->env->eip;
@@ -192,7 +217,7 @@ void exit_direct(struct xl *x, u32 target)
     fl_host(x);
     count_flush(x);
     if (t >= 0 && (x->mark[t] & MARK_TARGET))
-        jump_insn(x, e_jmp(&x->e), (u32)t);
+        jump_within(x, -1, (u32)t);
     else
         exit_to(x, target, e_jmp(&x->e));
 }
@@ -277,11 +302,10 @@ void exit_cond(struct xl *x, int cc, u32 target)
 
     fl_host(x);
     count_flush(x);
-    u32 j = e_jcc(&x->e, cc);
     if (t >= 0 && (x->mark[t] & MARK_TARGET))
-        jump_insn(x, j, (u32)t);
+        jump_within(x, cc, (u32)t);
     else
-        exit_to(x, target, j);
+        exit_to(x, target, e_jcc(&x->e, cc));
 }
 
 void exit_indirect(struct xl *x, int reg, bool call)
@@ -551,6 +575,14 @@ void stubs_emit(struct xl *x)
 {
     for (u32 n = 0; n < x->n_stubs; n++)
         stub_emit(x, n);
-    for (u32 n = 0; n < x->n_fixups; n++)
-        e_fix32(&x->e, x->fixups[n].at, x->host[x->fixups[n].insn]);
+    for (u32 n = 0; n < x->n_fixups; n++) {
+        const struct fixup *f = &x->fixups[n];
+        u32 to = x->host[f->insn];
+        if (!f->near)
+            e_fix32(&x->e, f->at, to);
+        else if (to > f->at + 1 + 127)
+            x->too_far = true;
+        else
+            e_fix8(&x->e, f->at, to);
+    }
 }

@@ -246,7 +246,8 @@ u64 translate_host_opts(u64 opts)
     return adx ? opts : opts & ~OPT(ofcheck);
 }
 
-enum xlate_status translate_unit(const struct unit_env *env, u8 *code, u32 cap, struct unit *out)
+static enum xlate_status try_unit(const struct unit_env *env, bool all_far, u8 *code, u32 cap,
+                                  struct unit *out, bool *too_far)
 {
     struct xl x;
     enum xlate_status st;
@@ -255,6 +256,7 @@ enum xlate_status translate_unit(const struct unit_env *env, u8 *code, u32 cap, 
     __builtin_memset(&x, 0, offsetof(struct xl, cls));
     x.env = env;
     x.u = out;
+    x.all_far = all_far;
     /* gs: the window's base; 67: 32-bit addressing wraps at 4 GiB as the guest's does */
     x.win = low_window(env) ? (struct piece){0x67, 1} : (struct piece){0x6765, 2};
     out->n_insns = out->n_links = out->n_landings = out->guest_len = out->host_len = 0;
@@ -275,5 +277,14 @@ enum xlate_status translate_unit(const struct unit_env *env, u8 *code, u32 cap, 
     if (x.e.overflow)
         return XLATE_FULL;
     out->host_len = x.e.pos;
+    *too_far = x.too_far;
     return XLATE_OK;
+}
+
+enum xlate_status translate_unit(const struct unit_env *env, u8 *code, u32 cap, struct unit *out)
+{
+    bool too_far = false;
+    enum xlate_status st = try_unit(env, false, code, cap, out, &too_far);
+
+    return likely(!too_far) ? st : try_unit(env, true, code, cap, out, &too_far);
 }

@@ -90,8 +90,9 @@ void classify(const struct insn *i, u32 mode, u64 opts, struct cls *c);
 enum flstate { FS_HOST, FS_SAVED };
 
 struct fixup {
-    u32 at;  /* rel32 position */
-    u8 insn; /* target: start of this instruction's code (n_insns: the end of the unit) */
+    u32 at;    /* the displacement's position */
+    u8 insn;   /* target: start of this instruction's code (n_insns: the end of the unit) */
+    bool near; /* 8 bits wide, not 32 */
 };
 
 enum stub_kind {
@@ -131,6 +132,10 @@ struct hostmem {
 #define MARK_LOOP   2 /* jumped to from itself or further down in the unit */
 #define MARK_LANDED 4 /* behind a call that the unit goes on after */
 
+#define NEAR_GUEST                                                                                           \
+    32 /* bytes of the guest's that a jump of 8 bits can pass in window form, nearly always                  \
+        */
+
 #define MAX_STUBS  (6 * UNIT_MAX_INSNS)
 #define MAX_FIXUPS (8 * UNIT_MAX_INSNS)
 
@@ -153,6 +158,8 @@ struct xl {
     bool df_clear; /* known */
     bool inhibit;  /* the previous instruction was sti: no interrupt before this one */
     bool done;     /* control does not fall through */
+    bool all_far;  /* jumps ahead within the unit take 32 bits: */
+    bool too_far;  /* one with 8 does not reach */
     u8 full;       /* 1 << S_FS, S_GS: known to need no limit or type check from here on */
     bool may_merge; /* sp_merge_allowed() */
     u32 n_stubs;
