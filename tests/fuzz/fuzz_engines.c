@@ -262,10 +262,12 @@ static void load(struct side *s, const struct program *p)
 
 #define OVER (EV_HALT | EV_SHUTDOWN | EV_RESET | EV_QUIT)
 
-/* Counts as monitor_count() does. */
+/* Counts as monitor_count() does. 0: in the middle of a repeated instruction that takes too long, where no
+ * other engine can be stopped. */
 static u64 interpret(struct side *s)
 {
     struct vcpu *v = s->v;
+    bool within = false;
     u64 n = 0;
     for (u32 k = 0; n < STEPS && k < 64 * STEPS; k++) {
         u32 start = v->eip;
@@ -277,11 +279,11 @@ static u64 interpret(struct side *s)
             fprintf(stderr, "%3llu [%02x %02x %02x] %04x:%08x -> %08x esp %08x\n", (unsigned long long)n,
                     memory_base(s->m)[0x803c], memory_base(s->m)[0x803d], memory_base(s->m)[0x803e],
                     v->seg[S_CS].sel, start, v->eip, v->gpr[R_ESP]);
-        if (v->eip != start || !monitor_unfinished(v))
-            n++;
+        within = v->eip == start && monitor_unfinished(v);
+        n += !within;
     }
     cpu_fpu_park(v);
-    return n;
+    return within ? 0 : n;
 }
 
 static bool translated(struct side *s, u64 count, bool exact)

@@ -60,7 +60,7 @@ def main():
         run(args, where, "--tcache-size=1M", "--no-opt=all")
         # Copies are: all else stays.
         stats = os.path.join(where, "stats.json")
-        entries = run(args, where, "--tcache-size=8M", f"--stats={stats}", only="smc")
+        entries = run(args, where, "--tcache-size=32M", f"--stats={stats}", only="smc")
         with open(stats) as f:
             found = json.load(f)
         assert found["tc_copy_flushes"] > 0 and not found["tc_flushes"], "not what was meant: copies alone were to be flushed"
