@@ -28,6 +28,7 @@
     X(largefill, "fill runs of shadow entries for large guest pages at once")                                \
     X(clonefill,                                                                                             \
       "copy shadow entries of the kernel's half from another address space that has the same tables")        \
+    X(execaround, "pages of code around one that begins to be executed are there, too, without a look-up")   \
     X(ptfollow, "the shadow follows a change of a page table entry in use, in place of forgetting the page") \
     X(ptstore, "a write to a page table is done where it was noticed, and its watcher told")                 \
     X(reuse, "code at another address is copied from its translation there, not translated again")           \

@@ -184,6 +184,13 @@ static void count_trap(struct bt *b)
     }
 }
 
+/* The CPU's thread will execute what begins here in some tens of cycles. */
+static inline void expect_code(const u8 *host)
+{
+    for (u32 n = 0; n < 3; n++)
+        __builtin_prefetch(host + n * CODE_LINE);
+}
+
 /* bt_continue(); chain: what leads to v->eip will be chained to it, so it need not be in the branch cache,
  * where it would only take the place of what indirect branches lead to. b->found is the fragment then. */
 static inline __attribute__((always_inline)) int what_next(struct vcpu *v, bool chain)
@@ -221,8 +228,10 @@ static inline __attribute__((always_inline)) int what_next(struct vcpu *v, bool 
             !(v->cpl != 3 && !bt_kernel_window_of_use(v)))
             b->windows = shadow_window_enable(v);
         bt_select_context(v);
-        if (!chain)
+        if (!chain) {
             tag = bt_branch_tag(bt_ctx(v), v->eip);
+            __builtin_prefetch(bt_branch_host(tag), 1);
+        }
         b->found = NULL;
         if (chain || unlikely(*tag != branch_tag(v))) {
             switch (bt_find(v, &f)) {
@@ -239,6 +248,7 @@ static inline __attribute__((always_inline)) int what_next(struct vcpu *v, bool 
                 continue;
             bt_select_context(v); /* a view may have lost exec entries to the fill */
             b->found = f;
+            expect_code(fragment_host(b->tc, f));
             v->bt[BT_RESUME] = (u64)(uintptr_t)fragment_host(b->tc, f);
             if (!chain) {
                 tag = bt_branch_tag(bt_ctx(v), v->eip);

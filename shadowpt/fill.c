@@ -113,6 +113,10 @@ bool shadow_write_slow(const struct vcpu *v, u32 lin)
     return s->tw[i].tag == 1 + (id << 20 | lp) && s->map.watch[s->tw[i].page];
 }
 
+/* A program that begins has its pages of code brought in by its kernel several at a time, and executes most
+ * of them for the first time soon: each was a look-up by the monitor. As many as a cache line has entries. */
+#define EXEC_AROUND 16u
+
 /* Installs what the walk found: rights are checked, A and D are set, the table pages are linked. */
 static enum shadow_result install(struct shadow *s, struct sh_space *sp, struct sh_view *vw, u32 lin,
                                   const struct sh_walk *w, enum shadow_access acc)
@@ -228,6 +232,8 @@ enum shadow_result shadow_fill(struct vcpu *v, u32 lin, enum shadow_access acc, 
         }
     }
     res = install(s, sp, vw, lin, &w, acc);
+    if (acc == SH_EXEC && user && res == SH_FILLED && (v->opts & OPT(execaround)))
+        sh_fill_around(s, vw, lp, lp & ~(EXEC_AROUND - 1), (lp | (EXEC_AROUND - 1)) + 1, SH_EXEC);
     if (master && w.gpa < 4 * GiB && s->map.kind[w.gpa >> PAGE_SHIFT] == MEM_RAM) {
         /* The master gets what any of its copies needed. Its own directory is traced already. */
         link_leaf(s, master, lin, &w);
@@ -236,8 +242,20 @@ enum shadow_result shadow_fill(struct vcpu *v, u32 lin, enum shadow_access acc, 
     return res;
 }
 
-void sh_fill_around(struct shadow *s, struct sh_view *vw, u32 lp, u32 first, u32 end)
+/* Is there anything to add for a page whose entry in the guest's table begins with low? */
+static inline bool wanted(const struct sh_view *vw, u32 p, u32 low, enum shadow_access acc)
 {
+    if ((low & (PTE_P | PTE_A)) != (PTE_P | PTE_A))
+        return false;
+    if (acc == SH_EXEC)
+        return !sh_entry(vw, K_X, p);
+    return !sh_entry(vw, K_R, p) || ((low & PTE_D) && !sh_entry(vw, K_W, p));
+}
+
+void sh_fill_around(struct shadow *s, struct sh_view *vw, u32 lp, u32 first, u32 end, enum shadow_access acc)
+{
+    const u32 kinds =
+        acc == SH_EXEC ? MEMW_CODE : 0; /* code that was never translated takes a look-up anyway */
     struct sh_space *sp = s->cur;
     struct sh_walk w;
     const u8 *table;
@@ -249,13 +267,10 @@ void sh_fill_around(struct shadow *s, struct sh_view *vw, u32 lp, u32 first, u32
     table = w.pte_p - (u64)(lp - first) * size;
     for (u32 p = first; p < end; p++, table += size) {
         u32 low = __atomic_load_n((const u32 *)table, __ATOMIC_RELAXED);
-        if ((low & (PTE_P | PTE_A)) != (PTE_P | PTE_A))
-            continue;
-        if (sh_entry(vw, K_R, p) && (!(low & PTE_D) || sh_entry(vw, K_W, p)))
-            continue;
-        if (sh_walk(s, sp, p << PAGE_SHIFT, &w) == WALK_OK && w.accessed && w.gpa < 4 * GiB &&
-            s->map.kind[w.gpa >> PAGE_SHIFT] == MEM_RAM && sh_allowed(sp, &w, SH_READ, vw->user)) {
-            install(s, sp, vw, p << PAGE_SHIFT, &w, SH_READ);
+        if (wanted(vw, p, low, acc) && sh_walk(s, sp, p << PAGE_SHIFT, &w) == WALK_OK && w.accessed &&
+            w.gpa < 4 * GiB && s->map.kind[w.gpa >> PAGE_SHIFT] == MEM_RAM &&
+            (s->map.watch[w.gpa >> PAGE_SHIFT] & kinds) == kinds && sh_allowed(sp, &w, acc, vw->user)) {
+            install(s, sp, vw, p << PAGE_SHIFT, &w, acc);
             s->v->stats.shadow_fills_around++;
         }
     }

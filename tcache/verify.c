@@ -74,6 +74,16 @@ vf_bad(struct verifier *v, const struct hi *h, const char *fmt, ...)
     return false;
 }
 
+static bool plain_indirect(const struct hi *h)
+{
+    return h->op == 0xff && h->has_mem && h->memsize == 8 && !h->gs && !h->a67 && !h->o66 && !h->f2 && !h->f3;
+}
+
+bool vf_through_vcpu(const struct hi *h)
+{
+    return plain_indirect(h) && h->base == R15 && h->index == NOREG_;
+}
+
 /* One instruction: checks it and moves the state behind it. */
 static bool step(struct verifier *v, const struct hi *h, struct state *s)
 {
@@ -86,11 +96,11 @@ static bool step(struct verifier *v, const struct hi *h, struct state *s)
         return vf_return(v, h, s);
     if (op == 0xff && (r == 4 || r == 2)) {
         s->live = false;
-        if (!h->has_mem || h->gs || h->a67 || h->o66 || h->f2 || h->f3 || h->memsize != 8)
+        if (!plain_indirect(h))
             return vf_bad(v, h, "an indirect jump");
         if (r == 2 && !vf_add_entry(v, h, h->off + h->len, 2))
             return false;
-        if (h->base == R15 && h->index == NOREG_)
+        if (vf_through_vcpu(h))
             return r == 4 ? vf_leave(v, h, s, h->disp) : vf_call_thunk(v, h, s, h->disp);
         if (h->base < 16 && h->index < 16 && s->r[h->base].kind == K_IBTC && s->r[h->index].kind == K_LOW16 &&
             h->scale == 8 && h->disp == IBTC_HOST_OFF) {

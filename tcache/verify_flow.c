@@ -142,10 +142,7 @@ static void refine(struct state *s, bool zf)
 static const struct hi *leaves_at(const struct verifier *v, i64 to)
 {
     const struct hi *t = to >= 0 && to < v->in->len && v->at[to] ? &v->hi[v->at[to] - 1] : NULL;
-    return t && t->op == 0xff && (t->modrm >> 3 & 7) == 4 && t->has_mem && t->memsize == 8 &&
-                   t->base == R15 && t->index == NOREG_ && !t->gs && !t->a67 && !t->o66 && !t->f2 && !t->f3
-               ? t
-               : NULL;
+    return t && vf_through_vcpu(t) && (t->modrm >> 3 & 7) == 4 ? t : NULL;
 }
 
 bool vf_jump(struct verifier *v, const struct hi *h, struct state *s)

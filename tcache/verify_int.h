@@ -182,6 +182,8 @@ bool vf_enters(struct verifier *v, const struct hi *h, const struct hi *t, const
 bool vf_flow_to(struct verifier *v, const struct hi *h, i64 to, const struct state *s);
 bool vf_jump(struct verifier *v, const struct hi *h, struct state *s);
 bool vf_return(struct verifier *v, const struct hi *h, struct state *s);
+/* Is it a jump or call through a field of struct vcpu? */
+bool vf_through_vcpu(const struct hi *h);
 bool vf_leave(struct verifier *v, const struct hi *h, const struct state *s, i64 disp);
 bool vf_call_thunk(struct verifier *v, const struct hi *h, const struct state *s, i64 disp);
 

@@ -202,7 +202,8 @@ static u32 jump_nonzero(struct emit *e, int w, int reg, bool of)
  */
 static void align_landing(struct xl *x, u32 bytes)
 {
-    const u32 landing = (eip_low(x->env->eip) ? 8 : 7 + 4) + 7 + 6 + 7; /* lea or two, adox, jo, adox */
+    const u32 landing = (eip_low(x->env->eip) ? 8 : 7 + 4) + 7 + 6 /* lea or two, adox, jo */
+                        + (fl_live(x, x->k + 1, FL_OF) ? 7 : 0);   /* adox */
     u32 at = (x->line_at + x->e.pos + bytes) & (CODE_LINE - 1);
 
     if ((x->env->opts & OPT(ofcheck)) && (x->env->opts & OPT(align)) && (x->env->mode & MODE_WIN) &&
@@ -371,7 +372,7 @@ void exit_indirect(struct xl *x, int reg, bool call)
 static bool exit_insn(struct xl *x, const struct insn *i, bool saved)
 {
     struct emit *e = &x->e;
-    struct insn *kept = x->env->keep_insn(x->env->opaque, i);
+    struct insn *kept = unit_keep(x, i);
 
     if (!kept) {
         e->overflow = true;
@@ -517,7 +518,7 @@ static void stub_emit(struct xl *x, u32 n)
     case STUB_EXEC:
     case STUB_CR0: {
         const struct insn *i = &x->u->insns[s->insn];
-        struct insn *kept = x->env->keep_insn(x->env->opaque, i);
+        struct insn *kept = unit_keep(x, i);
         struct stub args = *s;
         if (!kept) {
             e->overflow = true;

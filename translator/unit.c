@@ -155,15 +155,34 @@ static void liveness(struct xl *x)
     }
 }
 
+/* About how many bytes of host code the shortest loop has that the current instruction begins: two of three
+ * instructions have a prefix that the guest's have not. */
+static u32 loop_bytes(const struct xl *x)
+{
+    const struct unit *u = x->u;
+
+    for (u32 n = 0; n < x->n_branches; n++) {
+        u32 k = x->branch[n];
+        if (k >= x->k && unit_insn_at(x, unit_branch_target(x, k)) == (int)x->k)
+            return u->pcmap[k].guest + u->insns[k].len - u->pcmap[x->k].guest + (k - x->k) * 2 / 3 + 1;
+    }
+    return 0;
+}
+
 /*
  * A loop that fits into a cache line and lies across two takes up to five times as long on Zen 3, which keeps
  * decoded instructions by line of 64 bytes; operands with segment and address-size prefixes make it worse. In
- * table form each operand is longer than what could be gained.
+ * table form each operand is longer than what could be gained. What is executed on the way to the loop costs,
+ * too: a loop that fits into what is left of the line stays there, and a longer one begins in the first half
+ * of a line.
  */
 static void align_loop(struct xl *x)
 {
-    if (x->k && (x->env->mode & MODE_WIN) && (x->env->opts & OPT(align)))
-        e_nops(&x->e, -(x->line_at + x->e.pos) & (CODE_LINE - 1));
+    u32 at = (x->line_at + x->e.pos) & (CODE_LINE - 1), len = loop_bytes(x);
+
+    if (x->k && (x->env->mode & MODE_WIN) && (x->env->opts & OPT(align)) && at + len > CODE_LINE &&
+        (len <= CODE_LINE || at >= CODE_LINE / 2))
+        e_nops(&x->e, CODE_LINE - at);
 }
 
 /* Control comes to the instruction from elsewhere, too: nothing is pending there, or known. */
@@ -246,8 +265,23 @@ u64 translate_host_opts(u64 opts)
     return adx ? opts : opts & ~OPT(ofcheck);
 }
 
-static enum xlate_status try_unit(const struct unit_env *env, bool all_far, u8 *code, u32 cap,
-                                  struct unit *out, bool *too_far)
+struct insn *unit_keep(struct xl *x, const struct insn *i)
+{
+    struct kept *kept = x->kept;
+
+    if (x->n_kept < kept->n) { /* of the first attempt */
+        *kept->insn[x->n_kept] = *i;
+    } else {
+        struct insn *p = kept->n < ARRAY_SIZE(kept->insn) ? x->env->keep_insn(x->env->opaque, i) : NULL;
+        if (!p)
+            return NULL;
+        kept->insn[kept->n++] = p;
+    }
+    return kept->insn[x->n_kept++];
+}
+
+static enum xlate_status try_unit(const struct unit_env *env, bool all_far, struct kept *kept, u8 *code,
+                                  u32 cap, struct unit *out, bool *too_far)
 {
     struct xl x;
     enum xlate_status st;
@@ -257,6 +291,7 @@ static enum xlate_status try_unit(const struct unit_env *env, bool all_far, u8 *
     x.env = env;
     x.u = out;
     x.all_far = all_far;
+    x.kept = kept;
     /* gs: the window's base; 67: 32-bit addressing wraps at 4 GiB as the guest's does */
     x.win = low_window(env) ? (struct piece){0x67, 1} : (struct piece){0x6765, 2};
     out->n_insns = out->n_links = out->n_landings = out->guest_len = out->host_len = 0;
@@ -284,7 +319,10 @@ static enum xlate_status try_unit(const struct unit_env *env, bool all_far, u8 *
 enum xlate_status translate_unit(const struct unit_env *env, u8 *code, u32 cap, struct unit *out)
 {
     bool too_far = false;
-    enum xlate_status st = try_unit(env, false, code, cap, out, &too_far);
+    struct kept kept;
+    enum xlate_status st;
 
-    return likely(!too_far) ? st : try_unit(env, true, code, cap, out, &too_far);
+    kept.n = 0;
+    st = try_unit(env, false, &kept, code, cap, out, &too_far);
+    return likely(!too_far) ? st : try_unit(env, true, &kept, code, cap, out, &too_far);
 }

@@ -139,6 +139,12 @@ struct hostmem {
 #define MAX_STUBS  (6 * UNIT_MAX_INSNS)
 #define MAX_FIXUPS (8 * UNIT_MAX_INSNS)
 
+/* The decoded instructions that a unit's host code refers to. A unit that is made again has the same. */
+struct kept {
+    u32 n;
+    struct insn *insn[2 * UNIT_MAX_INSNS];
+};
+
 struct xl {
     const struct unit_env *env;
     struct unit *u;
@@ -147,8 +153,10 @@ struct xl {
     u32 k;             /* the instruction being emitted */
     struct hostmem hm; /* the operand prepared by memop.c */
     struct piece win;  /* prefixes of an operand in window form */
-    bool aligned;      /* this instruction's operand must be aligned to its size: #GP, before any #PF */
-    bool table_only;   /* this instruction's sequence cannot take a host fault: no window form */
+    struct kept *kept;
+    u32 n_kept;      /* of them, in this attempt */
+    bool aligned;    /* this instruction's operand must be aligned to its size: #GP, before any #PF */
+    bool table_only; /* this instruction's sequence cannot take a host fault: no window form */
     enum flstate fs;
     u32 uncounted; /* guest instructions since the last count */
     i32 sp_pend;   /* guest esp is its register plus this */
@@ -205,6 +213,9 @@ static inline u32 next_eip(const struct xl *x, const struct insn *i)
 {
     return insn_eip(x, x->k) + i->len;
 }
+
+/* Where the host code finds the instruction; NULL: no room. */
+struct insn *unit_keep(struct xl *x, const struct insn *i);
 
 /* The 4 bytes emitted last (MOVE_INSN: 8) depend on where the unit is: enum move_kind. */
 static inline void unit_moves(struct xl *x, enum move_kind kind)

@@ -513,6 +513,56 @@ static void switching(void)
     check("clts", !(read_cr0() & CR0_TS));
 }
 
+/* Programs' pages of code in a directory that was never used: what lies around the page that is executed
+ * first is what this directory says, and is accessed when it is. */
+static u32 fresh_dir[1024] __attribute__((aligned(4096))), fresh_table[1024] __attribute__((aligned(4096)));
+
+static u32 user_at(u32 page)
+{
+    return run_user((u32(*)(u32))WINDOW_AT(page), 0, 0);
+}
+
+static void fresh_code(void)
+{
+    u32 here = read_cr3();
+    bool good = true;
+
+    for (u32 i = 40; i < 48; i++) {
+        u8 *code = (u8 *)WINDOW_AT(i); /* mov eax, 1000 + i; ret */
+        code[0] = 0xb8;
+        *(u32 *)(code + 1) = 1000 + i;
+        code[5] = 0xc3;
+        good = good && user_at(i) == 1000 + i;
+    }
+    check("code in pages", good);
+    memcpy(fresh_dir, page_dir, sizeof(fresh_dir));
+    memcpy(fresh_table, window_table, sizeof(fresh_table));
+    fresh_dir[WINDOW >> 22] = (u32)fresh_table | P_P | P_W | P_U;
+    for (u32 i = 40; i < 48; i++)
+        fresh_table[i] = ARENA(87 - i) | P_P | P_U | P_A;
+    fresh_table[42] &= ~(u32)P_A;
+    fresh_table[43] &= ~(u32)P_P;
+    fresh_table[44] &= ~(u32)P_U;
+    write_cr3((u32)fresh_dir);
+    check_eq("another directory's code", user_at(40), 1047);
+    check_eq("its neighbour", user_at(41), 1046);
+    check_eq("not accessed", fresh_table[42] & P_A, 0);
+    check_eq("executed", user_at(42), 1045);
+    check_eq("accessed", fresh_table[42] & P_A, P_A);
+    check_eq("not present", user_at(43), FAULTED(V_PF));
+    check_eq("the supervisor's", user_at(44), FAULTED(V_PF));
+    fresh_table[41] = ARENA(43) | P_P | P_U | P_A;
+    invlpg(WINDOW_AT(41));
+    check_eq("a neighbour that became another page", user_at(41), 1043);
+    fresh_table[45] = 0;
+    invlpg(WINDOW_AT(45));
+    check_eq("and one that went", user_at(45), FAULTED(V_PF));
+    write_cr3(here);
+    for (u32 i = 40; i < 48; i++)
+        good = good && user_at(i) == 1000 + i;
+    check("the first directory's code", good);
+}
+
 void test_paging(void)
 {
     paging_on();
@@ -523,5 +573,6 @@ void test_paging(void)
     crossing();
     large_and_global();
     switching();
+    fresh_code();
     paging_off();
 }

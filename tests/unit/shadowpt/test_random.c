@@ -104,6 +104,8 @@ static void check(struct run *r, u32 lin, int acc, int user)
     assert_true(ref.ok && ref.accessed && (acc != SH_WRITE || ref.dirty));
     if (res == SH_SLOW && acc == SH_WRITE && gpa < 16 * MiB)
         assert_true(memory_watch_flags(e->m, gpa) != 0);
+    if (acc == SH_EXEC && res == SH_FILLED && !(rnd(&r->seed) & 1))
+        shadow_code_page(e->v, gpa); /* what is near may be filled with it then */
     r->recent[rnd(&r->seed) & 7] = lin;
     r->fills++;
 }

@@ -363,6 +363,43 @@ static void exec_entries(void **st)
     env_free(&e);
 }
 
+/* A user page that begins to be executed brings those around it that hold code and were accessed before. */
+static void exec_around(void **st)
+{
+    struct env e = env_new(16 * MiB, 4);
+
+    (void)st;
+    for (u32 off = 0; off < 2; off++) {
+        poke32(&e, PD, PT | 7);
+        for (u32 i = 0; i < 64; i++) {
+            poke32(&e, PT + i * 4, (DATA + i * 0x1000) | 7 | PTE_A);
+            shadow_code_page(e.v, DATA + i * 0x1000);
+        }
+        poke32(&e, PT + 17 * 4, (DATA + 17 * 0x1000) | 7);         /* not accessed */
+        poke32(&e, PT + 18 * 4, (DATA + 18 * 0x1000) | 3 | PTE_A); /* the supervisor's */
+        poke32(&e, PT + 19 * 4, (DATA + 19 * 0x1000) | 6 | PTE_A); /* not present */
+        poke32(&e, PT + 20 * 4, (DATA + 70 * 0x1000) | 7 | PTE_A); /* no code */
+        paging_on(&e, PD, CR4_PSE, 0, true);
+        if (off)
+            e.v->opts &= ~OPT(execaround);
+        assert_int_equal(shadow_fill(e.v, 24 << 12, SH_EXEC, 1, NULL), SH_FILLED);
+        for (u32 i = 0; i < 64; i++) {
+            bool there = i == 24 || (!off && i >= 16 && i < 32 && (i < 17 || i > 20));
+            assert_int_equal(xt(&e, i << 12, 1), there ? 1 + (DATA >> 12) + i : 0);
+            assert_int_equal(xt(&e, i << 12, 0), 0);
+        }
+        assert_int_equal(peek32(&e, PT + 17 * 4) & PTE_A, 0);
+        /* what changes is gone, or follows */
+        poke32(&e, PT + 25 * 4, 0);
+        poke32(&e, PT + 26 * 4, (DATA + 27 * 0x1000) | 7 | PTE_A);
+        assert_int_equal(xt(&e, 25 << 12, 1), 0);
+        assert_true(xt(&e, 26 << 12, 1) == 0 || xt(&e, 26 << 12, 1) == 1 + (DATA >> 12) + 27);
+        assert_int_equal(shadow_audit(e.v), 0);
+        shadow_flush_all(e.v);
+    }
+    env_free(&e);
+}
+
 static void revocation(void **st)
 {
     struct env e = start();
@@ -648,14 +685,23 @@ static void probe(void **st)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pte_write),   cmocka_unit_test(follows),
-        cmocka_unit_test(open_write),  cmocka_unit_test(through_mapping),
-        cmocka_unit_test(pde_write),   cmocka_unit_test(self_map),
-        cmocka_unit_test(pae),         cmocka_unit_test(exec_entries),
-        cmocka_unit_test(revocation),  cmocka_unit_test(rmap_exhausted),
-        cmocka_unit_test(write_storm), cmocka_unit_test(spaces),
-        cmocka_unit_test(budget),      cmocka_unit_test(probe),
-        cmocka_unit_test(audit_finds), cmocka_unit_test(clones),
+        cmocka_unit_test(pte_write),
+        cmocka_unit_test(follows),
+        cmocka_unit_test(open_write),
+        cmocka_unit_test(through_mapping),
+        cmocka_unit_test(pde_write),
+        cmocka_unit_test(self_map),
+        cmocka_unit_test(pae),
+        cmocka_unit_test(exec_entries),
+        cmocka_unit_test(exec_around),
+        cmocka_unit_test(revocation),
+        cmocka_unit_test(rmap_exhausted),
+        cmocka_unit_test(write_storm),
+        cmocka_unit_test(spaces),
+        cmocka_unit_test(budget),
+        cmocka_unit_test(probe),
+        cmocka_unit_test(audit_finds),
+        cmocka_unit_test(clones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
