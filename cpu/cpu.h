@@ -355,12 +355,12 @@ struct vcpu {
     u32 kick;       /* set by other threads (atomically): leave translated code at the next boundary */
     u32 intr_line;  /* INTR from the PIC; written by other threads under the device lock, atomically */
     u64 minus_two;
-    u64 *rtab; /* current view: linear page -> host address minus linear address; 0 = not mapped */
-    u64 *wtab; /* the same for writes (installed only when a write needs no notice and D is set) */
-    u32 *xtab; /* linear page -> 1 + guest-physical page number, for execution; 0 = not mapped */
+    u64 bt[64]; /* scratch owned by monitor/ and translator/ (translator/abi.h) */
+    u64 *rtab;  /* current view: linear page -> host address minus linear address; 0 = not mapped */
+    u64 *wtab;  /* the same for writes (installed only when a write needs no notice and D is set) */
+    u32 *xtab;  /* linear page -> 1 + guest-physical page number, for execution; 0 = not mapped */
     struct seg seg[S_COUNT];
     u64 tsc_offset; /* guest TSC = host TSC + offset */
-    u64 bt[64];     /* scratch owned by monitor/ and translator/ (see monitor/monitor.h) */
     struct seg_cached segc[SEGC_ENTRIES];
     struct dtr gdtr, idtr;
     u32 cr0, cr2, cr3, cr4;

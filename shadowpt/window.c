@@ -482,13 +482,18 @@ struct shadow_window_clock *shadow_window_clock(struct vcpu *v)
 
 /* Maps pages [lp, lp+n) of the window at base to RAM from gpa on. A large guest page covers memory that the
  * guest may never touch: populating would allocate it, so the supervisor window takes minor faults instead.
+ * The fault of a single page costs less than having it populated.
  */
 bool sh_window_map_run(struct shadow *s, u64 base, u32 lp, u32 n, u64 gpa, bool write)
 {
-    u64 flags = MAP_SHARED | MAP_FIXED | (base == s->kwin_base ? 0 : MAP_POPULATE);
+    bool later = base == s->kwin_base;
+    u64 flags = MAP_SHARED | MAP_FIXED | (later || n == 1 ? 0 : MAP_POPULATE),
+        at = base + ((u64)lp << PAGE_SHIFT);
     enum phase was = phase_begin(s->v->phases, PHASE_win_map);
-    long r = host_syscall(SYS_mmap, base + ((u64)lp << PAGE_SHIFT), (u64)n << PAGE_SHIFT,
-                          PROT_READ | (write ? PROT_WRITE : 0), flags, (u64)memory_fd(s->m), gpa);
+    long r = host_syscall(SYS_mmap, at, (u64)n << PAGE_SHIFT, PROT_READ | (write ? PROT_WRITE : 0), flags,
+                          (u64)memory_fd(s->m), gpa);
+    if (r >= 0 && n == 1 && !later)
+        *(volatile const u8 *)(uintptr_t)at;
     phase_end(s->v->phases, was);
     if (r < 0)
         return false;

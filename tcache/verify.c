@@ -280,9 +280,12 @@ bool verify_entry(const u8 *code, u32 len, u32 check, u32 eip, u32 lin, u32 expe
     } while (0)
 #define LE32(x) (u8)(x), (u8)((x) >> 8), (u8)((x) >> 16), (u8)((x) >> 24)
     if (!of)
-        WANT(0x49, 0x8b, 0xcb); /* mov rcx, r11 */
-    WANT(0x41, 0xb8, LE32(eip), 0x41, 0xff, 0xa7,
-         LE32((u32)BT_OFF(BT_THUNK0 + (of ? TH_FAR : TH_IBRANCH)))); /* mov r8d; jmp [r15] */
+        WANT(0x49, 0x8b, 0xcb);  /* mov rcx, r11 */
+    WANT(0x41, 0xb8, LE32(eip)); /* mov r8d; jmp [r15] */
+    if (of)
+        WANT(0x41, 0xff, 0x67, (u8)BT_OFF(BT_THUNK0 + TH_FAR));
+    else
+        WANT(0x41, 0xff, 0xa7, LE32((u32)BT_OFF(BT_THUNK0 + TH_IBRANCH)));
     if (check != want.n)
         return false;
     if (of) {

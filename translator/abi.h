@@ -37,14 +37,14 @@
 #define VO_KICK      56
 #define VO_INTR      60
 #define VO_MINUS_TWO 64 /* -2, 8 bytes */
-#define VO_TABLES    72 /* rtab, wtab, xtab */
-#define VO_SEG       96
+#define VO_BT        72
+#define VO_TABLES    584 /* rtab, wtab, xtab */
+#define VO_SEG       608
 #define VO_SEG_SIZE  16
 #define VO_SEG_FAST  2
 #define VO_SEG_BASE  4
 #define VO_SEG_LIMIT 8
-#define VO_TSC       224
-#define VO_BT        232
+#define VO_TSC       736
 #define VO_SEGC      744 /* struct seg_cached[], 64 bytes each */
 #define VO_GDTR      4840
 #define VO_CPL       49
@@ -62,72 +62,67 @@
 
 #define BT_OFF(n) (VO_BT + 8 * (n))
 
-/* v->bt[] slots. */
-#define BT_BASE    0  /* r14 */
-#define BT_HOSTRSP 1  /* rsp of the C caller */
-#define BT_RESUME  2  /* where a callout continues */
-#define BT_IBTC    3  /* the context's view of the indirect-branch target cache, see below */
-#define BT_TMP     5  /* values that must survive a second memory access of one instruction */
-#define BT_COUNT   6  /* retired guest instructions (only with counting on) */
-#define BT_RETRY   7  /* start of the instruction whose lookup missed */
-#define BT_THUNK0  8  /* first thunk address */
+/* v->bt[] slots. The first seven are reached by displacements of 8 bits: what nearly every unit names. */
+#define BT_IBTC    0  /* the context's view of the indirect-branch target cache, see below */
+#define BT_THUNK0  1  /* first thunk address */
+#define BT_BASE    31 /* r14 */
+#define BT_HOSTRSP 32 /* rsp of the C caller */
+#define BT_RESUME  33 /* where a callout continues */
+#define BT_TMP     34 /* values that must survive a second memory access of one instruction */
+#define BT_COUNT   35 /* retired guest instructions (only with counting on) */
+#define BT_RETRY   36 /* start of the instruction whose lookup missed */
+#define BT_LEFT    40 /* exact counting: instructions that may still start before TH_INTR is called */
 #define BT_RSP     41 /* rsp of the return stack while C code runs */
 #define BT_CTX     43 /* the current context (monitor/bt.h), 0: to be selected */
 #define BT_GS      44 /* GS base, as last set: in window form the window */
 #define BT_PF      45 /* a page fault was delivered from window code: base of its view, which wants the page */
 #define BT_INTS    46 /* software interrupts that were not counted by C code yet */
 #define BT_INVLPG  47 /* a bit for each page that invlpg does anything to; 0: it is not known */
-#define BT_LEFT    40 /* exact counting: instructions that may still start before TH_INTR is called */
 
 /* Thunks: jmp [r15 + BT_OFF(BT_THUNK0 + n)]. r8-r11 carry arguments, see monitor/thunks.S. */
-#define TH_READ_MISS  0 /* r8d linear, r9d eip, r10 next, r11 retry */
-#define TH_WRITE_MISS 1 /* the same */
-#define TH_SLOW       2 /* r9d eip, r10 next: interpret this instruction */
-#define TH_EXEC       3 /* r8 struct insn *, r9d eip, r10 next: execute this decoded instruction */
-#define TH_LOOKUP     4 /* r8d target eip: find or translate, fill the branch cache */
-#define TH_LINK       5 /* r9d link number: find or translate what it leads to, chain */
-#define TH_INTR       6 /* r9d eip: an interrupt is pending and IF is set */
-#define TH_IBRANCH    7 /* r8d target eip: like TH_LOOKUP, but looks in the branch cache first */
+#define TH_LINK 0 /* r9d link number: find or translate what it leads to, chain */
+/* Where a comparison by adox (exits.c) has failed. OF is set now; what it was before is bit 0 of r11. */
+#define TH_FAR                                                                                               \
+    1 /* of a checked entry (entry.c), of a fragment for eip r8d: this view has another page there */
+#define TH_RET_MISS   2  /* r8d target eip of a return */
+#define TH_IND_OF     3  /* r8d target eip of an indirect branch */
+#define TH_READ_MISS  4  /* r8d linear, r9d eip, r10 next, r11 retry */
+#define TH_WRITE_MISS 5  /* the same */
+#define TH_SLOW       6  /* r9d eip, r10 next: interpret this instruction */
+#define TH_EXEC       7  /* r8 struct insn *, r9d eip, r10 next: execute this decoded instruction */
+#define TH_LOOKUP     8  /* r8d target eip: find or translate, fill the branch cache */
+#define TH_INTR       9  /* r9d eip: an interrupt is pending and IF is set */
+#define TH_IBRANCH    10 /* r8d target eip: like TH_LOOKUP, but looks in the branch cache first */
 /* Called, not jumped to: they return with ZF set if they did it, else with nothing changed (but see
  * TH_REP_*); r8-r11 and flags are lost. */
 /* r8d selector | CPL << 16, r9d offset of the segment register in struct vcpu, DS or ES: protected mode */
-#define TH_SEG_LOAD 8
-#define TH_SEG_REAL 9  /* r8w selector, r9d as above, any of the four: real and virtual-8086 mode */
-#define TH_VERW     10 /* r8d selector | CPL << 16 | SEGC_VERW: ZF if it is known to be writable */
-#define TH_POPF                                                                                              \
-    11 /* r8d image, r9d flags that must not change, and DF: arithmetic flags to r12, DF clear               \
-        */
-#define TH_POPF_IF 12 /* the same, and sets IF */
-#define TH_IN      13 /* r8w port: r9d = the byte */
+#define TH_SEG_LOAD 11
+#define TH_SEG_FSGS 12 /* the same, for FS or GS */
+#define TH_SEG_REAL 13 /* r8w selector, r9d as above, any of the four: real and virtual-8086 mode */
+#define TH_VERW     14 /* r8d selector | CPL << 16 | SEGC_VERW: ZF if it is known to be writable */
+/* r8d image, r9d flags that must not change, and DF: arithmetic flags to r12, DF clear */
+#define TH_POPF    15
+#define TH_POPF_IF 16 /* the same, and sets IF */
+#define TH_IN      17 /* r8w port: r9d = the byte */
 /* rep movs or stos in table form, segments flat, addresses 32 bits: any part of it, none included, may have
  * been done when ZF is clear. */
-#define TH_REP_MOVS8  14
-#define TH_REP_MOVS32 15
-#define TH_REP_STOS8  16
-#define TH_REP_STOS32 17
+#define TH_REP_MOVS8  18
+#define TH_REP_MOVS32 19
+#define TH_REP_STOS8  20
+#define TH_REP_STOS32 21
+#define TH_INVLPG     22 /* r8d linear: invlpg at CPL 0 */
 /* Jumped to, as TH_EXEC: int, iret, sysenter and sysexit; r10 = 0. */
-#define TH_SYS 18
-/* Where a comparison by adox (exits.c) has failed. OF is set now; what it was before is bit 0 of r11. */
-#define TH_RET_MISS 19 /* r8d target eip of a return */
-#define TH_IND_OF   20 /* r8d target eip of an indirect branch */
-/* The same of a checked entry (entry.c), of a fragment for eip r8d: this view maps its page to something
- * else. */
-#define TH_FAR 21
+#define TH_SYS 23
 /* The same, with the guest's flags in r12, and nothing in r10: does it at once if it was done before in the
  * same way. sysenter outside of CPL 0. */
-#define TH_SYSENTER 22
-#define TH_SYSEXIT  23
+#define TH_SYSENTER 24
+#define TH_SYSEXIT  25
+#define TH_INT      26 /* int n at CPL 3 */
+#define TH_IRET     27 /* iretd at CPL 0 */
 /* As TH_EXEC, with the guest's flags in r12, r10 may be 0: clts, and mov to CR0 of r11d. At once if all that
  * changes is CR0.TS, and what that leads to is known. */
-#define TH_CLTS 24
-#define TH_CR0  25
-/* As TH_SYSENTER: int n at CPL 3, and iretd at CPL 0. */
-#define TH_INT  26
-#define TH_IRET 27
-/* As TH_SEG_LOAD, for FS or GS. */
-#define TH_SEG_FSGS 28
-/* r8d linear: invlpg at CPL 0. */
-#define TH_INVLPG 29
+#define TH_CLTS   28
+#define TH_CR0    29
 #define TH_COUNT_ 30
 
 /*
