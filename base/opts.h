@@ -22,6 +22,7 @@
     X(quickports, "reads of the timer's ports call the device straight from translated code")                \
     X(segload, "segment loads, verw and rdtsc without leaving translated code")                              \
     X(gates, "entries through gates and irets that were checked before")                                     \
+    X(rfahead, "RF after a fault handler's iret needs no step by the interpreter")                           \
     X(string, "fast paths for repeated string instructions")                                                 \
     X(memo, "the translator decodes instructions like those that it has seen from templates")                \
     X(icache, "cache decoded instructions in the interpreter")                                               \

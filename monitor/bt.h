@@ -131,6 +131,7 @@ struct bt {
     u32 n_kept;
     u64 unit_gpa;  /* of the unit being translated */
     u32 unit_lin;  /* its linear address */
+    u64 rf_eip;    /* of the instruction that RF was cleared in advance for (run.c), NO_RF_EIP: of none */
     u32 retry_eip; /* of the last instruction whose miss was filled, since translated code was entered */
     /* forced stops: the place of the last one, which must be passed when translated code goes on there */
     bool kick_stopped;
@@ -143,6 +144,8 @@ struct bt {
     u8 *kick_tried;
     u64 stop; /* exact counting: what monitor_count() is when BT_LEFT reaches 0 */
 };
+
+#define NO_RF_EIP (1ull << 32)
 
 /* Contexts start at different places in the branch cache, which is what tells their tags apart: a place is
  * not used again before the whole cache was emptied. */

@@ -184,6 +184,16 @@ static void count_trap(struct bt *b)
     }
 }
 
+/* RF (after iret from a fault handler) ends with the next instruction, which translated code would not do. It
+ * matters to breakpoints in DR7, and to what an interrupt before that instruction pushes (a fault at it
+ * pushes it in any case). Without the former it is cleared in advance, and the latter does not come: who
+ * stops at rf_eip executes that instruction before anything else happens. */
+static inline bool may_drop_rf(const struct vcpu *v)
+{
+    const struct bt *b = bt_of((struct vcpu *)v);
+    return (v->opts & OPT(rfahead)) && !b->cfg.exact && !v->debug && !(v->dr[7] & 0xff);
+}
+
 /* The CPU's thread will execute what begins here in some tens of cycles. */
 static inline void expect_code(const u8 *host)
 {
@@ -198,6 +208,7 @@ static inline __attribute__((always_inline)) int what_next(struct vcpu *v, bool 
     struct bt *b = bt_of(v);
     struct fragment *f;
     u64 *tag = NULL;
+    u32 rf;
 
     b->retry_eip = ~0u; /* whoever comes here is past it */
     for (;;) {
@@ -210,17 +221,22 @@ static inline __attribute__((always_inline)) int what_next(struct vcpu *v, bool 
         if (unlikely(v->events & ~(EV_MODE | EV_SMC)))
             return 1;
         v->events = 0;
+        if (unlikely(v->eip == b->rf_eip)) { /* perhaps it was not executed yet: then RF is missing */
+            b->rf_eip = NO_RF_EIP;
+            bt_step(v, false);
+            continue;
+        }
         if (unlikely(__atomic_load_n(&v->kick, __ATOMIC_RELAXED)))
             return 1;
         if (unlikely(cpu_interrupt_ready(v)) && cpu_poll_interrupts(v))
             continue;
         if (cpu_at_break(v))
             return 1;
-        /* RF (after iret from a fault handler) ends with the next instruction, which translated code would
-         * not do. (Atomic loads, or the compiler makes one wide load of what was just stored in pieces: that
-         * cannot be forwarded.) */
+        /* (Atomic loads, or the compiler makes one wide load of what was just stored in pieces: that cannot
+         * be forwarded.) */
+        rf = __atomic_load_n(&v->sflags, __ATOMIC_RELAXED) & FL_RF;
         if (unlikely((v->mode & MODE_STEP) || __atomic_load_n(&v->intr_shadow, __ATOMIC_RELAXED) ||
-                     (__atomic_load_n(&v->sflags, __ATOMIC_RELAXED) & FL_RF))) {
+                     (rf && !may_drop_rf(v)))) {
             bt_step(v, false);
             continue;
         }
@@ -267,6 +283,11 @@ static inline __attribute__((always_inline)) int what_next(struct vcpu *v, bool 
         }
         if (!v->fpu_live)
             cpu_fpu_live(v);
+        b->rf_eip = NO_RF_EIP;
+        if (unlikely(rf)) {
+            v->sflags &= ~FL_RF;
+            b->rf_eip = v->eip;
+        }
         return 0;
     }
 }
@@ -669,6 +690,7 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
     if (b == MAP_FAILED)
         return -errno;
     b->v = v;
+    b->rf_eip = NO_RF_EIP;
     b->m = m;
     b->cfg = *cfg;
     if (cfg->verify && !(b->verifier = verifier_create()))

@@ -342,6 +342,67 @@ static void compare(const char *name, void (*run)(struct result *, u32), u32 rou
     check("gives the same", !memcmp(&quiet, &loud, sizeof(quiet)));
 }
 
+/* ---- behind a fault handler's iret RF is set until the instruction has been executed: who interrupts before
+ * it pushes it so ---- */
+extern u8 storm_again[];
+static volatile u32 rf_mapped, rf_bad, rf_seen, rf_count;
+static bool rf_wait;
+
+static void on_rf_irq(struct frame *f)
+{
+    rf_count++;
+    if (f->eip == (u32)storm_again) {
+        rf_seen += rf_mapped;
+        rf_bad += !!(f->eflags & FL_RF) != rf_mapped;
+    }
+    if (!storm_nmi)
+        pic_eoi(storm_irq);
+}
+
+static void on_rf_fault(struct frame *f)
+{
+    (void)f;
+    set_pte(9, ARENA(9) | P_P | P_W);
+    rf_mapped = 1;
+    if (rf_wait) {
+        outb(0x20, 0x0a); /* OCW3: read IRR */
+        while (!(inb(0x20) & 1))
+            ;
+    }
+}
+
+static void resumed(void)
+{
+    void (*old)(struct frame *) = handlers[V_PF];
+
+    handlers[V_PF] = on_rf_fault;
+    handlers[storm_vector] = on_rf_irq;
+    set_gate((u8)storm_vector, ACC_INT32);
+    pic_mask((u16) ~(1u << storm_irq));
+    if (!storm_forced)
+        pit_start(4000);
+    rf_count = rf_bad = rf_seen = 0;
+    asm volatile("sti");
+    for (u32 n = 0; n < (storm_forced ? 20 : 400); n++) {
+        u32 got;
+        rf_wait = !storm_forced && n < 20;
+        set_pte(9, 0);
+        invlpg(WINDOW_AT(9));
+        *(volatile u32 *)ARENA(9) = n;
+        rf_mapped = 0;
+        asm volatile("storm_again: movl (%1), %0" : "=r"(got) : "r"(WINDOW_AT(9)) : "memory");
+        rf_bad += got != n || !rf_mapped;
+    }
+    asm volatile("cli");
+    pic_mask(0xffff);
+    if (!storm_forced)
+        pit_stop();
+    handlers[V_PF] = old;
+    check_tcg_gap("interrupts behind a fault see RF",
+                  rf_bad == 0 && rf_count && (storm_forced || rf_seen >= 10));
+    handlers[storm_vector] = NULL;
+}
+
 void test_storm(void)
 {
     storm_forced = storm_mode != 0;
@@ -363,6 +424,7 @@ void test_storm(void)
     handlers[V_PF] = repair;
     compare("integer code with paging", integer, storm_forced ? 20 : 4000);
     compare("page faults", faulting, storm_forced ? 12 : 100);
+    resumed();
     handlers[V_PF] = NULL;
     syscall_hook = count_call;
     want = run_user(user_work, storm_forced ? 2 : 500, 0);
