@@ -169,6 +169,42 @@ static enum shadow_result install(struct shadow *s, struct sh_space *sp, struct 
     return SH_FILLED;
 }
 
+/* Is there anything to add for a page whose entry in the guest's table begins with low? */
+static inline bool wanted(const struct sh_view *vw, u32 p, u32 low, enum shadow_access acc)
+{
+    if ((low & (PTE_P | PTE_A)) != (PTE_P | PTE_A))
+        return false;
+    if (acc == SH_EXEC)
+        return !sh_entry(vw, K_X, p);
+    return !sh_entry(vw, K_R, p) || ((low & PTE_D) && !sh_entry(vw, K_W, p));
+}
+
+/* sh_fill_around(); at: the walk of lp. acc: SH_READ, which also gives what may be written as it is; SH_EXEC:
+ * what has been executed or decoded somewhere. */
+static void fill_around(struct shadow *s, struct sh_view *vw, u32 lp, const struct sh_walk *at, u32 first,
+                        u32 end, enum shadow_access acc)
+{
+    const u32 kinds =
+        acc == SH_EXEC ? MEMW_CODE : 0; /* code that was never translated takes a look-up anyway */
+    struct sh_space *sp = s->cur;
+    struct sh_walk w;
+    const u8 *table;
+    u32 size = sp->key & KEY_PAE ? 8 : 4;
+
+    if (s->over || s->node_left < end - first + RMAP_RESERVE || at->large || !at->cacheable || !at->pte_p)
+        return;
+    table = at->pte_p - (u64)(lp - first) * size;
+    for (u32 p = first; p < end; p++, table += size) {
+        u32 low = __atomic_load_n((const u32 *)table, __ATOMIC_RELAXED);
+        if (wanted(vw, p, low, acc) && sh_walk(s, sp, p << PAGE_SHIFT, &w) == WALK_OK && w.accessed &&
+            w.gpa < 4 * GiB && s->map.kind[w.gpa >> PAGE_SHIFT] == MEM_RAM &&
+            (s->map.watch[w.gpa >> PAGE_SHIFT] & kinds) == kinds && sh_allowed(sp, &w, acc, vw->user)) {
+            install(s, sp, vw, p << PAGE_SHIFT, &w, acc);
+            s->v->stats.shadow_fills_around++;
+        }
+    }
+}
+
 static inline void link_leaf(struct shadow *s, struct sh_space *sp, u32 lin, const struct sh_walk *w)
 {
     if (!w->large)
@@ -233,7 +269,7 @@ enum shadow_result shadow_fill(struct vcpu *v, u32 lin, enum shadow_access acc, 
     }
     res = install(s, sp, vw, lin, &w, acc);
     if (acc == SH_EXEC && user && res == SH_FILLED && (v->opts & OPT(execaround)))
-        sh_fill_around(s, vw, lp, lp & ~(EXEC_AROUND - 1), (lp | (EXEC_AROUND - 1)) + 1, SH_EXEC);
+        fill_around(s, vw, lp, &w, lp & ~(EXEC_AROUND - 1), (lp | (EXEC_AROUND - 1)) + 1, SH_EXEC);
     if (master && w.gpa < 4 * GiB && s->map.kind[w.gpa >> PAGE_SHIFT] == MEM_RAM) {
         /* The master gets what any of its copies needed. Its own directory is traced already. */
         link_leaf(s, master, lin, &w);
@@ -242,38 +278,12 @@ enum shadow_result shadow_fill(struct vcpu *v, u32 lin, enum shadow_access acc, 
     return res;
 }
 
-/* Is there anything to add for a page whose entry in the guest's table begins with low? */
-static inline bool wanted(const struct sh_view *vw, u32 p, u32 low, enum shadow_access acc)
+void sh_fill_around(struct shadow *s, struct sh_view *vw, u32 lp, u32 first, u32 end)
 {
-    if ((low & (PTE_P | PTE_A)) != (PTE_P | PTE_A))
-        return false;
-    if (acc == SH_EXEC)
-        return !sh_entry(vw, K_X, p);
-    return !sh_entry(vw, K_R, p) || ((low & PTE_D) && !sh_entry(vw, K_W, p));
-}
-
-void sh_fill_around(struct shadow *s, struct sh_view *vw, u32 lp, u32 first, u32 end, enum shadow_access acc)
-{
-    const u32 kinds =
-        acc == SH_EXEC ? MEMW_CODE : 0; /* code that was never translated takes a look-up anyway */
-    struct sh_space *sp = s->cur;
     struct sh_walk w;
-    const u8 *table;
-    u32 size = sp->key & KEY_PAE ? 8 : 4;
 
-    if (s->over || s->node_left < end - first + RMAP_RESERVE ||
-        sh_walk(s, sp, lp << PAGE_SHIFT, &w) != WALK_OK || w.large || !w.cacheable || !w.pte_p)
-        return;
-    table = w.pte_p - (u64)(lp - first) * size;
-    for (u32 p = first; p < end; p++, table += size) {
-        u32 low = __atomic_load_n((const u32 *)table, __ATOMIC_RELAXED);
-        if (wanted(vw, p, low, acc) && sh_walk(s, sp, p << PAGE_SHIFT, &w) == WALK_OK && w.accessed &&
-            w.gpa < 4 * GiB && s->map.kind[w.gpa >> PAGE_SHIFT] == MEM_RAM &&
-            (s->map.watch[w.gpa >> PAGE_SHIFT] & kinds) == kinds && sh_allowed(sp, &w, acc, vw->user)) {
-            install(s, sp, vw, p << PAGE_SHIFT, &w, acc);
-            s->v->stats.shadow_fills_around++;
-        }
-    }
+    if (sh_walk(s, s->cur, lp << PAGE_SHIFT, &w) == WALK_OK)
+        fill_around(s, vw, lp, &w, first, end, SH_READ);
 }
 
 int shadow_probe(struct vcpu *v, u32 lin, u64 *gpa)

@@ -212,9 +212,8 @@ bool sh_set_ad(struct shadow *s, struct sh_walk *w, bool dirty);
 /* ---- fill.c ---- */
 
 /* Fills the entries of pages [first, end), which one leaf table maps, around lp, which has been filled: those
- * that the guest has accessed already, so that nothing needs to change in its tables. acc: SH_READ, which
- * also gives what may be written as it is; SH_EXEC: what has been executed or decoded somewhere. */
-void sh_fill_around(struct shadow *s, struct sh_view *vw, u32 lp, u32 first, u32 end, enum shadow_access acc);
+ * that the guest has accessed already, so that nothing needs to change in its tables. */
+void sh_fill_around(struct shadow *s, struct sh_view *vw, u32 lp, u32 first, u32 end);
 
 /* ---- table.c ---- */
 

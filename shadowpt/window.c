@@ -178,7 +178,7 @@ static bool refill(struct shadow *s, struct sh_view *vw, u32 word, u64 gone)
             shadow_fill(s->v, lp << PAGE_SHIFT, SH_READ, true, NULL);
             if (unlikely(!vw->win_on))
                 return false;
-            sh_fill_around(s, vw, lp, first, end, SH_READ);
+            sh_fill_around(s, vw, lp, first, end);
             return true;
         }
     return true;
@@ -609,7 +609,7 @@ enum shadow_mapped shadow_window_map(struct vcpu *v, u32 lin, bool want_write, b
     if (unlikely(lp < lowest(vw)))
         return SH_NO_PLACE;
     if (v->opts & OPT(winaround))
-        sh_fill_around(s, vw, lp, lp & ~(WIN_AROUND - 1), (lp | (WIN_AROUND - 1)) + 1, SH_READ);
+        sh_fill_around(s, vw, lp, lp & ~(WIN_AROUND - 1), (lp | (WIN_AROUND - 1)) + 1);
     if (!map_run_at(s, vw, lp, &first, &end))
         return SH_MISFIT;
     if (v->opts & OPT(winaround))

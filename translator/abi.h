@@ -81,9 +81,9 @@
 
 /* Thunks: jmp [r15 + BT_OFF(BT_THUNK0 + n)]. r8-r11 carry arguments, see monitor/thunks.S. */
 #define TH_LINK 0 /* r9d link number: find or translate what it leads to, chain */
-/* Where a comparison by adox (exits.c) has failed. OF is set now; what it was before is bit 0 of r11. */
-#define TH_FAR                                                                                               \
-    1 /* of a checked entry (entry.c), of a fragment for eip r8d: this view has another page there */
+/* Where a comparison by adox (exits.c) has failed. OF is set now; what it was before is bit 0 of r11. TH_FAR:
+ * of a checked entry (entry.c), of a fragment for eip r8d: this view has another page there. */
+#define TH_FAR        1
 #define TH_RET_MISS   2  /* r8d target eip of a return */
 #define TH_IND_OF     3  /* r8d target eip of an indirect branch */
 #define TH_READ_MISS  4  /* r8d linear, r9d eip, r10 next, r11 retry */

@@ -178,10 +178,12 @@ static u32 loop_bytes(const struct xl *x)
  */
 static void align_loop(struct xl *x)
 {
-    u32 at = (x->line_at + x->e.pos) & (CODE_LINE - 1), len = loop_bytes(x);
+    u32 at = (x->line_at + x->e.pos) & (CODE_LINE - 1), len;
 
-    if (x->k && (x->env->mode & MODE_WIN) && (x->env->opts & OPT(align)) && at + len > CODE_LINE &&
-        (len <= CODE_LINE || at >= CODE_LINE / 2))
+    if (!x->k || !(x->env->mode & MODE_WIN) || !(x->env->opts & OPT(align)))
+        return;
+    len = loop_bytes(x);
+    if (at + len > CODE_LINE && (len <= CODE_LINE || at >= CODE_LINE / 2))
         e_nops(&x->e, CODE_LINE - at);
 }
 
