@@ -44,22 +44,17 @@ asm(".text\nstorm_isr:\n\t"
     "std\n\taddl $0x7fffffff, %eax\n\t"
     "decl storm_depth\n\tfxrstor storm_fpu\n\tpopl %es\n\tpopl %ds\n\tpopal\n\tiret\n");
 
-static void storm_begin(u32 cs, u32 esp)
+static void source_on(void)
 {
-    idt[storm_vector] = make_gate(SEL_KCODE, (u32)storm_isr, ACC_INT32, 0);
-    storm_cs = cs;
-    storm_esp = esp;
-    storm_count = storm_bad = 0;
     if (!storm_forced)
         pit_start(4000);
     pic_mask((u16) ~(1u << storm_irq));
 }
 
-/* Ends it and says whether it was one. */
-static void storm_end(const char *name)
+/* An edge that came meanwhile is taken here. */
+static void source_off(void)
 {
     asm volatile("cli");
-    u32 n = storm_count, bad = storm_bad;
     pic_mask(0xffff);
     if (!storm_forced) {
         pit_stop();
@@ -67,6 +62,23 @@ static void storm_end(const char *name)
         asm volatile("sti; nop; nop; cli");
         pic_mask(0xffff);
     }
+}
+
+static void storm_begin(u32 cs, u32 esp)
+{
+    idt[storm_vector] = make_gate(SEL_KCODE, (u32)storm_isr, ACC_INT32, 0);
+    storm_cs = cs;
+    storm_esp = esp;
+    storm_count = storm_bad = 0;
+    source_on();
+}
+
+/* Ends it and says whether it was one. */
+static void storm_end(const char *name)
+{
+    asm volatile("cli");
+    u32 n = storm_count, bad = storm_bad;
+    source_off();
     check_eq(name, bad, 0);
     if (!n)
         check("and there were interrupts", false);
@@ -378,10 +390,8 @@ static void resumed(void)
     handlers[V_PF] = on_rf_fault;
     handlers[storm_vector] = on_rf_irq;
     set_gate((u8)storm_vector, ACC_INT32);
-    pic_mask((u16) ~(1u << storm_irq));
-    if (!storm_forced)
-        pit_start(4000);
     rf_count = rf_bad = rf_seen = 0;
+    source_on();
     asm volatile("sti");
     for (u32 n = 0; n < (storm_forced ? 20 : 400); n++) {
         u32 got;
@@ -393,10 +403,7 @@ static void resumed(void)
         asm volatile("storm_again: movl (%1), %0" : "=r"(got) : "r"(WINDOW_AT(9)) : "memory");
         rf_bad += got != n || !rf_mapped;
     }
-    asm volatile("cli");
-    pic_mask(0xffff);
-    if (!storm_forced)
-        pit_stop();
+    source_off();
     handlers[V_PF] = old;
     check_tcg_gap("interrupts behind a fault see RF",
                   rf_bad == 0 && rf_count && (storm_forced || rf_seen >= 10));

@@ -60,6 +60,27 @@ static void test_oracle(void **state)
     }
 }
 
+/* What it must find fault with, and survive: a jump to where no address is, steps that end. */
+static void test_oracle_harm(void **state)
+{
+    static const u8 harm[][4] = {
+        {0x6a, 0xff, 0xc3},       /* push -1; ret */
+        {0x6a, 0x00, 0x9d, 0xc3}, /* push 0; popf; ret */
+        {0xff, 0x60, 0xff},       /* jmp [rax - 1] */
+    };
+    static u8 code[UNIT_MAX_CODE];
+
+    oracle_catch_signals();
+    for (u32 i = 0; i < ARRAY_SIZE(harm); i++)
+        for (u32 n = 0; n < n_frags; n += n_frags / 8) {
+            const struct frag *f = &frags[n];
+            assert_true(f->len >= sizeof(harm[i]));
+            memcpy(code, f->code, f->len);
+            memcpy(code, harm[i], sizeof(harm[i]));
+            assert_non_null(oracle_run(f, code, 0, 0, sizeof(harm[i])).violation);
+        }
+}
+
 /* ---- judging ---- */
 
 static void report(const struct frag *f, const u8 *code, const struct execution *e)
@@ -468,9 +489,11 @@ static void test_entries(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_originals), cmocka_unit_test(test_oracle),  cmocka_unit_test(test_random),
-        cmocka_unit_test(test_malicious), cmocka_unit_test(test_found),   cmocka_unit_test(test_crafted),
-        cmocka_unit_test(test_tables),    cmocka_unit_test(test_entries),
+        cmocka_unit_test(test_originals),   cmocka_unit_test(test_oracle),
+        cmocka_unit_test(test_oracle_harm), cmocka_unit_test(test_random),
+        cmocka_unit_test(test_malicious),   cmocka_unit_test(test_found),
+        cmocka_unit_test(test_crafted),     cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_entries),
     };
     ZydisDecoderInit(&zd, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
     if (oracle_setup())

@@ -62,9 +62,11 @@ static int greg_of(ZydisRegister r)
     return big >= ZYDIS_REGISTER_RAX && big <= ZYDIS_REGISTER_R15 ? map[big - ZYDIS_REGISTER_RAX] : -1;
 }
 
+/* No sum: a mutant may push -1 and return to it. */
 static bool inside(u64 a, u64 n, const void *lo, u64 len)
 {
-    return a >= (u64)(uintptr_t)lo && a + n <= (u64)(uintptr_t)lo + len;
+    u64 off = a - (u64)(uintptr_t)lo;
+    return off <= len && n <= len - off;
 }
 
 /* The unit's window begins at 0, and the GS base is that of another. */
@@ -163,6 +165,8 @@ static const char *judge(const greg_t *g, u64 pc)
         return "a privileged instruction";
     if (i.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
         return "a far transfer";
+    if (i.mnemonic == ZYDIS_MNEMONIC_POPFQ || i.mnemonic == ZYDIS_MNEMONIC_POPF)
+        return "flags from the stack"; /* TF: nothing behind it would be judged */
     for (u32 k = 0; k < i.operand_count; k++) {
         const ZydisDecodedOperand *o = &ops[k];
         if (o->type == ZYDIS_OPERAND_TYPE_REGISTER && (o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)) {
