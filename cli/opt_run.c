@@ -92,6 +92,14 @@ HANDLER(set_tcache)
     return CLI_OK;
 }
 
+HANDLER(set_code_cache)
+{
+    if (!*val)
+        return cli_fail(o, "needs the name of a file");
+    c->cfg.code_cache = val;
+    return CLI_OK;
+}
+
 HANDLER(set_windows)
 {
     c->cfg.windows_always = !strcmp(val, "always");

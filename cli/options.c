@@ -79,6 +79,8 @@ const struct option cli_options[] = {
     {"engine", G_ENGINE, ARG_VALUE, "NAME", set_engine, "bt: binary translation; interp: the interpreter", "bt"},
     {"no-opt", G_ENGINE, ARG_VALUE, "LIST", set_no_opt, "switch optimisations off; --no-opt=help lists them", "all on"},
     {"tcache-size", G_ENGINE, ARG_VALUE, "SIZE", set_tcache, "translation cache, 1M to 1G; a bare number is MiB", "256M"},
+    {"code-cache", G_ENGINE, ARG_VALUE, "FILE", set_code_cache,
+     "keeps translations from run to run: read at the start, written at the end; made if there is none", "none"},
     {"windows", G_ENGINE, ARG_VALUE, "WHEN", set_windows,
      "window-form memory operands: auto, for address spaces that run long; always, for tests; never", "auto"},
     {"max-spaces", G_ENGINE, ARG_VALUE, "N", set_spaces, "shadow address spaces kept, 2 to 4096", "64"},

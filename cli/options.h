@@ -135,6 +135,7 @@ HANDLER(set_record);
 HANDLER(set_replay);
 HANDLER(set_windows);
 HANDLER(set_tcache);
+HANDLER(set_code_cache);
 HANDLER(set_spaces);
 HANDLER(set_stats);
 HANDLER(set_count);

@@ -164,6 +164,10 @@ static int create_monitor(struct vm *vm)
                 : " (only multiboot ELF kernels have symbols, and --symbols); give addresses, 0xLO-0xHI");
         return -EINVAL;
     }
+    if (cfg->engine != ENGINE_BT && cfg->code_cache) {
+        error_report("--code-cache needs --engine=bt: the interpreter translates nothing");
+        return -EINVAL;
+    }
     if (cfg->engine != ENGINE_BT)
         return 0;
     if (cfg->perf_map && perf_map_create(vm) < 0)
@@ -194,6 +198,8 @@ static int create_monitor(struct vm *vm)
         return err;
     }
     vm->have_monitor = true;
+    if (cfg->code_cache && (err = code_cache_load(vm)))
+        return err;
     if (cfg->lockstep && !(vm->lockstep = lockstep_create(vm)))
         return -ENOMEM;
     return 0;

@@ -54,6 +54,7 @@ struct machine_config {
     u32 dump_lo, dump_hi;                 /* guest linear addresses that --dump is limited to */
     bool audit_shadow;
     bool windows_always;         /* --windows=always */
+    const char *code_cache;      /* file of translations, NULL: none */
     u64 tcache_bytes;            /* 0: default */
     u32 max_spaces;              /* 0: default */
     const char *dump_symbol;     /* instead of dump_lo, dump_hi: a function of the kernel; NULL: none */

@@ -420,6 +420,8 @@ int machine_run(struct vm *vm)
     NOVT_ASSERT(!v->phases || v->phases->now == PHASE_other);
     bus_stop(vm->bus);
     vm->started = false;
+    if (vm->cfg.code_cache && vm->have_monitor)
+        code_cache_save(vm);
     if (vm->lockstep)
         lockstep_finish(vm->lockstep);
     if (vm->cfg.record)

@@ -125,6 +125,11 @@ void tables_to_firmware(struct vm *vm, struct fwcfg *fw);
  */
 void handover_direct(struct vm *vm);
 
+/* machine/code_cache.c: --code-cache, when the monitor is made; when the guest has stopped for good. Returns
+ * 0 or a negative errno after reporting it. */
+int code_cache_load(struct vm *vm);
+void code_cache_save(struct vm *vm);
+
 /* machine/run.c: from any thread. */
 void run_request(struct vm *vm, u32 request);
 void run_wake(struct vm *vm);

@@ -129,10 +129,11 @@ struct bt {
     struct verifier *verifier;               /* NULL: off */
     const struct insn *kept[UNIT_MAX_INSNS]; /* instructions that the unit's host code refers to */
     u32 n_kept;
-    u64 unit_gpa;  /* of the unit being translated */
-    u32 unit_lin;  /* its linear address */
-    u64 rf_eip;    /* of the instruction that RF was cleared in advance for (run.c), NO_RF_EIP: of none */
-    u32 retry_eip; /* of the last instruction whose miss was filled, since translated code was entered */
+    bool unit_learned; /* the unit being translated depends on what was learned of its instructions */
+    u64 unit_gpa;      /* its address, */
+    u32 unit_lin;      /* and the linear one */
+    u64 rf_eip;        /* of the instruction that RF was cleared in advance for (run.c), NO_RF_EIP: of none */
+    u32 retry_eip;     /* of the last instruction whose miss was filled, since translated code was entered */
     /* forced stops: the place of the last one, which must be passed when translated code goes on there */
     bool kick_stopped;
     u32 kick_eip;
@@ -211,6 +212,11 @@ static inline u64 *bt_check_site(struct bt *b, u64 gpa)
 enum bt_found { BT_FOUND, BT_RETRY_EIP, BT_USE_INTERP };
 enum bt_found bt_find(struct vcpu *v, struct fragment **out); /* find.c */
 void bt_flush(struct vcpu *v);
+/* --verify: a fragment that was not translated for where it is must be what a translation would be. */
+void bt_check_made(struct vcpu *v, struct fragment *f); /* find.c */
+/* Code is looked for in this page for the first time: what a file has of it is taken over (store.c). Heavy.
+ */
+void bt_see_page(struct vcpu *v, u64 gpa);
 /* Empties the branch cache, and makes all contexts invalid. */
 void bt_forget_branches(struct bt *b);
 /* Empties the context's return stack. */

@@ -44,16 +44,24 @@ static struct insn *keep_insn(void *opaque, const struct insn *i)
     return p;
 }
 
+static bool learned(struct bt *b, const u64 *site, u32 off)
+{
+    bool is = *site == b->unit_gpa + off + 1;
+
+    b->unit_learned |= is;
+    return is;
+}
+
 static bool table_site(void *opaque, u32 off)
 {
     struct bt *b = opaque;
-    return *bt_table_site(b, b->unit_gpa + off) == b->unit_gpa + off + 1;
+    return learned(b, bt_table_site(b, b->unit_gpa + off), off);
 }
 
 static bool check_site(void *opaque, u32 off)
 {
     struct bt *b = opaque;
-    return *bt_check_site(b, b->unit_gpa + off) == b->unit_gpa + off + 1;
+    return learned(b, bt_check_site(b, b->unit_gpa + off), off);
 }
 
 /* A debugger's breakpoint begins a unit of its own, which is never made: bt_continue() sees it first. */
@@ -165,8 +173,10 @@ void bt_code_written(void *opaque, u64 gpa, u32 len)
     b->v->stats.code_page_writes++;
     if (tcache_invalidate(b->tc, gpa, len, fragment_dropped, b))
         b->v->events |= EV_SMC;
-    if (!tcache_page_used(b->tc, gpa))
+    if (!tcache_page_used(b->tc, gpa)) {
         memory_unwatch(b->m, gpa, MEMW_CODE);
+        tcache_unsee(b->tc, gpa);
+    }
 }
 
 void bt_retranslate(struct vcpu *v, u64 gpa)
@@ -175,12 +185,14 @@ void bt_retranslate(struct vcpu *v, u64 gpa)
         v->events |= EV_SMC;
 }
 
-/* --verify: a copy must be what a translation for its address would be, byte by byte; and that was verified.
- * What the copy refers to and what the translation kept are compared by content. */
+/* --verify: a copy, or what came from a file, must be what a translation for its address would be, byte by
+ * byte; and that was verified. What it refers to and what the translation kept are compared by content. */
 static void check_moved(struct bt *b, const struct fragment *f, const u8 *code)
 {
-    const u8 *moved = fragment_host(b->tc, f);
+    u8 moved[UNIT_MAX_CODE];
     u32 n = 0, i = 0;
+
+    tcache_unchained(b->tc, f, moved);
 
     NOVT_ASSERT(!b->unit.fixed && f->host_len == b->unit.host_len && f->n_moves == b->unit.n_moves &&
                 f->n_links == b->unit.n_links && f->n_insns == b->unit.n_insns);
@@ -196,7 +208,8 @@ static void check_moved(struct bt *b, const struct fragment *f, const u8 *code)
             continue;
         }
         if (unlikely(moved[n] != code[n]))
-            NOVT_BUG("copy of %08x for %08x, mode %05x: byte %x of %x is %02x, translated it would be %02x",
+            NOVT_BUG("%08x for %08x, mode %05x, not translated: byte %x of %x is %02x, translated it would "
+                     "be %02x",
                      (u32)f->key.gpa, f->key.eip, f->key.mode, n, f->host_len, moved[n], code[n]);
         n++;
     }
@@ -250,6 +263,7 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, const s
         u32 cap;
 
         b->n_kept = 0;
+        b->unit_learned = env.stop_before;
         shadow_code_page(v, k->gpa);
         env.bytes = memory_host(b->m, k->gpa);
         NOVT_ASSERT(env.bytes);
@@ -310,6 +324,7 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, const s
             bt_flush(v);
             continue;
         }
+        (*out)->local = b->unit_learned || b->unit.insns[b->unit.n_insns - 1].fn == insn_ud;
         if (unlikely(b->verifier))
             check_entry(b, *out);
         v->stats.tc_fragments++;
@@ -324,6 +339,11 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, const s
         return BT_FOUND;
     }
     return BT_USE_INTERP;
+}
+
+void bt_check_made(struct vcpu *v, struct fragment *f)
+{
+    translate(v, &f->key, f, &f);
 }
 
 /* x: exec-table value of the page of lin. */
@@ -343,7 +363,7 @@ static void made_copy(struct vcpu *v, struct fragment *f)
                          f->key.cs_base + f->key.eip);
     }
     if (unlikely(b->verifier))
-        translate(v, &f->key, f, &f);
+        bt_check_made(v, f);
 }
 
 /* Do the tables say, as far as they know, that what k was made from is there? */
@@ -470,6 +490,13 @@ enum bt_found bt_find(struct vcpu *v, struct fragment **out)
         return BT_USE_INTERP;
     k.gpa = physical(x, lin);
     *out = tcache_lookup(b->tc, &k);
+    if (!*out && unlikely(tcache_unseen(b->tc, k.gpa))) {
+        enum phase was = phase_begin(v->phases, PHASE_adopt);
+        cpu_fpu_park(v);
+        bt_see_page(v, k.gpa & ~(u64)PAGE_MASK);
+        *out = tcache_lookup(b->tc, &k);
+        phase_end(v->phases, was);
+    }
     if (!*out) {
         struct fragment *from = likely(may_reuse(v)) ? tcache_alike(b->tc, &k) : NULL;
         enum phase was;

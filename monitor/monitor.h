@@ -83,6 +83,11 @@ void monitor_fpu_env(struct vcpu *v, u32 host_ip, u32 host_dp);
 u64 monitor_signal_cycles(void);
 /* Forget all translations (reset). */
 void monitor_flush(struct vcpu *v);
+/* Translations of earlier runs, and for later ones: tcache/store.h has what is in the file, and the errors;
+ * -ENOTSUP: not with what this run is for. Before guest code runs; after it, while guest memory is there.
+ * Heavy. */
+int monitor_load_code(struct vcpu *v, const char *path);
+int monitor_save_code(struct vcpu *v, const char *path, u32 *written);
 /* Prints translation counters that are computed, not counted, into v->stats. */
 void monitor_update_stats(struct vcpu *v);
 

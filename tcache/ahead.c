@@ -129,6 +129,15 @@ void ahead_more(struct ahead *a, struct region *r, u64 used)
     }
 }
 
+void ahead_fill(struct ahead *a, u32 n, u64 used)
+{
+    struct region *r = &a->region[n];
+    u64 at;
+
+    while ((at = __atomic_load_n(&r->at, __ATOMIC_RELAXED)) < used)
+        part(a, r, at, false);
+}
+
 void ahead_region(struct ahead *a, u32 n, u8 *rw, u8 *rx, u64 start, u64 end)
 {
     a->region[n] = (struct region){

@@ -53,4 +53,7 @@ static inline void ahead_use(struct ahead *a, u32 n, u64 used)
         ahead_more(a, r, used);
 }
 
+/* Region n will be used up to this offset at once: all of it has memory when this returns. */
+void ahead_fill(struct ahead *a, u32 n, u64 used);
+
 #endif

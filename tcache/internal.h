@@ -24,6 +24,35 @@ struct arena {
     u32 link0, n_links, links_end;
 };
 
+/* What was read from a file (store.c): pages of guest code, and the fragments made from each, which stay
+ * dormant until the page is met. */
+struct store_page {
+    u64 hash;  /* of its bytes */
+    u32 frags; /* 1 + number of its first fragment, chained by page_next[0] */
+    u32 n_frags;
+    u32 next; /* in its list of the index, 1 + number */
+    u32 idle; /* how many runs that saved did not meet it */
+    bool adopted;
+};
+struct store {
+    struct store_page *pages;
+    const u8 *contents; /* PAGE_SIZE bytes for each */
+    u32 n_pages;        /* 0: nothing was read, or it was flushed */
+    u32 *index, index_mask;
+    void *map; /* of both of them; stays until the end */
+    u64 map_bytes;
+};
+
+/* What each page of guest memory had in it when code was first looked for there. */
+struct seen {
+    u32 *page; /* by guest page: 0: nothing was; 1 + page of the store; SEEN_SHOT: it is in `shot` */
+    u32 *slot; /* by guest page: 1 + its place in `shot`, 0: it has none yet */
+    u8 *shot;
+    u32 n_shots;
+};
+#define SEEN_SHOT 0xffffffffu
+#define SHOTS_MAX 32768u /* pages */
+
 struct tcache {
     u8 *rw, *rx;
     u64 size;
@@ -48,9 +77,12 @@ struct tcache {
     u32 copies_lead_to;       /* 1 + number of the first of the translations that copies' exits lead to */
     u64 phys_pages;
     u32 generation;
+    struct store store;
+    struct seen seen; /* all NULL: nothing is kept for a file */
 };
 
-#define SLOT1 0x80000000u
+#define SLOT1      0x80000000u
+#define SIDE_SPARE 16384 /* side tables: at most what one unit needs */
 
 /* Whose lists fragment n is on. */
 static inline u32 tc_arena(const struct tcache *tc, u32 n)
@@ -91,6 +123,10 @@ static inline u32 tc_original(const struct tcache *tc, const struct fragment *f)
 
 /* Writes the checked entry of a fragment. */
 void tc_entry(struct tcache *tc, const struct fragment *f);
+void store_free(struct tcache *tc);
+/* Puts fragment n on the lists by which it is found; on the one of what copies are made from. */
+void tc_list(struct tcache *tc, u32 n);
+void tc_list_alike(struct tcache *tc, u32 n);
 /* Enters the fragment that tc_next() gave out, which is filled in but for the lists. */
 struct fragment *tc_enter(struct tcache *tc, struct arena *a);
 /* tc_enter() will be called with this key soon. */

@@ -18,9 +18,8 @@
  * 700 are seen, with 1.8 links and 160 bytes of side tables). */
 #define FRAG_CODE  256u
 #define FRAG_LINKS 3u
-#define SIDE_SHARE 3u    /* side tables: a third of the code's bytes */
-#define COPY_SHARE 8u    /* copies: an eighth */
-#define SIDE_SPARE 16384 /* at most what one unit needs */
+#define SIDE_SHARE 3u /* side tables: a third of the code's bytes */
+#define COPY_SHARE 8u /* copies: an eighth */
 
 #define HASH_NEAR   10u /* 1 KiB of code */
 #define HASH_SPREAD 64u /* has so many lists, side by side */
@@ -174,6 +173,7 @@ void tcache_destroy(struct tcache *tc)
     if (!tc)
         return;
     ahead_stop(&tc->ahead);
+    store_free(tc);
     if (tc->rw)
         munmap(tc->rw, ALIGN_UP(tc->size, HUGE) + tc->size);
     if (tc->frags)
@@ -268,7 +268,7 @@ const struct fragment *tcache_find_host(const struct tcache *tc, const u8 *pc)
     if (lo == first)
         return NULL;
     const struct fragment *f = &tc->frags[lo - 1];
-    return off < f->host + f->host_len ? f : NULL;
+    return off < f->host + f->host_len && !f->dormant ? f : NULL;
 }
 
 const struct fragment *tcache_fragment(const struct tcache *tc, u32 n)
@@ -381,8 +381,16 @@ void tc_expect_enter(const struct tcache *tc, const struct frag_key *k)
     __builtin_prefetch(&tc->page_head[k->gpa >> PAGE_SHIFT], 1);
 }
 
+void tc_list_alike(struct tcache *tc, u32 n)
+{
+    u32 *alike = tc_alike_list(tc, &tc->frags[n].key);
+
+    tc->frags[n].alike_next = *alike;
+    *alike = n + 1;
+}
+
 /* Puts fragment n on the lists by which it is found. */
-static void list(struct tcache *tc, u32 n)
+void tc_list(struct tcache *tc, u32 n)
 {
     struct fragment *f = &tc->frags[n];
     u32 *head = &tc->hash[hash_of(tc, &f->key)][tc_arena(tc, n)];
@@ -401,7 +409,7 @@ struct fragment *tc_enter(struct tcache *tc, struct arena *a)
     a->n_links += f->n_links;
     a->used = f->host + f->host_len;
     tc_entry(tc, f);
-    list(tc, a->n_frags++);
+    tc_list(tc, a->n_frags++);
     return f;
 }
 
@@ -455,11 +463,8 @@ struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 
                                                   .stub = f->host + l->stub,
                                                   .target = l->target};
     }
-    if (moves) {
-        u32 *alike = tc_alike_list(tc, k);
-        f->alike_next = *alike;
-        *alike = n + 1;
-    }
+    if (moves)
+        tc_list_alike(tc, n);
     return tc_enter(tc, a);
 }
 
@@ -597,10 +602,23 @@ bool tcache_page_used(const struct tcache *tc, u64 gpa)
     return false;
 }
 
+void tcache_unsee(struct tcache *tc, u64 gpa)
+{
+    if (tc->seen.page)
+        tc->seen.page[gpa >> PAGE_SHIFT] = 0;
+}
+
+bool tcache_unseen(const struct tcache *tc, u64 gpa)
+{
+    return tc->seen.page && !tc->seen.page[gpa >> PAGE_SHIFT];
+}
+
 /* No page's list of the arena has the fragment any more, nor any other that is there. */
 static void clear_pages(struct tcache *tc, const struct fragment *f, u32 arena)
 {
     tc->page_head[f->key.gpa >> PAGE_SHIFT][arena] = 0;
+    if (arena == TRANSLATED)
+        tcache_unsee(tc, f->key.gpa);
     if (f->page2)
         tc->page_head[f->page2 - 1][arena] = 0;
 }
@@ -610,10 +628,13 @@ void tcache_flush(struct tcache *tc, void (*forget)(void *, u64 gpa), void *opaq
     struct fragment *f;
 
     for (u32 n = 0; (f = (struct fragment *)tcache_fragment(tc, n)); n++) {
-        clear_pages(tc, f, tc_arena(tc, (u32)(f - tc->frags)));
         f->valid = false;
+        if (!f->dormant)
+            clear_pages(tc, f, tc_arena(tc, (u32)(f - tc->frags)));
     }
     for (u32 n = 0; (f = (struct fragment *)tcache_fragment(tc, n)); n++) {
+        if (f->dormant)
+            continue;
         forget(opaque, f->key.gpa & ~(u64)PAGE_MASK);
         if (f->page2)
             forget(opaque, (u64)(f->page2 - 1) << PAGE_SHIFT);
@@ -624,6 +645,7 @@ void tcache_flush(struct tcache *tc, void (*forget)(void *, u64 gpa), void *opaq
     reset(&tc->arena[COPIES]);
     tc->copies_lead_to = 0;
     tc->side_used = 0;
+    tc->store.n_pages = 0;
     tc->generation++;
 }
 
@@ -645,6 +667,16 @@ void tcache_flush_copies(struct tcache *tc)
     }
     reset(a);
     tc->generation++;
+}
+
+void tcache_unchained(const struct tcache *tc, const struct fragment *f, u8 *to)
+{
+    __builtin_memcpy(to, fragment_host(tc, f), f->host_len);
+    for (u32 i = 0; i < f->n_links; i++) {
+        const struct link *l = &tc->links[f->first_link + i];
+        u32 rel = l->stub - (l->patch + 4);
+        __builtin_memcpy(to + (l->patch - f->host), &rel, 4);
+    }
 }
 
 bool tcache_in_copies(const struct tcache *tc, u64 host)

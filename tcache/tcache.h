@@ -40,7 +40,9 @@ struct fragment {
     u16 guest_len;   /* struct unit's depends */
     u16 n_insns;
     bool valid;
-    bool movable, of; /* of: OF is live at its start */
+    bool movable : 1, of : 1; /* of: OF is live at its start */
+    bool local : 1;           /* follows from more than the key and guest_len bytes: is not for a file */
+    bool dormant : 1;         /* read from a file, and its page has not been met (store.h) */
     u16 n_landings;
     const struct pcmap *pcmap __attribute__((aligned(CODE_LINE))); /* n_insns entries */
     const struct unit_landing *landings;                           /* n_landings entries */
@@ -72,7 +74,8 @@ static inline const u8 *fragment_host(const struct tcache *tc, const struct frag
 }
 
 struct fragment *tcache_lookup(struct tcache *tc, const struct frag_key *k);
-/* The fragment whose code holds this address, valid or not; NULL if none. Async-signal-safe. */
+/* The fragment whose code holds this address, valid or not, but not dormant; NULL if none. Async-signal-safe.
+ */
 const struct fragment *tcache_find_host(const struct tcache *tc, const u8 *pc);
 /* Fragment number n since the last flush, valid or not; NULL beyond the last. */
 const struct fragment *tcache_fragment(const struct tcache *tc, u32 n);
@@ -88,6 +91,8 @@ bool tcache_reserve(struct tcache *tc, u8 **code, u32 *cap, u32 *first_link);
 void *tcache_alloc(struct tcache *tc, u32 size);
 /* Makes the unit written to the reserved space findable. NULL: full. */
 struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 page2, const struct unit *u);
+/* Copies a fragment's code to `to`, with all its exits unchained. */
+void tcache_unchained(const struct tcache *tc, const struct fragment *f, u8 *to);
 
 /* A fragment of the same bytes, mode and code segment at an address a whole number of pages away, which
  * tcache_move() can copy; NULL if there is none. */
@@ -121,6 +126,10 @@ u32 tcache_invalidate(struct tcache *tc, u64 gpa, u32 len, void (*dropped)(void 
                       void *opaque);
 /* Whether any valid fragment was made from this physical page. */
 bool tcache_page_used(const struct tcache *tc, u64 gpa);
+/* For a file (store.h): whether tcache_see() is to be called before a fragment is made from this page; and
+ * that it has lost its fragments and may change. */
+bool tcache_unseen(const struct tcache *tc, u64 gpa);
+void tcache_unsee(struct tcache *tc, u64 gpa);
 /* Drops everything. forget(page) is called for each physical page that held code. */
 void tcache_flush(struct tcache *tc, void (*forget)(void *, u64 gpa), void *opaque);
 /* Drops all copies that tcache_move() made. Pages keep their marks: what the copies were made from is there.

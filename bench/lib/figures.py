@@ -8,6 +8,7 @@ or None when the run did not measure it. Ratios are of medians. "geometric" figu
 from .programs import BOOT, members
 from .nano import SENSITIVE
 from .stats import geometric_mean
+from .vmm import CODE_CACHE
 
 # Sessions (lib/sessions.py) by name; "nano" has cycles in place of seconds a unit.
 NATIVE, NOVT, TCG = "native", "novt", "qemu"
@@ -38,8 +39,8 @@ def geometric(run, what, names, ratio, sense, bound, session="main"):
     return row(what + ", geometric mean", ratio, sense, bound, geometric_mean([v for _, v in parts]), parts)
 
 
-def each(run, what, names, ratio, sense, bound, session="main"):
-    a, b = (NOVT, NATIVE) if ratio == "novt / native" else (TCG, NOVT)
+def each(run, what, names, ratio, sense, bound, session="main", novt=NOVT):
+    a, b = (novt, NATIVE) if ratio == "novt / native" else (TCG, novt)
     parts = run.ratios(session, a, b, names)
     values = [v for _, v in parts]
     worst = None if not values or None in values else max(values) if sense == "<=" else min(values)
@@ -105,6 +106,8 @@ def figures(run, programs, found_traps=None):
         cycles(run, "nano: guest page fault, each kind", ["fault_page", "fault_page_write", "fault_page_user", "fault_page_fix"]),
         cycles(run, "nano: divide fault, in ring 0 and 3", ["fault_divide", "fault_divide_user"]),
         each(run, "gcc compile, the first since the guest booted", ["compile"], "novt / native", "<=", 1.6, session="cc"),
+        each(run, "the same with --code-cache, filled by a run before", ["compile"], "novt / native", "<=", 1.6, session="cc",
+             novt=CODE_CACHE),
         each(run, "gcc compile, later ones", ["compile-later"], "novt / native", "<=", 1.6, session="cc"),
         each(run, "gcc compile, first and later", ["compile", "compile-later"], "TCG / novt", ">=", 4, session="cc"),
         each(run, "Debian boot to shell", [BOOT], "TCG / novt", ">=", 3),

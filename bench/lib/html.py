@@ -40,7 +40,7 @@ i.native { background: var(--native); } i.novt { background: var(--novt); } i.tc
 details { margin-top: 10px; } summary { cursor: pointer; color: var(--soft); }
 """
 SERIES = {"native": ("native", "native"), "novt": ("novt", "novt"), "qemu": ("QEMU TCG", "tcg"), "novt-interp": ("novt's interpreter", "other"),
-          "bochs": ("Bochs", "other")}
+          "bochs": ("Bochs", "other"), "novt-code-cache": ("novt, code cache", "novt")}
 
 
 def legend(entries):

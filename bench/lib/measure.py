@@ -5,7 +5,7 @@ import os
 import time
 
 from .programs import BOOT
-from .vmm import Guest, Native, Trouble, kind
+from .vmm import CODE_CACHE, Guest, Native, Trouble, code_cache, kind
 
 PROGRAM_LIMIT = {"interp": 900}  # seconds a program may take; others:
 PROGRAM_LIMIT_FAST = 180
@@ -111,8 +111,25 @@ class Measurement:
             self.run_batch(session, turned(batch, rep), rep)
         self.say(f"  {session.name}, repetition {rep + 1}: {time.monotonic() - t0:.0f} s")
 
+    def fill_code_cache(self, session):
+        """A run of all programs that is not measured leaves its translations."""
+        if os.path.exists(code_cache(self.args, session)):
+            os.remove(code_cache(self.args, session))
+        guest = Guest(self.args, session, CODE_CACHE, os.path.join(self.args.out, f"{session.name}-{CODE_CACHE}-before.log"))
+        try:
+            guest.start()
+            for program in session.programs:
+                guest.run(program, self.programs[program].percent("bt", self.args.scale), PROGRAM_LIMIT_FAST)
+            guest.leave()
+        except Trouble as trouble:
+            self.complain(session, CODE_CACHE, 0, f"the run before: {trouble}")
+        finally:
+            guest.kill()
+
     def run_batch(self, session, engines, rep):
         guests = {}
+        if CODE_CACHE in engines and rep == 0:
+            self.fill_code_cache(session)
         try:
             for engine in engines:
                 if engine == "native":

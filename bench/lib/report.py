@@ -5,7 +5,8 @@ from .measure import clock_drift
 from .programs import BOOT, GROUP_TITLES
 from .stats import geometric_mean
 
-COLUMNS = [("novt", "native", "novt/native"), ("qemu", "novt", "TCG/novt"), ("qemu", "native", "TCG/native")]
+COLUMNS = [("novt", "native", "novt/native"), ("qemu", "novt", "TCG/novt"), ("qemu", "native", "TCG/native"),
+           ("novt-code-cache", "native", "code cache/native")]
 
 
 def duration(seconds):

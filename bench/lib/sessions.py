@@ -3,6 +3,7 @@
 compared in it and the programs they run. Within a session every engine boots, and then the programs go round: each
 program by every engine in turn before the next program, so that what the machine does meanwhile hits all alike."""
 from .programs import members
+from .vmm import CODE_CACHE
 
 PEERS = ["native", "novt", "qemu"]
 # What system calls, switches and faults cost: the part that the guest's mitigations and page-table isolation change.
@@ -21,7 +22,7 @@ def plan(programs, quick, switches, peers):
     everything = [p for p in programs if p not in compile_only]
     sessions = [
         Session("main", "default mitigations, without PAE", PEERS, everything),
-        Session("cc", "C compile", PEERS, compile_only, initrd="initramfs-cc"),
+        Session("cc", "C compile", PEERS + [CODE_CACHE], compile_only, initrd="initramfs-cc"),
         Session("pae", "PAE kernel, page-table isolation on", PEERS, KERNEL_BOUND[:2] if quick else KERNEL_BOUND, kernel="686-pae",
                 tcg_scale=0.2),
         Session("off", "mitigations=off", PEERS, KERNEL_BOUND if quick else everything, append="mitigations=off"),

@@ -23,12 +23,21 @@ def kind(engine):
     return {"native": "native", "qemu": "tcg"}.get(engine, "bt")
 
 
+CODE_CACHE = "novt-code-cache"  # with the translations of a run before
+
+
 def known(engine):
-    return engine in ("native", "qemu", "bochs", "novt", "novt-interp") or engine.startswith("novt-no-")
+    return engine in ("native", "qemu", "bochs", "novt", "novt-interp", CODE_CACHE) or engine.startswith("novt-no-")
 
 
-def novt_options(engine):
+def code_cache(args, session):
+    return os.path.join(args.out, f"code-cache-{session.name}")
+
+
+def novt_options(engine, cache=None):
     name, _, switched_off = engine.partition("-no-")
+    if engine == CODE_CACHE:
+        return ["--engine=bt", "--code-cache=" + cache]
     return ["--engine=" + ("interp" if name == "novt-interp" else "bt")] + (["--no-opt=" + switched_off] if switched_off else [])
 
 
@@ -89,7 +98,7 @@ class Guest:
         elif engine == "bochs":
             command = bochs.command(args, session, append)
         else:
-            command = [args.novt] + novt_options(engine) + common
+            command = [args.novt] + novt_options(engine, code_cache(args, session)) + common
         self.limit = BOOT_LIMIT.get(kind(engine), BOOT_LIMIT_FAST)
         self.facts, self.boot = {}, None
         self.console = Console(args.prefix.split() + command, self.limit, log)

@@ -227,6 +227,24 @@ def verifier_boot(flavour):
     return run
 
 
+def code_cache_boot(flavour):
+    """What a boot takes over from the file of another is what would have been translated."""
+    def run(item):
+        cache, stats = (os.path.join(LOGS, item.name + end) for end in (".cache", ".stats.json"))
+        if os.path.exists(cache):
+            os.remove(cache)
+        for more in ([], ["--verify"]):
+            status, checks, said = boot(item, flavour, "--code-cache=" + cache, "--stats=" + stats, *more)
+            if status != 0 or not checks:
+                raise Short("the boot failed" + (": a fragment was refused" if "novt: bug" in said else ""))
+        os.remove(cache)
+        taken = find(r'"tc_adopted": *(\d+)', read(stats), "fragments taken over")
+        if int(taken[1]) < 10000:
+            raise Short(f"only {taken[1]} fragments were taken over")
+        return f"{number(taken[1])} fragments taken over and compared, 0 differ, {checks[1]} checks of the boot"
+    return run
+
+
 def replay_guest(item):
     count = 0
     for subject in subjects() if item.long else ["string", "task", "flow", "paging", "storm"]:
@@ -302,6 +320,7 @@ ITEMS = [
     ("kick-host", kick("host")),
     ("fuzz", fuzz),
     ("verifier-boot", verifier_boot("686")),
+    ("code-cache-boot", code_cache_boot("686")),
     ("mutations", mutations),
     ("kick-lockstep", kick("instruction", "--lockstep")),
     ("guest-interp", guest(["--vmm", NOVT, "--engine", "interp"])),

@@ -8,7 +8,7 @@
 
 # What building needs, what testing adds, what side-by-side runs add.
 PKGS_BUILD=(gcc libc6-dev meson ninja-build pkg-config python3 libzydis-dev libcapstone-dev libelf-dev libpng-dev
-    libnbd-dev libvncserver-dev libncurses-dev libjansson-dev libcmocka-dev acpica-tools)
+    libnbd-dev libvncserver-dev libncurses-dev libjansson-dev libxxhash-dev libcmocka-dev acpica-tools)
 PKGS_GUEST=(gcc-multilib xz-utils ca-certificates)
 PKGS_TEST=(clang clang-format nbdkit)
 PKGS_FUZZ=(clang libclang-rt-14-dev)

@@ -29,7 +29,8 @@ def whole_run(programs, novt=1.0, tcg=60.0):
         names = s.programs or SENSITIVE + ["call_ret", "pte_write", "pte_write_use", "fault_page", "fault_page_write", "fault_page_user",
                                            "fault_page_fix", "fault_divide", "fault_divide_user"]
         samples[s.name] = {engine: {name: [sample(seconds)] for name in names + ([BOOT] if engine != "native" else [])}
-                           for engine, seconds in (("native", 100), ("novt", 100 * novt), ("qemu", 100 * tcg))}
+                           for engine, seconds in (("native", 100), ("novt", 100 * novt), ("qemu", 100 * tcg), (vmm.CODE_CACHE, 100 * novt))
+                           if engine in s.engines}
     return samples
 
 
@@ -106,6 +107,12 @@ class Figures(unittest.TestCase):
         rows = self.rows({}, {})
         self.assertEqual({r["reached"] for r in rows}, {None})
 
+    def test_the_code_cache_is_its_own_figure(self):
+        samples = whole_run(self.programs, novt=0.4)
+        samples["cc"][vmm.CODE_CACHE]["compile"] = [sample(170)]
+        rows = self.rows(samples)
+        self.assertEqual([(r["figure"], r["value"]) for r in rows if not r["reached"]], [("the same with --code-cache, filled by a run before", 1.7)])
+
     def test_all_slow_none_reached(self):
         rows = self.rows(whole_run(self.programs, novt=100.0), {name: 1000.0 for name in SENSITIVE})
         self.assertEqual([r["figure"] for r in rows if r["reached"] and not r["figure"].startswith("nano: ")], [])
@@ -175,6 +182,9 @@ class Parsing(unittest.TestCase):
                          ["native", "bt", "bt", "interp", "tcg", "interp"])
         self.assertEqual(vmm.novt_options("novt-no-chain"), ["--engine=bt", "--no-opt=chain"])
         self.assertEqual(vmm.novt_options("novt-interp"), ["--engine=interp"])
+        self.assertEqual(vmm.kind(vmm.CODE_CACHE), "bt")
+        self.assertEqual(vmm.novt_options(vmm.CODE_CACHE, "file"), ["--engine=bt", "--code-cache=file"])
+        self.assertTrue(vmm.known(vmm.CODE_CACHE))
         self.assertFalse(vmm.known("kvm"))
 
     def test_order_turns(self):

@@ -297,6 +297,9 @@ static void ours(void **state)
     assert_string_equal(ok("-kernel k --dump=exits,start_kernel")->dump_symbol, "start_kernel");
     assert_true(ok("-kernel k --audit=shadow")->audit_shadow);
     assert_true(ok("-kernel k --tcache-size=8")->tcache_bytes == 8 * MiB);
+    assert_null(ok("-kernel k")->code_cache);
+    assert_string_equal(ok("-kernel k --code-cache=f")->code_cache, "f");
+    bad("-kernel k --code-cache=", "name of a file");
     assert_int_equal(ok("-kernel k --max-spaces=16")->max_spaces, 16);
     log_mask = 0;
     ok("-kernel k -d int,cpu");

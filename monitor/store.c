@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Translations from and for a file (tcache/store.h): what they depend on besides the cache's keys, and taking
+ * those of a page over when code is first looked for there. Heavy.
+ */
+#include <errno.h>
+#include <string.h>
+#include <xxhash.h>
+#include "base/log.h"
+#include "monitor/bt.h"
+#include "shadowpt/shadowpt.h"
+#include "tcache/store.h"
+
+/* Forced stops change code, and what is dumped is dumped when it is translated. */
+static bool possible(const struct bt *b)
+{
+    return !b->cfg.kicks && !b->cfg.dump;
+}
+
+/* All of struct unit_env that is the same for the whole run. */
+static u64 flavour(const struct vcpu *v)
+{
+    const struct bt *b = bt_of((struct vcpu *)v);
+    const struct cpu_model *m = v->model;
+    const struct {
+        u64 opts;
+        u32 family, model, stepping, features, featuresx, count, exact, host_tsc;
+    } all = {v->opts & b->host_opts, m->family,    m->model,     m->stepping, m->features,
+             m->featuresx,           b->cfg.count, b->cfg.exact, !v->ops->tsc};
+
+    return XXH3_64bits(&all, sizeof(all));
+}
+
+static void renew(void *opaque, struct insn *i, u32 mode)
+{
+    struct vcpu *v = opaque;
+    struct insn fresh;
+
+    if (insn_decode(v->model, i->raw, INSN_MAX, mode & MODE_CS32, &fresh) || fresh.len != i->len)
+        NOVT_BUG("an instruction in the file of translations cannot be decoded");
+    *i = fresh;
+}
+
+static void adopted(void *opaque, struct fragment *f)
+{
+    struct vcpu *v = opaque;
+    struct bt *b = bt_of(v);
+
+    v->stats.tc_adopted++;
+    if (b->cfg.code_made)
+        b->cfg.code_made(b->cfg.code_opaque, fragment_host(b->tc, f), f->host_len,
+                         f->key.cs_base + f->key.eip);
+    if (b->verifier)
+        bt_check_made(v, f);
+}
+
+void bt_see_page(struct vcpu *v, u64 gpa)
+{
+    struct bt *b = bt_of(v);
+    const struct tcache_adopter a = {.renew = renew, .adopted = adopted, .opaque = v};
+    bool whole = !(v->debug && v->debug->n_breaks); /* units end where a debugger's breakpoint is */
+
+    shadow_code_page(v, gpa);
+    if (tcache_see(b->tc, gpa, memory_host(b->m, gpa), whole ? &a : NULL))
+        v->stats.tc_adopted_pages++;
+}
+
+int monitor_load_code(struct vcpu *v, const char *path)
+{
+    struct bt *b = bt_of(v);
+
+    return possible(b) ? tcache_load(b->tc, path, flavour(v)) : -ENOTSUP;
+}
+
+static const u8 *page_bytes(void *opaque, u64 gpa)
+{
+    struct bt *b = opaque;
+    return memory_host(b->m, gpa);
+}
+
+int monitor_save_code(struct vcpu *v, const char *path, u32 *written)
+{
+    struct bt *b = bt_of(v);
+
+    *written = 0;
+    return possible(b) ? tcache_save(b->tc, path, flavour(v), page_bytes, b, written) : -ENOTSUP;
+}
