@@ -24,7 +24,10 @@ int code_cache_load(struct vm *vm)
         warn_report("--code-cache: '%s' is damaged: it is not used, and will be made anew", path);
         return 0;
     case -EFBIG:
-        warn_report("--code-cache: '%s' is too large for --tcache-size: it is not used", path);
+        warn_report("--code-cache: '%s' has more than half of what --tcache-size has room for: it is not "
+                    "used, and stays as it is",
+                    path);
+        vm->cfg.code_cache = NULL;
         return 0;
     case -ENOTSUP:
         error_report("--code-cache cannot be used together with --kick or --dump");

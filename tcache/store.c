@@ -219,6 +219,8 @@ static int load(struct tcache *tc, int fd, u64 flavour)
     a->n_links = h.n_links;
     tc->side_used = h.bytes[PART_SIDE];
     s.n_pages = h.n_pages;
+    if (tc->store.map) /* of a file that was read before, and flushed */
+        memset(tc->seen.page, 0, tc->phys_pages * sizeof(*tc->seen.page));
     drop(&tc->store);
     tc->store = s;
     return 0;

@@ -89,6 +89,9 @@ def main():
         counters, _ = r.run("these again", "seg", ["--no-opt=align"])
         r.check("find theirs", counters["tc_adopted"] > 50, counters["tc_adopted"])
 
+        r.put(good)
+        counters, text = r.run("too large for the cache", "seg", ["--tcache-size=1M"])
+        r.check("is said, and it stays", "more than half" in text and counters["tc_adopted"] == 0 and r.bytes() == good, text[-200:])
         for what, data, mode in (("somebody else's file", b"#!/bin/sh\nexit 0\n" * 100, 0o600), ("a file that others may write", good, 0o666)):
             r.put(data, mode)
             _, text = r.run(what, "seg", status=USAGE)
