@@ -37,7 +37,7 @@ def again(session, program, order):
     near = [engine for engine in reversed(order) if engine in ("native", "novt")]
     if session.name == "main" and (set(program.groups) & {"call", "memory"} or program.name in STEADY):
         return near
-    if session.name == "cc" and program.name == "compile-later":
+    if session.name == "cc" and program.name in ("compile-later", "compile-long"):
         return near + near[::-1]
     return []
 
