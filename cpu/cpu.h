@@ -342,6 +342,7 @@ struct cpu_model {
  * not reorder without reading translator/.
  */
 struct vcpu {
+    u64 minus_two; /* -2, as `one` */
     u32 gpr[8];
     u32 eip;
     u32 aflags; /* FL_HOST bits only (arithmetic flags and DF) */
@@ -351,14 +352,13 @@ struct vcpu {
     u8 cpl;
     u8 intr_shadow; /* sti or mov ss just executed: no interrupt before the next instruction completes */
     u8 fpu_live;    /* guest x87/SSE state is in the host's registers, not in fx */
-    u32 one;        /* 1: a constant of translated code, as minus_two */
+    u32 one;        /* 1: a constant of translated code */
     u32 kick;       /* set by other threads (atomically): leave translated code at the next boundary */
     u32 intr_line;  /* INTR from the PIC; written by other threads under the device lock, atomically */
-    u64 minus_two;
-    u64 bt[64]; /* scratch owned by monitor/ and translator/ (translator/abi.h) */
-    u64 *rtab;  /* current view: linear page -> host address minus linear address; 0 = not mapped */
-    u64 *wtab;  /* the same for writes (installed only when a write needs no notice and D is set) */
-    u32 *xtab;  /* linear page -> 1 + guest-physical page number, for execution; 0 = not mapped */
+    u64 bt[64];     /* scratch owned by monitor/ and translator/ (translator/abi.h) */
+    u64 *rtab;      /* current view: linear page -> host address minus linear address; 0 = not mapped */
+    u64 *wtab;      /* the same for writes (installed only when a write needs no notice and D is set) */
+    u32 *xtab;      /* linear page -> 1 + guest-physical page number, for execution; 0 = not mapped */
     struct seg seg[S_COUNT];
     u64 tsc_offset; /* guest TSC = host TSC + offset */
     struct seg_cached segc[SEGC_ENTRIES];

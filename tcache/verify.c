@@ -289,10 +289,11 @@ bool verify_entry(const u8 *code, u32 len, u32 check, u32 eip, u32 lin, u32 expe
     if (check != want.n)
         return false;
     if (of) {
-        WANT(0x45, 0x8b, 0x9e, LE32(entry));                        /* mov r11d, [r14] */
-        WANT(0x47, 0x8d, 0x9c, 0x1b, LE32(-2 * expected));          /* lea r11d, [r11 + r11 - 2 * expected] */
-        WANT(0xf3, 0x45, 0x0f, 0x38, 0xf6, 0x5f, (u8)VO_MINUS_TWO); /* adox r11d, [r15] */
-        WANT(0x70, (u8)(0 - (want.n + 2)));                         /* jo miss */
+        WANT(0x45, 0x8b, 0x9e, LE32(entry));               /* mov r11d, [r14] */
+        WANT(0x47, 0x8d, 0x9c, 0x1b, LE32(-2 * expected)); /* lea r11d, [r11 + r11 - 2 * expected] */
+        _Static_assert(VO_MINUS_TWO == 0, "no displacement");
+        WANT(0xf3, 0x45, 0x0f, 0x38, 0xf6, 0x1f); /* adox r11d, [r15]: -2 */
+        WANT(0x70, (u8)(0 - (want.n + 2)));       /* jo miss */
         if (len > want.n)
             WANT(0xf3, 0x45, 0x0f, 0x38, 0xf6, 0x5f, (u8)VO_ONE); /* adox r11d, [r15]: OF as it was */
     } else {

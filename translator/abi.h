@@ -27,16 +27,16 @@
 #define ABI_FLAGS 12 /* r12: saved flags */
 
 /* Offsets into struct vcpu (checked by static assertions in monitor/run.c). */
-#define VO_GPR       0
-#define VO_ESP       16
-#define VO_EIP       32
-#define VO_AFLAGS    36
-#define VO_MODE      44
-#define VO_IFLAG     48
-#define VO_ONE       52 /* 1 */
-#define VO_KICK      56
-#define VO_INTR      60
-#define VO_MINUS_TWO 64 /* -2, 8 bytes */
+#define VO_MINUS_TWO 0 /* -2, 8 bytes: here it takes no displacement */
+#define VO_GPR       8
+#define VO_ESP       24
+#define VO_EIP       40
+#define VO_AFLAGS    44
+#define VO_MODE      52
+#define VO_IFLAG     56
+#define VO_ONE       60 /* 1 */
+#define VO_KICK      64
+#define VO_INTR      68
 #define VO_BT        72
 #define VO_TABLES    584 /* rtab, wtab, xtab */
 #define VO_SEG       608
@@ -47,8 +47,8 @@
 #define VO_TSC       736
 #define VO_SEGC      744 /* struct seg_cached[], 64 bytes each */
 #define VO_GDTR      4840
-#define VO_CPL       49
-#define VO_SFLAGS    40
+#define VO_CPL       57
+#define VO_SFLAGS    48
 #define VO_CR0       4856
 #define VO_CR2       4860
 #define VO_CR3       4864

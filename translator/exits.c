@@ -202,7 +202,7 @@ static u32 jump_nonzero(struct emit *e, int w, int reg, bool of)
  */
 static void align_landing(struct xl *x, u32 bytes)
 {
-    const u32 landing = (eip_low(x->env->eip) ? 8 : 7 + 4) + 7 + 6 /* lea or two, adox, jo */
+    const u32 landing = (eip_low(x->env->eip) ? 8 : 7 + 4) + 6 + 6 /* lea or two, adox, jo */
                         + (fl_live(x, x->k + 1, FL_OF) ? 7 : 0);   /* adox */
     u32 at = (x->line_at + x->e.pos + bytes) & (CODE_LINE - 1);
 
