@@ -21,14 +21,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#ifndef BENCH_LONG
-static int source_file(const struct dirent *e)
-{
-    size_t n = strlen(e->d_name);
-    return n > 2 && !strcmp(e->d_name + n - 2, ".c");
-}
-#endif
-
 static int compile(const char *source, const char *object)
 {
     pid_t pid = fork();
@@ -41,6 +33,16 @@ static int compile(const char *source, const char *object)
         _exit(255);
     }
     return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0 ? 0 : -1;
+}
+
+static uint32_t file_hash(const char *path)
+{
+    static unsigned char bytes[1 << 20];
+    int fd = open(path, O_RDONLY);
+    long n = fd < 0 ? 0 : read(fd, bytes, sizeof(bytes));
+    if (fd >= 0)
+        close(fd);
+    return n > 0 ? bench_hash(bytes, (size_t)n) : 0;
 }
 
 #ifdef BENCH_LONG
@@ -60,9 +62,10 @@ static void write_functions(FILE *f, unsigned i)
     fprintf(f, "    }\n    return s + g%u((struct s%u *)a, n);\n}\n", i, i);
 }
 
-static int compile_long(unsigned pairs, const char *object)
+static int work(int argc, char **argv, const char *object, uint32_t *sum)
 {
     const char *source = "/tmp/novt-bench-long.c"; /* the object file has its name */
+    unsigned pairs = bench_work(argc, argv, BENCH_LONG);
     FILE *f = fopen(source, "w");
     int err;
 
@@ -75,30 +78,48 @@ static int compile_long(unsigned pairs, const char *object)
     err = fclose(f);
     bench_start();
     err = err || compile(source, object);
+    if (err)
+        fprintf(stderr, "compile: %s failed\n", source);
     unlink(source);
+    *sum = file_hash(object);
     return err;
 }
-#endif
-
-static uint32_t file_hash(const char *path)
+#else
+static int source_file(const struct dirent *e)
 {
-    static unsigned char bytes[1 << 20];
-    int fd = open(path, O_RDONLY);
-    long n = fd < 0 ? 0 : read(fd, bytes, sizeof(bytes));
-    if (fd >= 0)
-        close(fd);
-    return n > 0 ? bench_hash(bytes, (size_t)n) : 0;
+    size_t n = strlen(e->d_name);
+    return n > 2 && !strcmp(e->d_name + n - 2, ".c");
 }
 
-int main(int argc, char **argv)
+static int work(int argc, char **argv, const char *object, uint32_t *sum)
 {
-#ifdef BENCH_LONG
-    unsigned pairs = bench_work(argc, argv, BENCH_LONG);
-#else
     unsigned percent = bench_work(argc, argv, 100);
     struct dirent **name;
     char source[300];
+    int n = scandir("/src", &name, source_file, alphasort);
+
+    if (n <= 0) {
+        fprintf(stderr, "compile: no C files in /src of the compiler's root\n");
+        return -1;
+    }
+    if (percent < 100)
+        n = 1;
+    bench_done = (unsigned)n;
+    bench_start();
+    for (int i = 0; i < n; i++) {
+        snprintf(source, sizeof(source), "/src/%s", name[i]->d_name);
+        if (compile(source, object)) {
+            fprintf(stderr, "compile: %s failed\n", source);
+            return -1;
+        }
+        *sum = *sum * 31 + file_hash(object);
+    }
+    return 0;
+}
 #endif
+
+int main(int argc, char **argv)
+{
     const char *root = getenv("BENCH_CCROOT");
     uint32_t sum = 0;
     char object[64];
@@ -112,31 +133,8 @@ int main(int argc, char **argv)
     if (chdir("/"))
         return 1;
     snprintf(object, sizeof(object), "/tmp/novt-bench-%d.o", getpid());
-#ifdef BENCH_LONG
-    if (compile_long(pairs, object)) {
-        fprintf(stderr, "compile: the long file failed\n");
+    if (work(argc, argv, object, &sum))
         return 1;
-    }
-    sum = file_hash(object);
-#else
-    int n = scandir("/src", &name, source_file, alphasort);
-    if (n <= 0) {
-        fprintf(stderr, "compile: no C files in %s/src\n", root);
-        return 1;
-    }
-    if (percent < 100)
-        n = 1;
-    bench_done = (unsigned)n;
-    bench_start();
-    for (int i = 0; i < n; i++) {
-        snprintf(source, sizeof(source), "/src/%s", name[i]->d_name);
-        if (compile(source, object)) {
-            fprintf(stderr, "compile: %s failed\n", source);
-            return 1;
-        }
-        sum = sum * 31 + file_hash(object);
-    }
-#endif
     bench_end(BENCH_NAME, sum);
     unlink(object);
     return 0;
