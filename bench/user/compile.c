@@ -78,11 +78,13 @@ static int work(int argc, char **argv, const char *object, uint32_t *sum)
     err = fclose(f);
     bench_start();
     err = err || compile(source, object);
-    if (err)
-        fprintf(stderr, "compile: %s failed\n", source);
     unlink(source);
+    if (err) {
+        fprintf(stderr, "compile: %s failed\n", source);
+        return -1;
+    }
     *sum = file_hash(object);
-    return err;
+    return 0;
 }
 #else
 static int source_file(const struct dirent *e)
@@ -99,7 +101,7 @@ static int work(int argc, char **argv, const char *object, uint32_t *sum)
     int n = scandir("/src", &name, source_file, alphasort);
 
     if (n <= 0) {
-        fprintf(stderr, "compile: no C files in /src of the compiler's root\n");
+        fprintf(stderr, "compile: no C files in /src\n");
         return -1;
     }
     if (percent < 100)
@@ -133,8 +135,10 @@ int main(int argc, char **argv)
     if (chdir("/"))
         return 1;
     snprintf(object, sizeof(object), "/tmp/novt-bench-%d.o", getpid());
-    if (work(argc, argv, object, &sum))
+    if (work(argc, argv, object, &sum)) {
+        fprintf(stderr, "compile: the compiler's root is %s\n", root);
         return 1;
+    }
     bench_end(BENCH_NAME, sum);
     unlink(object);
     return 0;
