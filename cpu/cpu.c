@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/log.h"
+#include "cpu/hostcpu.h"
 #include "cpu/sys.h"
 
 void cpu_update_mode(struct vcpu *v)
@@ -206,6 +207,7 @@ struct vcpu *cpu_create(const struct cpu_model *model, const struct cpu_ops *ops
         error_report("out of memory: cannot allocate a virtual CPU");
         exit(4);
     }
+    host_cpu_probe();
     memset(v, 0, sizeof(*v));
     v->model = model;
     v->ops = ops;

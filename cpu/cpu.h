@@ -260,9 +260,9 @@ struct cpu_ops {
     /* FERR# for CR0.NE = 0: raise (1) or clear (0) IRQ 13. */
     void (*ferr)(struct vcpu *v, int level);
     /* An x87 environment image is about to be shown to the guest; host_ip and host_dp are the lower halves of
-     * the host's last x87 instruction and data pointers (0: the host has lost them). If host_ip lies in
-     * translated code, sets v->fpu_ip, fpu_cs and fpu_op, and where it can fpu_dp and fpu_ds, for the guest
-     * instruction that it belongs to. Light; may be NULL. */
+     * the host's last x87 instruction and data pointers (0: it has lost them, or does not tell). If host_ip
+     * lies in translated code, sets v->fpu_ip, fpu_cs and fpu_op, and where it can fpu_dp and fpu_ds, for the
+     * guest instruction that it belongs to. Light; may be NULL. */
     void (*fpu_env)(struct vcpu *v, u32 host_ip, u32 host_dp);
     /* The time stamp counter as the guest reads it; NULL: the host's plus v->tsc_offset. */
     u64 (*tsc)(struct vcpu *v);

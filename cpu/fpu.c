@@ -22,7 +22,7 @@
 void cpu_fpu_park(struct vcpu *v)
 {
     static const u32 mxcsr = 0x1f80;
-    u32 env[7]; /* SDM vol. 1, figure 8-9: [3] instruction pointer, [5] operand pointer */
+    u32 env[7]; /* SDM vol. 1, figure 8-9: [1] status, [3] instruction pointer, [5] operand pointer */
 
     if (!v->fpu_live)
         return;
@@ -36,7 +36,7 @@ void cpu_fpu_park(struct vcpu *v)
                      : "memory");
     v->fpu_live = 0;
     if (env[3] && v->ops->fpu_env)
-        v->ops->fpu_env(v, env[3], env[5]);
+        v->ops->fpu_env(v, env[3], fpu_host_dp(env[1], env[5]));
 }
 
 void cpu_fpu_live(struct vcpu *v)

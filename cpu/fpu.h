@@ -8,6 +8,7 @@
 
 #include "cpu/access.h"
 #include "cpu/cpu.h"
+#include "cpu/hostcpu.h"
 #include "cpu/insn.h"
 
 /* insn.fpu_attr */
@@ -90,7 +91,17 @@ static inline u32 fpu_get_mxcsr(const struct vcpu *v)
         __builtin_memcpy(&mx, v->fx + 24, 4);
     return mx;
 }
-#define FSW_ES 0x80
+#define FSW_ES  0x80
+#define FSW_TOP 0x3800
+#define FCW_NO_STORE                                                                                         \
+    0x1f /* exceptions that keep a store from happening if they are unmasked: not precision */
+
+/* The operand pointer of an environment that the host has stored, if it tells the last instruction's, else 0.
+ */
+static inline u32 fpu_host_dp(u32 fsw, u32 dp)
+{
+    return host_cpu.x87_dp_of_exceptions && !(fsw & FSW_ES) ? 0 : dp;
+}
 
 /* Host address of [lin, lin+len) if one table entry covers it, else NULL. */
 static inline void *fpu_host(const u64 *tab, u32 lin, u32 len)

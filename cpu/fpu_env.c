@@ -65,7 +65,7 @@ static int ctrl_begin(struct vcpu *v, const struct insn *i)
 static void name_pointers(struct vcpu *v, const struct env32 *e)
 {
     if (v->ops->fpu_env)
-        v->ops->fpu_env(v, e->ip, e->dp);
+        v->ops->fpu_env(v, e->ip, fpu_host_dp(e->sw, e->dp));
 }
 
 /* Takes what the host knows of the last x87 instruction over into v->fpu_ip and its siblings, and forgets it.

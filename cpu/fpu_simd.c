@@ -241,6 +241,20 @@ static int simd_load(struct vcpu *v, const struct insn *i)
     return CPU_OK;
 }
 
+/* A store whose memory operand faults. The x87's TOP of an MMX store may be 0 by then (cpu/hostcpu.h). */
+static int store_fault(struct vcpu *v, const struct insn *i)
+{
+    u32 env[7]; /* SDM vol. 1, figure 8-9: [1] status word */
+
+    if ((i->fpu_attr & FPA_MMX) && host_cpu.mmx_fault_clears_top) {
+        cpu_fpu_live(v);
+        __asm__ volatile("fnstenv %0" : "=m"(env));
+        env[1] &= ~(u32)FSW_TOP;
+        __asm__ volatile("fldenv %0" : : "m"(env));
+    }
+    return CPU_FAULT;
+}
+
 /* No store raises SIMD exceptions or has a general register operand in its memory form. */
 static int simd_store(struct vcpu *v, const struct insn *i)
 {
@@ -249,7 +263,8 @@ static int simd_store(struct vcpu *v, const struct insn *i)
     void *p;
 
     SIMD_BEGIN(v, i, i->fpu_attr);
-    TRY(mem_linear(v, i->seg, insn_ea(v, i), i->memsize, SEGF_W, &lin));
+    if (mem_linear(v, i->seg, insn_ea(v, i), i->memsize, SEGF_W, &lin))
+        return store_fault(v, i);
     if ((i->fpu_attr & FPA_ALIGN) && unlikely(lin & 15))
         return cpu_raise_err(v, EXC_GP, 0);
     p = fpu_host(v->wtab, lin, i->memsize);
@@ -260,7 +275,8 @@ static int simd_store(struct vcpu *v, const struct insn *i)
     }
     /* An MMX store, too, changes the x87 tag word: nothing may happen before memory is known to be writable.
      */
-    TRY(lin_probe_write(v, lin, i->memsize));
+    if (lin_probe_write(v, lin, i->memsize))
+        return store_fault(v, i);
     cpu_fpu_live(v);
     ((fpu_thunk)i->thunk)(bounce, NULL, 0);
     return lin_store(v, lin, bounce, i->memsize);

@@ -7,9 +7,8 @@
  * status word; the next waiting instruction reports it. So the host never traps here, as ES is clear whenever
  * a thunk runs.
  *
- * A store that raises an unmasked exception other than precision leaves memory alone. When it goes through
- * the bounce buffer, that is found out by filling the buffer with the old contents first, only if something
- * is unmasked at all.
+ * A store that raises an unmasked exception other than precision leaves memory alone. Some processors do not
+ * even look at the operand then (cpu/hostcpu.h).
  *
  * Stores check that memory can be written before they run: fstp must not pop and then fault.
  */
@@ -35,9 +34,12 @@ static inline void x87_note(struct vcpu *v, const struct insn *i)
     v->fpu_cs = v->seg[S_CS].sel;
     v->fpu_op = (u16)((i->opcode & 7) << 8 | i->raw[i->modrm_off]);
 }
+/* Behind the instruction. */
 static inline void x87_note_mem(struct vcpu *v, const struct insn *i, u32 off)
 {
     x87_note(v, i);
+    if (host_cpu.x87_dp_of_exceptions && !(fpu_get_fsw(v) & FSW_ES))
+        return;
     v->fpu_dp = off;
     v->fpu_ds = v->seg[i->seg].sel;
 }
@@ -82,34 +84,46 @@ static int x87_load(struct vcpu *v, const struct insn *i)
         p = bounce;
     }
     cpu_fpu_live(v);
-    x87_note_mem(v, i, off);
     ((fpu_thunk)i->thunk)(p, NULL, 0);
+    x87_note_mem(v, i, off);
     return CPU_OK;
+}
+
+/* Has an exception been raised that keeps a store from happening: unmasked, and not precision? ES was clear
+ * before, so none had been. */
+static bool x87_no_store(struct vcpu *v)
+{
+    return fpu_get_fsw(v) & ~fpu_get_fcw(v) & FCW_NO_STORE;
 }
 
 /* Stores by way of the bounce buffer. */
 static int x87_store_slow(struct vcpu *v, const struct insn *i, u32 off, u32 lin)
 {
-    u8 bounce[16] __attribute__((aligned(16))) = {0};
-    u8 old[16];
-    bool unmasked = (fpu_get_fcw(v) & 0x3f) != 0x3f;
+    u8 bounce[16] __attribute__((aligned(16)));
 
     TRY(lin_probe_write(v, lin, i->memsize));
-    if (unmasked) {
-        TRY(lin_load(v, lin, bounce, i->memsize));
-        __builtin_memcpy(old, bounce, sizeof(old));
-    }
     cpu_fpu_live(v);
-    x87_note_mem(v, i, off);
     ((fpu_thunk)i->thunk)(bounce, NULL, 0);
-    if (unmasked && (fpu_get_fsw(v) & FSW_ES)) {
-        u64 a[2], b[2];
-        __builtin_memcpy(a, old, 16);
-        __builtin_memcpy(b, bounce, 16);
-        if (a[0] == b[0] && a[1] == b[1])
-            return CPU_OK; /* nothing was stored */
+    x87_note_mem(v, i, off);
+    return x87_no_store(v) ? CPU_OK : lin_store(v, lin, bounce, i->memsize);
+}
+
+/* On a host that raises exceptions before it looks at memory: does this store do so? Then it is done. */
+static bool x87_store_raises(struct vcpu *v, const struct insn *i, u32 off)
+{
+    u8 before[512] __attribute__((aligned(16))), bounce[16];
+
+    if (!(~fpu_get_fcw(v) & FCW_NO_STORE))
+        return false;
+    cpu_fpu_live(v);
+    __asm__ volatile("fxsave64 %0" : "=m"(before));
+    ((fpu_thunk)i->thunk)(bounce, NULL, 0);
+    if (x87_no_store(v)) {
+        x87_note_mem(v, i, off);
+        return true;
     }
-    return lin_store(v, lin, bounce, i->memsize);
+    __asm__ volatile("fxrstor64 %0" : : "m"(before));
+    return false;
 }
 
 static int x87_store(struct vcpu *v, const struct insn *i)
@@ -120,13 +134,15 @@ static int x87_store(struct vcpu *v, const struct insn *i)
     TRY(x87_begin(v, i));
     X87_WAIT(v, i);
     off = insn_ea(v, i);
+    if (host_cpu.x87_raises_first && x87_store_raises(v, i, off))
+        return CPU_OK;
     TRY(mem_linear(v, i->seg, off, i->memsize, SEGF_W, &lin));
     p = fpu_host(v->wtab, lin, i->memsize);
     if (unlikely(!p))
         return x87_store_slow(v, i, off, lin);
     cpu_fpu_live(v);
-    x87_note_mem(v, i, off);
     ((fpu_thunk)i->thunk)(p, NULL, 0);
+    x87_note_mem(v, i, off);
     return CPU_OK;
 }
 

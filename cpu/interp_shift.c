@@ -6,6 +6,7 @@
  * them for a count of 0), and those that the manual calls undefined, come out as on hardware. A memory
  * operand is written even if the count is 0: the access is a read-modify-write to the hardware as well.
  */
+#include "cpu/hostcpu.h"
 #include "cpu/interp.h"
 
 #define DEFINE_SHIFT(name, N, T, S)                                                                          \
@@ -80,6 +81,21 @@ static inline u8 double_count(const struct vcpu *v, const struct insn *i)
     DEFINE_SHIFT(shr, N, T, S)                                                                               \
     DEFINE_SHIFT(sar, N, T, S)
 FOR_SIZES(DEFINE_SHIFTS)
+
+/* By an immediate: the host's instruction above is by CL, whose OF some processors treat differently. */
+#define DEFINE_ROTATE(name, N)                                                                               \
+    static int h_##name##N##_ri(struct vcpu *v, const struct insn *i)                                        \
+    {                                                                                                        \
+        u32 of = v->aflags & FL_OF;                                                                          \
+        h_##name##N##_r(v, i);                                                                               \
+        if (host_cpu.rotate_keeps_of && (i->imm & 31) != 1)                                                  \
+            v->aflags = (v->aflags & ~FL_OF) | of;                                                           \
+        return CPU_OK;                                                                                       \
+    }
+#define DEFINE_ROTATES(N, T, ST, S)                                                                          \
+    DEFINE_ROTATE(rol, N)                                                                                    \
+    DEFINE_ROTATE(ror, N)
+FOR_SIZES(DEFINE_ROTATES)
 DEFINE_DOUBLE(shld, 16, u16, "w")
 DEFINE_DOUBLE(shld, 32, u32, "l")
 DEFINE_DOUBLE(shrd, 16, u16, "w")
@@ -96,6 +112,10 @@ DEFINE_DOUBLE(shrd, 32, u32, "l")
 static const insn_fn shift_table[8][3][2] = {
     SIZES(rol), SIZES(ror), SIZES(rcl), SIZES(rcr), SIZES(shl), SIZES(shr), SIZES(shl), SIZES(sar),
 };
+static const insn_fn rotate_table[2][3] = {
+    {h_rol8_ri, h_rol16_ri, h_rol32_ri},
+    {h_ror8_ri, h_ror16_ri, h_ror32_ri},
+};
 static const insn_fn double_table[2][2][2] = {
     {FORMS(shld, 16), FORMS(shld, 32)},
     {FORMS(shrd, 16), FORMS(shrd, 32)},
@@ -107,6 +127,9 @@ insn_fn shift_lookup(const struct insn *i)
         switch (i->opcode) {
         case 0xc0:
         case 0xc1:
+            if (i->reg < 2 && !i->has_mem)
+                return rotate_table[i->reg][insn_size_index(i)];
+            /* fallthrough */
         case 0xd0 ... 0xd3:
             return shift_table[i->reg][insn_size_index(i)][i->has_mem];
         default:

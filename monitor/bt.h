@@ -275,7 +275,7 @@ void bt_window_prefill(struct vcpu *v);
 /* Translated code faulted on the host. Returns whether to enter it again at BT_RESUME. */
 bool bt_host_fault(struct vcpu *v);
 
-bool bt_other_fault_first(struct vcpu *v, u32 lin); /* run.c */
+bool bt_other_fault_first(struct vcpu *v, u32 lin, bool write); /* run.c */
 
 /* int n outside of V86, v->next_eip behind it, and iretd at CPL 0; then bt_continue() (gates.c). */
 int bt_soft_interrupt(struct vcpu *v, u8 vector);

@@ -10,7 +10,8 @@
  *
  * An instruction that the interpreter ran has set v->fpu_ip and its siblings itself; the host's pointers are
  * then outside translated code. They are zero after fninit and where the host's CPU loses them with a state
- * switch (AMD's do without an exception pending: APM vol. 2, 11.4.4). Light code.
+ * switch (AMD's do without an exception pending: APM vol. 2, 11.4.4). Newer ones of Intel's tell the operand
+ * of exceptions only (CPUID.7:EBX[6]), and so does the interpreter then. Light code.
  */
 #include "monitor/bt.h"
 
@@ -86,7 +87,7 @@ void monitor_fpu_env(struct vcpu *v, u32 host_ip, u32 host_dp)
      * (CPUID.7:EBX[13]). */
     v->fpu_cs = (f->key.mode & MODE_CPL) == v->cpl ? v->seg[S_CS].sel : 0;
     v->fpu_op = opcode_at(b, f->key.gpa + f->pcmap[k].guest, f->key.mode & MODE_CS32, &seg);
-    if (seg == S_NONE)
+    if (seg == S_NONE || !host_dp)
         return;
     if ((f->key.mode & MODE_WIN) &&
         *bt_table_site(b, f->key.gpa + f->pcmap[k].guest) != f->key.gpa + f->pcmap[k].guest + 1)

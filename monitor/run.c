@@ -346,12 +346,25 @@ static int do_slow(struct vcpu *v, u64 unused, u32 eip)
     return interpret(v, eip);
 }
 
-/* Might an instruction that met a page fault at lin owe the guest another fault first? A pending x87
- * exception, if it is one that waits; the limit of a flat segment, if the operand runs over its end. The
- * interpreter knows. */
-bool bt_other_fault_first(struct vcpu *v, u32 lin)
+/* An x87 or MMX store, of which some hosts do something before they look at the operand? */
+static bool store_acts_first(struct vcpu *v, u16 fsw)
 {
-    return unlikely(lin >> PAGE_SHIFT == 0xfffff || (fpu_get_fsw(v) & FSW_ES));
+    const struct insn *i;
+
+    if (!(host_cpu.mmx_fault_clears_top && (fsw & FSW_TOP)) &&
+        !(host_cpu.x87_raises_first && (~fpu_get_fcw(v) & FCW_NO_STORE)))
+        return false;
+    return insn_fetch(v, &i) == CPU_OK && i->fpu && (i->fpu_attr & FPA_STORE);
+}
+
+/* Might an instruction that met a page fault at lin, writing there or not, owe the guest something else
+ * first? A pending x87 exception, if it is one that waits; the limit of a flat segment, if the operand runs
+ * over its end; or what stores do first. The interpreter knows. v->eip: at the instruction. */
+bool bt_other_fault_first(struct vcpu *v, u32 lin, bool write)
+{
+    u16 fsw = fpu_get_fsw(v);
+
+    return unlikely(lin >> PAGE_SHIFT == 0xfffff || (fsw & FSW_ES) || (write && store_acts_first(v, fsw)));
 }
 
 static int miss(struct vcpu *v, u32 lin, u32 eip, enum shadow_access acc)
@@ -374,7 +387,7 @@ static int miss(struct vcpu *v, u32 lin, u32 eip, enum shadow_access acc)
             cpu_fpu_live(v);
         return 0;
     case SH_FAULT:
-        if (!bt_other_fault_first(v, lin)) {
+        if (!bt_other_fault_first(v, lin, acc == SH_WRITE)) {
             bt_window_expect(v, lin, acc == SH_WRITE);
             cpu_deliver_fault(v);
             return bt_continue(v);

@@ -240,7 +240,7 @@ bool bt_host_fault(struct vcpu *v)
             }
             break; /* A and D bits are set: the instruction must run before anything else happens */
         case SH_FAULT:
-            if (bt_other_fault_first(v, lin) || has_two_operands(v))
+            if (bt_other_fault_first(v, lin, b->hf.write) || has_two_operands(v))
                 break;
             bt_window_expect(v, lin, b->hf.write);
             guest_fault_at_window(v);

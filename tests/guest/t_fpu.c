@@ -104,14 +104,21 @@ static u32 pointers_env(void)
         u8 st[80];
     } env;
     static const double value = 3;
+    static const u32 snan = 0x7fa00000;
+    static const u16 unmasked = 0x37e;
     u32 good = 0;
-    for (u32 n = 0; n < 50 && good != 15; n++) {
+    for (u32 n = 0; n < 50 && good != 31; n++) {
         good = 0;
         asm volatile("fninit\n\tnop\nfpu_ip_a:\tfldl %1\n\tnop\n\tfnstenv %0" : "=m"(env) : "m"(value));
         if (env.ip == (u32)fpu_ip_a && (env.cs_op >> 16 & 0x7ff) == 0x505)
             good |= 1;
-        if (env.dp == (u32)&value)
+        if (env.dp == (u32)&value || !env.dp) /* SDM vol. 1, 8.1.8: some only note it of exceptions */
             good |= 2;
+        asm volatile("fninit\n\tfldcw %2\n\tfadds %1\n\tfnstenv %0\n\tfninit"
+                     : "=m"(env)
+                     : "m"(snan), "m"(unmasked));
+        if (env.dp == (u32)&snan)
+            good |= 16;
         asm volatile("fninit\n\tfld1\nfpu_ip_b:\tfldpi\n\tfnstcw %1\n\tfnsave %0"
                      : "=m"(env), "=m"(env.ds)
                      :
@@ -134,6 +141,7 @@ static void pointers(void)
     /* TCG stores zero as the opcode and the pointers. */
     check_tcg_gap("fnstenv gives the last instruction's address and opcode", good & 1);
     check_tcg_gap("and its operand's", good & 2);
+    check_tcg_gap("and the operand's of one that raises an exception", good & 16);
     check_tcg_gap("fnsave, too; fnstcw does not count", good & 4);
     check_tcg_gap("fldz; fnstenv", good & 8);
 }

@@ -6,6 +6,7 @@
 #include "fixture.h"
 #include "base/opts.h"
 #include "base/log.h"
+#include "cpu/hostcpu.h"
 
 const struct cpu_model fx_model_full = {
     .name = "full",
@@ -174,6 +175,7 @@ static void *sparse(size_t n)
 struct fx *fx_create(u32 base)
 {
     struct fx *f = calloc(1, sizeof(*f));
+    host_cpu_probe();
     f->v = aligned_alloc(64, sizeof(struct vcpu));
     memset(f->v, 0, sizeof(struct vcpu));
     f->base = base;
