@@ -24,6 +24,7 @@
     X(gates, "entries through gates and irets that were checked before")                                     \
     X(rfahead, "RF after a fault handler's iret needs no step by the interpreter")                           \
     X(string, "fast paths for repeated string instructions")                                                 \
+    X(shortrep, "in window form, a few doublewords are copied or stored one by one, on Intel's processors")  \
     X(memo, "the translator decodes instructions like those that it has seen from templates")                \
     X(icache, "cache decoded instructions in the interpreter")                                               \
     X(largefill, "fill runs of shadow entries for large guest pages at once")                                \

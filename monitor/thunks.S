@@ -686,10 +686,10 @@ th_verw:
         ret
         .endm
 
-        REP_THUNK th_rep_movs8, 1, 0, b, r11b, 1, 12
-        REP_THUNK th_rep_movs32, 4, 2, l, r11d, 1, 32
-        REP_THUNK th_rep_stos8, 1, 0, b, al, 0, 12
-        REP_THUNK th_rep_stos32, 4, 2, l, eax, 0, 32
+        REP_THUNK th_rep_movs8, 1, 0, b, r11b, 1, REP_FEW8
+        REP_THUNK th_rep_movs32, 4, 2, l, r11d, 1, REP_FEW32
+        REP_THUNK th_rep_stos8, 1, 0, b, al, 0, REP_FEW8
+        REP_THUNK th_rep_stos32, 4, 2, l, eax, 0, REP_FEW32
 
 bt_thunks_end:
         .section .data.rel.ro, "aw", @progbits

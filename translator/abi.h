@@ -125,6 +125,10 @@
 #define TH_CR0    29
 #define TH_COUNT_ 30
 
+/* Up to how many elements the thunks of rep movs and stos do one by one: doublewords, bytes. */
+#define REP_FEW32 32
+#define REP_FEW8  12
+
 /*
  * The indirect-branch target cache: tags, 8 bytes each, and behind them the host addresses that belong to
  * them. Indexed by the low 16 bits of eip, from where BT_IBTC points: each context begins at another place,

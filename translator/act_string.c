@@ -16,6 +16,8 @@
  * the instruction is started again. Nothing has to be bounded. A window's neighbours are never mapped: a rep
  * that would go on beyond 4 GiB, or below 0, faults there, and the interpreter does it. DF is live in EFLAGS.
  *
+ * A few doublewords are a thunk's before that, where that is faster.
+ *
  * Table form is the same on host addresses for single instructions. Afterwards the guest pointer is the host
  * one minus the page's entry (segments are flat: linear = offset). rep movs and stos of bytes and doublewords
  * are a thunk's, a page at a time; the interpreter does the rest.
@@ -72,9 +74,35 @@ static void flags_before_repeated(struct xl *x)
     x->op_saved = true;
 }
 
+static int rep_thunk_of(const struct insn *i, const struct string *s)
+{
+    return (s->src ? TH_REP_MOVS8 : TH_REP_STOS8) + (i->opcode & 1);
+}
+
+/* Few doublewords are the thunk's: where the page that follows is not mapped, as behind a stack, some hosts
+ * take 300 cycles for them (docs/performance.md). What it does not do is left for the instruction behind
+ * this. Returns where to jump to behind that, the position of a rel8. */
+static u32 few_by_thunk(struct xl *x, const struct insn *i, const struct string *s)
+{
+    struct emit *e = &x->e;
+    u32 many, done;
+
+    fl_clobber(x);
+    e8(e, 0x83); /* cmp ecx, few */
+    e_modrm(e, 3, 7, RCX);
+    e8(e, REP_FEW32);
+    many = e_jcc8(e, 7); /* ja */
+    e_rm(e, 0, 0xff, 2, R15, -1, 1, BT_OFF(BT_THUNK0 + rep_thunk_of(i, s)));
+    done = e_jcc8(e, 4); /* je */
+    e_fix8(e, many, e->pos);
+    return done;
+}
+
 static void window_form(struct xl *x, const struct insn *i, const struct string *s)
 {
     struct emit *e = &x->e;
+    bool few = s->rep && s->write && s->n == 4 && (x->env->opts & OPT(shortrep));
+    u32 done = few ? few_by_thunk(x, i, s) : 0;
 
     if (!s->compares)
         x->op_saved |= x->fs == FS_SAVED;
@@ -94,6 +122,8 @@ static void window_form(struct xl *x, const struct insn *i, const struct string 
         e_mov_rr32(e, RSI, RSI);
     if (s->dst)
         e_mov_rr32(e, RDI, RDI);
+    if (few)
+        e_fix8(e, done, e->pos);
 }
 
 /* A host pointer minus the table entry in `entry` is the guest's again; flags stay. */
@@ -136,13 +166,10 @@ static void table_form(struct xl *x, const struct insn *i, const struct string *
 /* The thunk does what lies in mapped pages; the interpreter goes on from there. */
 static bool rep_thunk(struct xl *x, const struct insn *i, const struct string *s)
 {
-    bool wide = i->opcode & 1;
-    int th = s->src ? TH_REP_MOVS8 + wide : TH_REP_STOS8 + wide;
-
     if (!s->write || s->n == 2)
         return false;
     fl_clobber(x);
-    call_thunk(x, th, STUB_SLOW);
+    call_thunk(x, rep_thunk_of(i, s), STUB_SLOW);
     return true;
 }
 

@@ -264,7 +264,13 @@ u64 translate_host_opts(u64 opts)
     bool adx =
         __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & 1u << 19) && (b & 1u << 8); /* and BMI2: rorx */
 
-    return adx ? opts : opts & ~OPT(ofcheck);
+    u32 intel[3]; /* "GenuineIntel", in the order of ebx, edx, ecx */
+
+    if (!adx)
+        opts &= ~OPT(ofcheck);
+    if (!__get_cpuid(0, &a, &intel[0], &intel[2], &intel[1]) || memcmp(intel, "GenuineIntel", 12))
+        opts &= ~OPT(shortrep);
+    return opts;
 }
 
 struct insn *unit_keep(struct xl *x, const struct insn *i)
