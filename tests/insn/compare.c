@@ -426,6 +426,9 @@ static void explain(const struct icase *c, const struct insn *in, struct outcome
      * RPL */
     if (far_return && (n->vector == EXC_PF || n->vector == EXC_SS) && i->vector == EXC_GP)
         n->vector = i->vector, n->error = i->error, n->cr2 = 0;
+    /* and Intel's read 16 bits of a selector that has 32 */
+    if (far_return && (i->vector == EXC_PF || i->vector == EXC_SS) && n->vector == EXC_GP)
+        n->vector = i->vector, n->error = i->error, n->cr2 = i->cr2;
     /* which part of a long image is touched first; whether the limit is checked for all of it before */
     if (image && n->vector != VEC_NONE && i->vector != VEC_NONE && n->vector >= EXC_SS &&
         n->vector <= EXC_AC && i->vector >= EXC_SS && i->vector <= EXC_AC)
@@ -448,9 +451,8 @@ static void explain(const struct icase *c, const struct insn *in, struct outcome
         n->vector = i->vector, n->error = i->error, n->cr2 = i->cr2;
     /* an operand that wraps at 4 GiB: beyond the limit (AMD), or in the last page and the first (SDM vol. 3,
      * 6.3) */
-    u32 bytes = n->lin != c->lin ? 16 : in->memsize; /* (of others that ran behind it) */
     if ((i->vector == EXC_GP || i->vector == EXC_SS) && !i->error && n->vector == EXC_PF &&
-        n->cr2 + bytes < bytes)
+        n->cr2 > 0xfffffff0u)
         n->vector = i->vector, n->error = 0, n->cr2 = 0;
     /* #AC against what else is wrong with the access */
     if ((c->flags & FL_AC) && n->vector == EXC_AC && i->vector != VEC_NONE)
