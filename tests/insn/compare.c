@@ -482,7 +482,7 @@ static void explain(const struct icase *c, const struct insn *in, struct outcome
 /* Did the CPU go on where others and the interpreter fault, as the manual lets it? */
 static bool went_on(const struct insn *in, const struct outcome *n, const struct outcome *i)
 {
-    if (i->vector == VEC_NONE || i->vector == n->vector)
+    if (i->vector == VEC_NONE || (i->vector == n->vector && i->error == n->error))
         return false;
     /* only two of four bytes are accessed */
     if (seg_on_stack(in) && (i->vector == EXC_PF || i->vector == EXC_SS || i->vector == EXC_AC))
