@@ -41,11 +41,11 @@ static bool rotate_keeps_of(void)
 
 static bool x87_dp_of_exceptions(void)
 {
-    u32 env[7]; /* SDM vol. 1, figure 8-9: [5] operand pointer */
+    u32 env[7]; /* SDM vol. 1, figure 8-9: [3] instruction pointer, [5] operand pointer */
     u32 one = 0x3f800000;
 
     __asm__ volatile("fninit; flds %1; fnstenv %0; fninit" : "=m"(env) : "m"(one));
-    return !env[5];
+    return env[3] && !env[5]; /* AMD's lose both when the host's kernel switches just then */
 }
 
 void host_cpu_probe(void)

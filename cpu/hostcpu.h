@@ -8,7 +8,7 @@
 
 #include "base/types.h"
 
-/* Found out by trying (cpu/hostcpu.c). All true on a Sapphire Rapids, none on AMD's Zen 3 and Zen 5. */
+/* Found out by trying. All true on a Sapphire Rapids, none on AMD's Zen 3 and Zen 5. */
 struct host_cpu {
     /* rol and ror of a register by an immediate other than 1 leave OF alone; others compute it */
     bool rotate_keeps_of;
