@@ -93,8 +93,8 @@ static inline u32 fpu_get_mxcsr(const struct vcpu *v)
 }
 #define FSW_ES  0x80
 #define FSW_TOP 0x3800
-#define FCW_NO_STORE                                                                                         \
-    0x1f /* exceptions that keep a store from happening if they are unmasked: not precision */
+/* Exceptions that keep a store from happening if they are unmasked: all but precision. */
+#define FCW_NO_STORE 0x1f
 
 /* The operand pointer of an environment that the host has stored, if it tells the last instruction's, else 0.
  */

@@ -260,11 +260,9 @@ static void emit_unit(struct xl *x)
 
 u64 translate_host_opts(u64 opts)
 {
-    u32 a, b = 0, c, d;
+    u32 a, b = 0, c, d, intel[3]; /* "GenuineIntel", in the order of ebx, edx, ecx */
     bool adx =
         __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & 1u << 19) && (b & 1u << 8); /* and BMI2: rorx */
-
-    u32 intel[3]; /* "GenuineIntel", in the order of ebx, edx, ecx */
 
     if (!adx)
         opts &= ~OPT(ofcheck);

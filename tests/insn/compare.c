@@ -197,6 +197,7 @@ void slack_for(const struct icase *c, const struct insn *in, struct slack *s)
         s->mem_lin[0] = lin;
         s->mem_len[0] = 10;
         s->only_faults = true;
+        s->cpu_only = (lin & PAGE_MASK) <= PAGE_SIZE - 10; /* else translated code's as well */
         s->why = "an 80-bit store that faults: its first part";
     }
     switch (in->mnemonic) {
@@ -215,18 +216,24 @@ void slack_for(const struct icase *c, const struct insn *in, struct slack *s)
         s->mem_len[2] = 224;
         s->why = "x87 pointers, MXCSR_MASK, reserved bytes";
         break;
-    case ZYDIS_MNEMONIC_CALL: { /* pushed before a bad target is found, by some CPUs */
-        bool far = in->map == 0 && (in->opcode == 0x9a || (in->opcode == 0xff && in->reg == 3));
-        s->mem_len[0] = far ? 2u * in->opsize : in->opsize;
-        s->mem_lin[0] = below_stack(c, s->mem_len[0]);
-        s->only_faults = true;
-        s->why = "call that faults: below the stack pointer";
+    case ZYDIS_MNEMONIC_CALL: /* pushed before a bad target is found, by some CPUs */
+        if (in->opcode == 0x9a || in->reg == 3) {
+            s->mem_len[0] = 2u * in->opsize;
+            s->mem_lin[0] = below_stack(c, s->mem_len[0]);
+            s->only_faults = true;
+            s->why = "far call that faults: below the stack pointer";
+        } else {
+            s->mem_len[0] = in->opsize;
+            s->mem_lin[0] = below_stack(c, in->opsize);
+            s->only_faults = s->cpu_only = true;
+            s->why = "near call that faults: below the stack pointer";
+        }
         break;
-    }
     case ZYDIS_MNEMONIC_PUSH: /* SDM vol. 2, PUSH: zero-extended (AMD), or 16 bits written (Intel) */
         if (seg_on_stack(in)) {
-            s->mem_lin[0] = below_stack(c, 2);
             s->mem_len[0] = 2;
+            s->mem_lin[0] = below_stack(c, 2);
+            s->cpu_only = true;
             s->why = "a segment register pushed as 32 bits: the upper half";
         }
         break;
@@ -367,17 +374,28 @@ static void rotate_st(struct fpstate *a, const struct fpstate *b)
         memcpy(a->st[n], t.st[(n + top) & 7], 10);
 }
 
-/* Takes away what need not be equal in memory after a case: if only faults leave it open, it is as before. */
-static void blank(u8 *ram, const struct icase *c, const struct slack *s, const struct outcome *o)
+static void set_slack(u8 *ram, const struct slack *s, const u8 *from)
 {
-    if (s->only_faults && (o->vector == VEC_NONE || o->lin != c->lin))
-        return;
     for (u32 k = 0; k < 4; k++)
         for (u32 n = 0; n < s->mem_len[k]; n++) {
-            u32 lin = s->mem_lin[k] + n, off = lin - BASE;
+            u32 off = s->mem_lin[k] + n - BASE;
             if (off < REGION && page_kind[off >> PAGE_SHIFT] == PK_RW)
-                ram[off] = s->only_faults ? byte_before(c, lin) : 0;
+                ram[off] = from ? from[off] : 0;
         }
+}
+
+/* Takes away what nobody's memory need be like after a case. */
+static void blank(u8 *ram, const struct slack *s, const struct outcome *o)
+{
+    if (!s->cpu_only && !(s->only_faults && o->vector == VEC_NONE))
+        set_slack(ram, s, NULL);
+}
+
+/* Where only the CPU's memory may be different: makes it the interpreter's. */
+static void explain_ram(const struct icase *c, const struct slack *s, const struct outcome *n, const u8 *iram)
+{
+    if (s->cpu_only && !(s->only_faults && (n->vector == VEC_NONE || n->lin != c->lin)))
+        set_slack(native_ram, s, iram);
 }
 
 static void restore(u8 *ram, u32 pages)
@@ -522,7 +540,7 @@ static void copy_writable(u8 *to, const u8 *from)
 static void run_native(struct rig *r, const struct icase *c, const struct slack *sl, struct outcome *n)
 {
     native_run(c, n);
-    blank(native_ram, c, sl, n);
+    blank(native_ram, sl, n);
     r->runs_native++;
 }
 
@@ -576,8 +594,10 @@ const char *rig_check(struct rig *r, const struct icase *c, const struct insn *i
     if (native)
         run_native(r, c, &sl, &ni);
     engine_run(r->eng[ENG_INTERP], c, OPT_ALL, level, &ii);
-    blank(iram, c, &sl, &ii);
+    blank(iram, &sl, &ii);
     r->runs_engine++;
+    if (native)
+        explain_ram(c, &sl, &ni, iram);
     ipages = changed_pages(iram);
     *ref = native ? ni : ii;
     if (ref_ram)
@@ -597,7 +617,7 @@ const char *rig_check(struct rig *r, const struct icase *c, const struct insn *i
         u32 slack = sl.flags;
 
         engine_run(e, c, OPT_ALL & ~cf->off, level, &bi);
-        blank(bram, c, &sl, &bi);
+        blank(bram, &sl, &bi);
         r->runs_engine++;
         if (!(cf->off & OPT(flags)) && ii.vector != VEC_NONE) /* flags that die here (docs/fidelity.md) */
             slack |= ii.lin == c->lin ? in->fl_write & FL_ARITH : FL_ARITH;

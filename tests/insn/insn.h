@@ -174,6 +174,7 @@ struct slack {
     bool no_native; /* not comparable with the host's CPU */
     const char *why;
     bool only_faults;           /* the following only if the instruction faulted */
+    bool cpu_only;              /* only the real CPU's memory may differ from the interpreter's there */
     u32 mem_lin[4], mem_len[4]; /* bytes of memory that hold host-dependent values */
 };
 void slack_for(const struct icase *c, const struct insn *in, struct slack *s);
