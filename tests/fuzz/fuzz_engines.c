@@ -34,6 +34,7 @@
 #define STACK    0x20000u
 #define USED     0x40000u /* what a program can reach easily; all of RAM is compared */
 #define STEPS    400
+#define TURNS    (4 * STEPS) /* of the interpreter, which does at least 4,096 of a rep in one */
 
 static bool tracing; /* NOVT_TRACE: what both do, for tools/fuzz --replay */
 
@@ -269,7 +270,7 @@ static u64 interpret(struct side *s)
     struct vcpu *v = s->v;
     bool within = false;
     u64 n = 0;
-    for (u32 k = 0; n < STEPS && k < 64 * STEPS; k++) {
+    for (u32 k = 0; n < STEPS && k < TURNS; k++) {
         u32 start = v->eip;
         v->events &= ~(EV_MODE | EV_SMC);
         if (v->events & OVER)
