@@ -13,6 +13,7 @@
     X(ofcheck, "compare where flags may be live by an addition that changes OF alone, on hosts with ADX")    \
     X(superblock, "continue a unit past conditional branches")                                               \
     X(jumpthrough, "continue a unit past jumps to further down in its page")                                 \
+    X(profile, "translations for --code-cache are laid along the arms that conditional branches took")       \
     X(callthrough, "continue a unit past calls, so that a return lands in the code behind its call")         \
     X(spmerge, "in window form, change esp once for a run of pushes and pops")                               \
     X(flags, "skip saving flags that are dead or already saved")                                             \

@@ -229,13 +229,16 @@ HANDLER(set_kick)
             c->cfg.kick = KICK_HOST;
         else if (!strcmp(item, "nmi"))
             c->cfg.kick_nmi = true;
+        else if (!strcmp(item, "arms"))
+            c->cfg.kick_arms = true;
         else if (irq && *irq && !*end && n >= 3 && n <= 15)
             c->cfg.kick_irq = (u8)n;
         else if (times && *times && !*end && n && n < 65536)
             c->cfg.kick_times = (u32)n;
         else
             return cli_fail(
-                o, "'%s' is not one of: fragment, instruction, host, nmi, irq=3..15, times=1..65535", item);
+                o, "'%s' is not one of: fragment, instruction, host, arms, nmi, irq=3..15, times=1..65535",
+                item);
     }
     return c->cfg.kick ? CLI_OK : cli_fail(o, "say where to stop: fragment, instruction or host");
 }

@@ -185,6 +185,7 @@ static int create_monitor(struct vm *vm)
         .verify = cfg->verify,
         .kicks = (enum monitor_kicks)cfg->kick,
         .kick_times = cfg->kick_times,
+        .count_arms = cfg->kick_arms,
         .exact = vm->inputs != NULL,
         .sync = cfg->lockstep ? lockstep_sync : NULL,
         .due = replay_due,

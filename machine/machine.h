@@ -64,6 +64,7 @@ struct machine_config {
     u8 kick;                     /* KICK_*: forced stops of translated code; 0: none */
     u32 kick_times;              /* how often at each place, 0: always */
     bool kick_nmi;               /* and an NMI, and another one within its handler */
+    bool kick_arms;              /* in code as a run makes it that has no file of translations to read */
     u8 kick_irq;                 /* and this interrupt request there, 0: none */
     const char *record, *replay; /* file of inputs, or NULL */
     /* -- the whole PC; used when there is no kernel to load directly, or when there are drives -- */

@@ -130,10 +130,12 @@ struct bt {
     const struct insn *kept[UNIT_MAX_INSNS]; /* instructions that the unit's host code refers to */
     u32 n_kept;
     bool unit_learned; /* the unit being translated depends on what was learned of its instructions */
-    u64 unit_gpa;      /* its address, */
-    u32 unit_lin;      /* and the linear one */
-    u64 rf_eip;        /* of the instruction that RF was cleared in advance for (run.c), NO_RF_EIP: of none */
-    u32 retry_eip;     /* of the last instruction whose miss was filled, since translated code was entered */
+    bool profile;      /* units count the arms that their branches take, in BT_ARMS */
+    const struct fragment *unit_check; /* what it is compared with, NULL: nothing */
+    u64 unit_gpa;                      /* its address, */
+    u32 unit_lin;                      /* and the linear one */
+    u64 rf_eip;    /* of the instruction that RF was cleared in advance for (run.c), NO_RF_EIP: of none */
+    u32 retry_eip; /* of the last instruction whose miss was filled, since translated code was entered */
     /* forced stops: the place of the last one, which must be passed when translated code goes on there */
     bool kick_stopped;
     u32 kick_eip;
@@ -189,7 +191,7 @@ extern const u8 th_read_miss[], th_write_miss[], th_slow[], th_exec[], th_lookup
     th_ibranch[], th_underflow[], th_seg_load[], th_seg_fsgs[], th_seg_real[], th_verw[], th_popf[],
     th_popf_if[], th_in[], th_sys[], th_sysenter[], th_sysexit[], th_int[], th_iret[], th_clts[], th_cr0[],
     th_ret_miss[], th_ind_of[], th_far[], th_rep_movs8[], th_rep_movs32[], th_rep_stos8[], th_rep_stos32[],
-    th_invlpg[];
+    th_invlpg[], th_taken[], th_passed[];
 
 /* Instructions whose memory operands are no good for windows. */
 #define TABLE_SITES 65536u
@@ -212,6 +214,10 @@ static inline u64 *bt_check_site(struct bt *b, u64 gpa)
 enum bt_found { BT_FOUND, BT_RETRY_EIP, BT_USE_INTERP };
 enum bt_found bt_find(struct vcpu *v, struct fragment **out); /* find.c */
 void bt_flush(struct vcpu *v);
+/* From now on units count the arms that their branches take. */
+void bt_count_arms(struct vcpu *v);
+/* What translating a unit for k depends on, but for its bytes and what is known of its instructions. */
+struct unit_env bt_unit_env(struct vcpu *v, const struct frag_key *k);
 /* --verify: a fragment that was not translated for where it is must be what a translation would be. */
 void bt_check_made(struct vcpu *v, struct fragment *f); /* find.c */
 /* Code is looked for in this page for the first time: what a file has of it is taken over (store.c). Heavy.

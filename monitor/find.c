@@ -225,13 +225,11 @@ static void check_entry(struct bt *b, const struct fragment *f)
         NOVT_BUG("checked entry of %08x for %08x is none", (u32)f->key.gpa, f->key.eip);
 }
 
-static enum bt_found translate(struct vcpu *v, const struct frag_key *k, const struct fragment *check,
-                               struct fragment **out)
+struct unit_env bt_unit_env(struct vcpu *v, const struct frag_key *k)
 {
     struct bt *b = bt_of(v);
-    u32 lin = k->cs_base + k->eip, x2 = 0;
-    u8 cross[2 * INSN_MAX];
-    struct unit_env env = {
+
+    return (struct unit_env){
         .model = v->model,
         .memo = b->memo,
         .opts = v->opts & b->host_opts,
@@ -245,12 +243,40 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, const s
         .host_tsc = !v->ops->tsc,
         .traps = b->cfg.kicks != KICKS_NONE,
         .traps_all = b->cfg.kicks >= KICKS_INSTRUCTION,
-        .keep_insn = keep_insn,
-        .check_site = v->opts & OPT(faultsites) ? check_site : NULL,
-        .stop_before = v->debug && v->debug->n_breaks ? stop_before : NULL,
-        .opaque = b,
     };
+}
 
+/* Which way the fragment that is compared with goes at this branch: where its next instruction is. */
+static u32 hint_of_check(void *opaque, u32 off, u32 next)
+{
+    const struct fragment *f = ((struct bt *)opaque)->unit_check;
+    u32 lo = 0, hi = f->n_insns;
+
+    while (lo + 1 < hi) {
+        u32 mid = (lo + hi) / 2;
+        *(f->pcmap[mid].guest <= off ? &lo : &hi) = mid;
+    }
+    if (lo + 1 == f->n_insns)
+        return HINT_NEVER_PASSED;
+    return f->pcmap[lo + 1].guest == next ? 0 : HINT_TAKEN;
+}
+
+/* check: a fragment that must be what is made, byte by byte; NULL: one is made. */
+static enum bt_found translate(struct vcpu *v, const struct frag_key *k, const struct fragment *check,
+                               struct fragment **out)
+{
+    struct bt *b = bt_of(v);
+    u32 lin = k->cs_base + k->eip, x2 = 0;
+    u8 cross[2 * INSN_MAX];
+    struct unit_env env = bt_unit_env(v, k);
+
+    env.profile = b->profile;
+    env.keep_insn = keep_insn;
+    env.check_site = v->opts & OPT(faultsites) ? check_site : NULL;
+    env.stop_before = v->debug && v->debug->n_breaks ? stop_before : NULL;
+    env.hint = check ? hint_of_check : NULL;
+    env.opaque = b;
+    b->unit_check = check;
     if (b->table_pages[bt_table_page(k->gpa) >> 6] >> (bt_table_page(k->gpa) & 63) & 1)
         env.table_site = table_site;
     if (unlikely(!b->memo || b->verifier || b->cfg.code_made))

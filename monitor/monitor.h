@@ -44,6 +44,7 @@ struct monitor_config {
      * always. */
     enum monitor_kicks kicks;
     u32 kick_times;
+    bool count_arms; /* which arms branches take is counted, as if translations were to be written */
 };
 
 /* Prepares binary translation for v: code cache, entry and exit code, signal handlers of the calling thread's

@@ -695,6 +695,8 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
         [TH_CLTS] = th_clts,
         [TH_CR0] = th_cr0,
         [TH_INVLPG] = th_invlpg,
+        [TH_TAKEN] = th_taken,
+        [TH_PASSED] = th_passed,
     };
     struct mem_watcher w = {.written = bt_code_written, .flags = MEMW_CODE};
     struct bt *b = mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -748,6 +750,8 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
             return -errno;
     }
     v->tc = b;
+    if (cfg->count_arms)
+        bt_count_arms(v);
     v->bt[BT_INVLPG] = (u64)(uintptr_t)shadow_invlpg_pages(v);
     for (u32 n = 0; n < TH_COUNT_; n++)
         v->bt[BT_THUNK0 + n] = (u64)(uintptr_t)thunks[n];

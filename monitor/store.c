@@ -65,23 +65,86 @@ void bt_see_page(struct vcpu *v, u64 gpa)
         v->stats.tc_adopted_pages++;
 }
 
-int monitor_load_code(struct vcpu *v, const char *path)
+void bt_count_arms(struct vcpu *v)
 {
     struct bt *b = bt_of(v);
 
-    return possible(b) ? tcache_load(b->tc, path, flavour(v)) : -ENOTSUP;
+    v->bt[BT_ARMS] = (u64)(uintptr_t)tcache_count_arms(b->tc);
+    b->profile = v->bt[BT_ARMS];
+}
+
+int monitor_load_code(struct vcpu *v, const char *path)
+{
+    struct bt *b = bt_of(v);
+    int err;
+
+    if (!possible(b))
+        return -ENOTSUP;
+    err = tcache_load(b->tc, path, flavour(v));
+    if ((err == -ENOENT || err == -EPROTO || err == -EBADMSG) && v->opts & OPT(profile))
+        bt_count_arms(v);
+    return err;
 }
 
 static const u8 *page_bytes(void *opaque, u64 gpa)
 {
-    struct bt *b = opaque;
+    struct bt *b = bt_of(opaque);
     return memory_host(b->m, gpa);
+}
+
+/* A unit that is made for the file. */
+struct making {
+    struct tcache *to;
+    const struct tcache_hints *hints;
+    u32 page_off; /* of the unit's first byte */
+};
+
+static struct insn *keep_in_file(void *opaque, const struct insn *i)
+{
+    const struct making *m = opaque;
+    struct insn *p = tcache_alloc(m->to, sizeof(*p));
+
+    if (p)
+        *p = *i;
+    return p;
+}
+
+static u32 hint(void *opaque, u32 off, u32 next)
+{
+    const struct making *m = opaque;
+
+    (void)next;
+    return m->hints->of(m->hints->opaque, m->page_off + off);
+}
+
+static struct fragment *make(void *opaque, struct tcache *to, const struct frag_key *k, const u8 *page,
+                             const struct tcache_hints *hints)
+{
+    struct vcpu *v = opaque;
+    struct unit *u = &bt_of(v)->unit;
+    struct making m = {to, hints, (u32)(k->gpa & PAGE_MASK)};
+    struct unit_env env = bt_unit_env(v, k);
+    u8 *code;
+    u32 cap;
+
+    if (!tcache_reserve(to, &code, &cap, &env.first_link))
+        return NULL;
+    env.bytes = page + m.page_off;
+    env.line_at = (u32)(uintptr_t)code & (CODE_LINE - 1);
+    env.may_lead = true;
+    env.keep_insn = keep_in_file;
+    env.hint = hint;
+    env.opaque = &m;
+    if (translate_unit(&env, code, cap, u) != XLATE_OK || u->fixed || u->insns[u->n_insns - 1].fn == insn_ud)
+        return NULL;
+    return tcache_commit(to, k, 0, u);
 }
 
 int monitor_save_code(struct vcpu *v, const char *path, u32 *written)
 {
+    const struct tcache_source source = {.page = page_bytes, .make = make, .opaque = v};
     struct bt *b = bt_of(v);
 
     *written = 0;
-    return possible(b) ? tcache_save(b->tc, path, flavour(v), page_bytes, b, written) : -ENOTSUP;
+    return possible(b) ? tcache_save(b->tc, path, flavour(v), &source, written) : -ENOTSUP;
 }

@@ -447,6 +447,21 @@ th_seg_miss:
         testl   %r8d, %r8d
         ret
 
+        /* The arms of conditional branches: what is counted is a hint, so nobody minds if it wraps. */
+        .macro  COUNT_ARM name, at
+        .globl  \name
+        .p2align 4
+\name:
+        movq    BT_OFF(BT_ARMS)(%r15), %r8
+        movl    \at(%r8, %r9, 8), %r10d
+        leal    1(%r10), %r10d
+        movl    %r10d, \at(%r8, %r9, 8)
+        ret
+        .endm
+
+        COUNT_ARM th_taken, 0
+        COUNT_ARM th_passed, 4
+
         /* Segments as an 8086 has them; others (unreal mode) go to the interpreter. */
         .p2align 4
 th_seg_real:

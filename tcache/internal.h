@@ -79,6 +79,8 @@ struct tcache {
     u32 generation;
     struct store store;
     struct seen seen; /* all NULL: nothing is kept for a file */
+    u32 (*arms)[2];   /* by link: how often its branch was taken and passed; NULL: that is not counted */
+    u16 *arm;         /* by link: struct unit_link's; NULL: not kept */
 };
 
 #define SLOT1      0x80000000u
@@ -124,6 +126,9 @@ static inline u32 tc_original(const struct tcache *tc, const struct fragment *f)
 /* Writes the checked entry of a fragment. */
 void tc_entry(struct tcache *tc, const struct fragment *f);
 void store_free(struct tcache *tc);
+void relay_free(struct tcache *tc);
+/* What copies have counted is their originals'. */
+void tc_fold_arms(struct tcache *tc);
 /* Puts fragment n on the lists by which it is found; on the one of what copies are made from. */
 void tc_list(struct tcache *tc, u32 n);
 void tc_list_alike(struct tcache *tc, u32 n);

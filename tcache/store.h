@@ -36,12 +36,26 @@ struct tcache_adopter {
  */
 u32 tcache_see(struct tcache *tc, u64 gpa, const u8 *bytes, const struct tcache_adopter *a);
 
+/* What is known of the conditional branches of a page, for struct unit_env. */
+struct tcache_hints {
+    u32 (*of)(void *opaque, u32 off); /* HINT_* of the branch at this offset in the page */
+    void *opaque;
+};
+struct tcache_source {
+    /* The bytes of a page of guest memory, NULL: they are not known. */
+    const u8 *(*page)(void *opaque, u64 gpa);
+    /* Translates the unit for k, in a page of these bytes, into another cache; NULL: it cannot be, or not for
+     * a file. */
+    struct fragment *(*make)(void *opaque, struct tcache *to, const struct frag_key *k, const u8 *page,
+                             const struct tcache_hints *hints);
+    void *opaque;
+};
 /* Writes the translations that there are, each with its page as it was when code was first looked for there,
  * if what the translation was made from is in it: the next run meets it so, and those that were read and not
- * needed, to a file in place of the one that is there; leaves that as it is if there is little to add.
- * page(): the bytes of a page of guest memory, NULL: they are not known. *written: how many fragments, 0:
+ * needed, to a file in place of the one that is there; leaves that as it is if there is little to add. If
+ * branches were counted they are made anew, along the arms that were taken. *written: how many fragments, 0:
  * left. */
-int tcache_save(struct tcache *tc, const char *path, u64 flavour, const u8 *(*page)(void *opaque, u64 gpa),
-                void *opaque, u32 *written);
+int tcache_save(struct tcache *tc, const char *path, u64 flavour, const struct tcache_source *source,
+                u32 *written);
 
 #endif

@@ -174,6 +174,7 @@ void tcache_destroy(struct tcache *tc)
         return;
     ahead_stop(&tc->ahead);
     store_free(tc);
+    relay_free(tc);
     if (tc->rw)
         munmap(tc->rw, ALIGN_UP(tc->size, HUGE) + tc->size);
     if (tc->frags)
@@ -462,6 +463,8 @@ struct fragment *tcache_commit(struct tcache *tc, const struct frag_key *k, u32 
                                                   .patch = f->host + l->patch,
                                                   .stub = f->host + l->stub,
                                                   .target = l->target};
+        if (unlikely(tc->arm))
+            tc->arm[a->n_links + i] = l->arm;
     }
     if (moves)
         tc_list_alike(tc, n);
@@ -641,6 +644,8 @@ void tcache_flush(struct tcache *tc, void (*forget)(void *, u64 gpa), void *opaq
     }
     clear_words(tc->hash[0], (tc->hash_mask + 1ull) * ARENAS);
     clear_words(tc->alike, tc->hash_mask + 1ull);
+    if (unlikely(tc->arms))
+        madvise(tc->arms, tc->links_max * sizeof(*tc->arms), MADV_DONTNEED);
     reset(&tc->arena[TRANSLATED]);
     reset(&tc->arena[COPIES]);
     tc->copies_lead_to = 0;
@@ -649,11 +654,27 @@ void tcache_flush(struct tcache *tc, void (*forget)(void *, u64 gpa), void *opaq
     tc->generation++;
 }
 
+void tc_fold_arms(struct tcache *tc)
+{
+    const struct arena *a = &tc->arena[COPIES];
+
+    for (u32 n = a->frag0; n < a->n_frags; n++) {
+        const struct fragment *f = &tc->frags[n], *o = &tc->frags[f->original - 1];
+        for (u32 i = 0; i < f->n_links; i++)
+            for (u32 arm = 0; arm < 2; arm++) {
+                tc->arms[o->first_link + i][arm] += tc->arms[f->first_link + i][arm];
+                tc->arms[f->first_link + i][arm] = 0;
+            }
+    }
+}
+
 /* Costs what there is of copies, and no more: their lists are their own. */
 void tcache_flush_copies(struct tcache *tc)
 {
     struct arena *a = &tc->arena[COPIES];
 
+    if (unlikely(tc->arms))
+        tc_fold_arms(tc);
     for (u32 n = a->frag0; n < a->n_frags; n++) {
         struct fragment *f = &tc->frags[n];
         tc->hash[hash_of(tc, &f->key)][COPIES] = 0;

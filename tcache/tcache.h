@@ -117,6 +117,10 @@ const u8 *tcache_entry(const struct tcache *tc, const struct fragment *f, u32 *l
 /* Where indirect branches enter the fragment, with OF as it was or in r11d (translator/exits.c). */
 const u8 *tcache_indirect(const struct tcache *tc, const struct fragment *f);
 
+/* Before there is any fragment: from now on the cache knows which arms of branches links are, and has
+ * counters for BT_ARMS (translator/abi.h), whose address is returned. NULL: no memory. */
+void *tcache_count_arms(struct tcache *tc);
+
 /* Makes a one-byte instruction at this offset of the code area a nop. */
 void tcache_patch_nop(struct tcache *tc, u32 at);
 

@@ -220,6 +220,14 @@ static bool eip_arg(struct verifier *v, const struct hi *h, const struct state *
     return vf_bad(v, h, "r9 is not the address of an instruction of the unit");
 }
 
+static bool link_arg(struct verifier *v, const struct hi *h, const struct state *s)
+{
+    const struct val *a = &s->r[R9];
+    if (a->kind == K_CONST && a->aux - v->in->first_link < v->in->n_links)
+        return true;
+    return vf_bad(v, h, "r9 is not the number of a link of this unit");
+}
+
 /* jmp [r15 + thunk]: what the C side relies on. */
 bool vf_leave(struct verifier *v, const struct hi *h, const struct state *s, i64 disp)
 {
@@ -264,8 +272,7 @@ bool vf_leave(struct verifier *v, const struct hi *h, const struct state *s, i64
     case TH_IND_OF:
         return vf_is_u32(&s->r[R8]) || vf_bad(v, h, "r8 is not an address");
     case TH_LINK:
-        return (s->r[R9].kind == K_CONST && s->r[R9].aux - v->in->first_link < v->in->n_links) ||
-               vf_bad(v, h, "r9 is not the number of a link of this unit");
+        return link_arg(v, h, s);
     case TH_INTR:
         return eip_arg(v, h, s);
     default:
@@ -283,6 +290,8 @@ bool vf_call_thunk(struct verifier *v, const struct hi *h, const struct state *s
         return false;
     if (disp == BT_OFF(BT_THUNK0 + TH_VERW) || disp == BT_OFF(BT_THUNK0 + TH_POPF))
         return true;
+    if (disp == BT_OFF(BT_THUNK0 + TH_TAKEN) || disp == BT_OFF(BT_THUNK0 + TH_PASSED))
+        return link_arg(v, h, s);
     if (disp == BT_OFF(BT_THUNK0 + TH_INVLPG))
         return !(v->in->mode & MODE_CPL) || vf_bad(v, h, "invlpg outside of CPL 0");
     if (disp == BT_OFF(BT_THUNK0 + TH_POPF_IF) || disp == BT_OFF(BT_THUNK0 + TH_IN))

@@ -65,12 +65,13 @@
 /* v->bt[] slots. The first seven are reached by displacements of 8 bits: what nearly every unit names. */
 #define BT_IBTC    0  /* the context's view of the indirect-branch target cache, see below */
 #define BT_THUNK0  1  /* first thunk address */
-#define BT_BASE    31 /* r14 */
-#define BT_HOSTRSP 32 /* rsp of the C caller */
-#define BT_RESUME  33 /* where a callout continues */
-#define BT_TMP     34 /* values that must survive a second memory access of one instruction */
-#define BT_COUNT   35 /* retired guest instructions (only with counting on) */
-#define BT_RETRY   36 /* start of the instruction whose lookup missed */
+#define BT_BASE    33 /* r14 */
+#define BT_HOSTRSP 34 /* rsp of the C caller */
+#define BT_RESUME  35 /* where a callout continues */
+#define BT_TMP     36 /* values that must survive a second memory access of one instruction */
+#define BT_COUNT   37 /* retired guest instructions (only with counting on) */
+#define BT_RETRY   38 /* start of the instruction whose lookup missed */
+#define BT_ARMS    39 /* how often each link's branch was taken and passed, two u32 (only with a profile) */
 #define BT_LEFT    40 /* exact counting: instructions that may still start before TH_INTR is called */
 #define BT_RSP     41 /* rsp of the return stack while C code runs */
 #define BT_CTX     43 /* the current context (monitor/bt.h), 0: to be selected */
@@ -121,9 +122,13 @@
 #define TH_IRET     27 /* iretd at CPL 0 */
 /* As TH_EXEC, with the guest's flags in r12, r10 may be 0: clts, and mov to CR0 of r11d. At once if all that
  * changes is CR0.TS, and what that leads to is known. */
-#define TH_CLTS   28
-#define TH_CR0    29
-#define TH_COUNT_ 30
+#define TH_CLTS 28
+#define TH_CR0  29
+/* r9d number of the link of a conditional branch: it is taken, or passed. Called; come back with nothing
+ * changed but r8 and r10. */
+#define TH_TAKEN  30
+#define TH_PASSED 31
+#define TH_COUNT_ 32
 
 /* Up to how many elements the thunks of rep movs and stos do one by one: doublewords, bytes. */
 #define REP_FEW32 32

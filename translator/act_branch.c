@@ -50,7 +50,13 @@ bool act_jcc(struct xl *x, const struct insn *i, struct cls c)
 
     if (!target_ok(x, target))
         return false;
-    exit_cond(x, i->opcode & 15, target);
+    exit_cond(x, i->opcode & 15, target, false);
+    return true;
+}
+
+bool act_jcc_turned(struct xl *x, const struct insn *i, struct cls c)
+{
+    exit_cond(x, (i->opcode & 15) ^ 1, next_eip(x, i), true);
     return true;
 }
 

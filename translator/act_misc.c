@@ -286,6 +286,7 @@ static bool (*const actions[ACT_COUNT])(struct xl *x, const struct insn *i, stru
     [ACT_NOP] = act_nop,
     [ACT_BITS] = act_bits,
     [ACT_JCC] = act_jcc,
+    [ACT_JCC_TURNED] = act_jcc_turned,
     [ACT_JMP] = act_jmp,
     [ACT_CALL] = act_call,
     [ACT_JMP_IND] = act_jmp_ind,

@@ -164,23 +164,33 @@ static bool may_chain(const struct xl *x, bool far)
     return (x->env->opts & need) == need && (!far || (x->env->mode & MODE_FLATCS));
 }
 
-/* The jump whose rel32 is at `from` leads to another unit: chained, if that may be. */
-static void exit_to(struct xl *x, u32 target, u32 from)
+/* The jump whose rel32 is at `from` leads to another unit: chained, if that may be. Returns the
+ * link, NULL: there is none. */
+static struct unit_link *exit_to(struct xl *x, u32 target, u32 from)
 {
     u32 n = x->u->n_links;
     bool far = !same_page(x, target);
 
     if (!may_chain(x, far)) {
         stub_add(x, STUB_LOOKUP, from, 0, 0, target);
-        return;
+        return NULL;
     }
     if (n == UNIT_MAX_LINKS) {
         x->e.overflow = true;
-        return;
+        return NULL;
     }
     x->u->links[n] = (struct unit_link){.target = target, .patch = from, .far = far};
     x->u->n_links++;
     stub_add(x, STUB_LINK, from, 0, 0, n);
+    return &x->u->links[n];
+}
+
+/* Calls the thunk that counts an arm of the branch that this link is of. */
+static void count_arm(struct xl *x, u32 link, int th)
+{
+    e_mov_ri32(&x->e, R9, x->env->first_link + link);
+    unit_moves(x, MOVE_LINK);
+    e_rm(&x->e, 0, 0xff, 2, R15, -1, 1, BT_OFF(BT_THUNK0 + th));
 }
 
 /* Jumps if reg, which is even, is not 0. Returns the rel32's position. of: OF matters behind it. */
@@ -297,16 +307,25 @@ void exit_return(struct xl *x)
     x->done = true;
 }
 
-void exit_cond(struct xl *x, int cc, u32 target)
+void exit_cond(struct xl *x, int cc, u32 target, bool passed)
 {
     int t = unit_insn_at(x, target);
+    struct unit_link *l;
 
     fl_host(x);
     count_flush(x);
-    if (t >= 0 && (x->mark[t] & MARK_TARGET))
+    if (t >= 0 && (x->mark[t] & MARK_TARGET)) {
         jump_within(x, cc, (u32)t);
-    else
-        exit_to(x, target, e_jcc(&x->e, cc));
+        return;
+    }
+    l = exit_to(x, target, e_jcc(&x->e, cc));
+    if (!l || x->e.overflow)
+        return;
+    l->arm = insn_arm(x, passed);
+    if (unlikely(x->env->profile)) {
+        x->stubs[x->n_stubs - 1].kind = STUB_TAKEN;
+        count_arm(x, (u32)(l - x->u->links), TH_PASSED);
+    }
 }
 
 void exit_indirect(struct xl *x, int reg, bool call)
@@ -544,6 +563,13 @@ static void stub_emit(struct xl *x, u32 n)
         e_mov_eip(x, R8, s->link);
         stub_leave(x, TH_LOOKUP);
         break;
+    case STUB_TAKEN:
+        count_arm(x, s->link, TH_TAKEN);
+        /* Its stub here and not behind the others: a kick in a stub is traced from the unit's last
+         * instruction (monitor/stop.c), whose stub must not hold what others jump to. */
+        x->u->links[s->link].patch = e_jmp(e);
+        e_fix32(e, x->u->links[s->link].patch, e->pos);
+        /* FALLTHRU */
     case STUB_LINK:
         x->u->links[s->link].stub = e->pos;
         e_mov_ri32(e, R9, x->env->first_link + s->link);

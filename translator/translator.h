@@ -48,7 +48,23 @@ struct unit_link {
     u32 patch;  /* offset of the rel32 to patch */
     u32 stub;   /* offset of the stub that the rel32 goes to while unlinked */
     bool far;   /* to another page */
+    u16 arm;    /* what it is of a conditional branch: unit_arm(), 0: nothing */
 };
+
+/* One of the two arms of the conditional branch at offset `off` of a unit's page: how an exit is known where
+ * branches are counted. */
+#define ARM_PASSED 0x8000u /* of the branch that is not taken */
+#define ARM_OFF    0x0fffu
+#define ARM_IS     0x4000u /* so that it is not 0 */
+static inline u16 unit_arm(u32 off, bool passed)
+{
+    return (u16)(ARM_IS | (off & ARM_OFF) | (passed ? ARM_PASSED : 0));
+}
+
+/* What is known of a conditional branch from a run before. */
+#define HINT_TAKEN        1u /* mostly taken */
+#define HINT_NEVER_TAKEN  2u
+#define HINT_NEVER_PASSED 4u
 
 /* Whether minus twice any address in a unit that begins here is a displacement of 32 bits, and never one
  * of 8. */
@@ -100,6 +116,7 @@ struct unit_env {
     u32 line_at;      /* where in a line of CODE_LINE bytes its code begins */
     bool may_lead;    /* or `lead` bytes behind that, as the unit says */
     bool count;       /* emit instruction counting */
+    bool profile;     /* count which arm conditional branches take, by their link (TH_TAKEN, TH_PASSED) */
     /* Count each instruction down in BT_LEFT where it starts, and leave through TH_INTR before one when
      * nothing is left. Every input (rdtsc, in) must then go through a callout. */
     bool exact;
@@ -114,6 +131,9 @@ struct unit_env {
     bool (*check_site)(void *opaque, u32 off);
     /* Whether the unit must end before the instruction at this offset; may be NULL. */
     bool (*stop_before)(void *opaque, u32 off);
+    /* HINT_* of the conditional branch at this offset, which the instruction at `next` follows; may be NULL.
+     */
+    u32 (*hint)(void *opaque, u32 off, u32 next);
     void *opaque;
 };
 

@@ -62,6 +62,20 @@ static bool jump_goes_on(const struct xl *x, u32 n, u32 off, u32 end)
     return to >= off && to < end;
 }
 
+/* Whether the unit may go on where the branch n leads, and leave it where that is not taken. */
+static bool turns(const struct xl *x, u32 n, u32 off, u32 end)
+{
+    return jump_goes_on(x, n, off, end) && unit_branch_target(x, n) - x->env->eip != off;
+}
+
+/* What a run before has found of instruction n, which begins at `off`: HINT_*. */
+static u32 hint(const struct xl *x, u32 n, u32 off)
+{
+    return x->env->hint && x->cls[n].act == ACT_JCC
+               ? x->env->hint(x->env->opaque, off, off + x->u->insns[n].len)
+               : 0;
+}
+
 static enum xlate_status decode_unit(struct xl *x)
 {
     const struct unit_env *env = x->env;
@@ -69,11 +83,13 @@ static enum xlate_status decode_unit(struct xl *x)
     const u64 ends = unit_ends(env);
     const bool flat = env->mode & MODE_FLATCS;
     u32 off = 0, n = 0, end = env->avail, behind = 0; /* the last instruction */
+    bool turned = false;                              /* is a branch whose taken arm is next */
 
     if (!flat && (u64)env->cs_limit + 1 - env->eip < end)
         end = (u32)(env->cs_limit + 1 - env->eip); /* what lies beyond is not looked at: #GP comes first */
     while (n < UNIT_MAX_INSNS && off < end) {
         struct insn *i = &u->insns[n];
+        u32 hints;
         u8 act;
         int r;
 
@@ -99,6 +115,11 @@ static enum xlate_status decode_unit(struct xl *x)
             x->cls[n - 1].act = ACT_NOP;
             x->n_branches--;
         }
+        if (unlikely(turned)) {
+            x->cls[n - 1].act = ACT_JCC_TURNED;
+            x->n_branches--;
+            turned = false;
+        }
         u->pcmap[n].guest = (u16)off;
         classify(i, env->mode, env->opts, &x->cls[n]);
         x->mark[n] = 0;
@@ -107,10 +128,12 @@ static enum xlate_status decode_unit(struct xl *x)
         if (among(act, BRANCHES))
             x->branch[x->n_branches++] = (u8)n;
         n++;
+        hints = hint(x, n - 1, off);
         behind = off += i->len;
-        if (act == ACT_JMP && jump_goes_on(x, n - 1, off, end))
+        turned = unlikely(hints & HINT_TAKEN) && turns(x, n - 1, off, end);
+        if (turned || (act == ACT_JMP && jump_goes_on(x, n - 1, off, end)))
             off = unit_branch_target(x, n - 1) - env->eip;
-        else if (u->crosses || among(act, ends))
+        else if (u->crosses || among(act, ends) || hints & HINT_NEVER_PASSED)
             break;
     }
     x->mark[n] = 0;
@@ -253,8 +276,12 @@ static void emit_unit(struct xl *x)
     sp_flush(x);
     x->host[u->n_insns] = e->pos;
     x->k = u->n_insns - 1;
-    if (!x->done)
-        exit_direct(x, next_eip(x, &u->insns[u->n_insns - 1]));
+    if (!x->done) {
+        u32 n = u->n_links;
+        exit_direct(x, next_eip(x, &u->insns[x->k]));
+        if (x->cls[x->k].act == ACT_JCC && u->n_links > n)
+            u->links[n].arm = insn_arm(x, true);
+    }
     stubs_emit(x);
 }
 

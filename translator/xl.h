@@ -40,6 +40,7 @@ enum action {
     ACT_NOP,
     ACT_BITS, /* bt/bts/btr/btc Ev, Gv */
     ACT_JCC,
+    ACT_JCC_TURNED, /* the unit goes on where it leads, and leaves where it is not taken */
     ACT_JMP,
     ACT_CALL,
     ACT_JMP_IND,
@@ -105,6 +106,7 @@ enum stub_kind {
     STUB_SLOW_OUT, /* interpreted, and what follows is looked up anew: this unit assumes what does not hold */
     STUB_LOOKUP,   /* link = where to */
     STUB_LINK,
+    STUB_TAKEN,    /* a conditional branch that is counted: link = index into unit->links */
     STUB_IND_MISS, /* link = where an indirect call's landing is, 0: a jump */
     STUB_IND_OF,   /* the same, compared by adox */
     STUB_RET_OF,   /* a landing's; back = where it goes on, link = 1 + number in unit->landings, 0: none */
@@ -212,6 +214,12 @@ static inline u32 insn_eip(const struct xl *x, u32 k)
 static inline u32 next_eip(const struct xl *x, const struct insn *i)
 {
     return insn_eip(x, x->k) + i->len;
+}
+
+/* unit_link's arm of the current instruction, a conditional branch. */
+static inline u16 insn_arm(const struct xl *x, bool passed)
+{
+    return unit_arm(x->env->cs_base + insn_eip(x, x->k), passed);
 }
 
 /* Where the host code finds the instruction; NULL: no room. */
@@ -328,8 +336,9 @@ static inline void jmp_thunk(struct emit *e, int th)
 {
     e_rm(e, 0, 0xff, 4, R15, -1, 1, BT_OFF(BT_THUNK0 + th)); /* jmp [r15 + slot] */
 }
-void exit_direct(struct xl *x, u32 target);       /* jmp to a guest eip */
-void exit_cond(struct xl *x, int cc, u32 target); /* jcc to a guest eip */
+void exit_direct(struct xl *x, u32 target); /* jmp to a guest eip */
+/* jcc to a guest eip; passed: the arm of a guest's branch that is not taken */
+void exit_cond(struct xl *x, int cc, u32 target, bool passed);
 /* reg, r8d or a register of the guest, = guest eip; call: of a call, which returns behind it */
 void exit_indirect(struct xl *x, int reg, bool call);
 void exit_call(struct xl *x,
@@ -392,6 +401,7 @@ bool act_pop_r(struct xl *x, const struct insn *i, struct cls c);
 bool act_pop_m(struct xl *x, const struct insn *i, struct cls c);
 bool act_leave(struct xl *x, const struct insn *i, struct cls c);
 bool act_jcc(struct xl *x, const struct insn *i, struct cls c);
+bool act_jcc_turned(struct xl *x, const struct insn *i, struct cls c);
 bool act_jmp(struct xl *x, const struct insn *i, struct cls c);
 bool act_call(struct xl *x, const struct insn *i, struct cls c);
 bool act_jmp_ind(struct xl *x, const struct insn *i, struct cls c);

@@ -15,6 +15,7 @@ struct fuzz_unit {
     struct unit_env env;
     u8 bytes[PAGE_SIZE], cross[2 * INSN_MAX];
     u8 sites; /* which instructions must use table form */
+    u8 hints; /* which branches are known to go which way */
     struct insn kept_store[UNIT_MAX_INSNS];
     const struct insn *kept[UNIT_MAX_INSNS];
     u32 n_kept;
@@ -34,6 +35,14 @@ static bool fuzz_table_site(void *opaque, u32 off)
 {
     const struct fuzz_unit *f = opaque;
     return f->sites >> (off & 7) & 1;
+}
+
+static u32 fuzz_hint(void *opaque, u32 off, u32 next)
+{
+    const struct fuzz_unit *f = opaque;
+    return f->hints >> (off & 3) * 2 & 1         ? HINT_TAKEN
+           : f->hints >> ((off & 3) * 2 + 1) & 1 ? HINT_NEVER_PASSED
+                                                 : 0;
 }
 
 /* 16 bytes of settings, then guest code; `most`: of the latter. */
@@ -70,6 +79,7 @@ static enum xlate_status fuzz_translate(struct fuzz_unit *f, struct in *in, u32 
         .count = more & 64,
         .exact = more & 128,
         .host_tsc = true,
+        .profile = odd & 8,
         .keep_insn = fuzz_keep,
         .opaque = f,
     };
@@ -93,6 +103,10 @@ static enum xlate_status fuzz_translate(struct fuzz_unit *f, struct in *in, u32 
     if (odd & 4) {
         f->sites = take8(in);
         e->table_site = fuzz_table_site;
+    }
+    if (odd & 16) {
+        f->hints = take8(in);
+        e->hint = fuzz_hint;
     }
     n = left(in) < most ? left(in) : most;
     e->avail = PAGE_SIZE - ((e->eip + e->cs_base) & PAGE_MASK);

@@ -25,15 +25,16 @@
 #define T3  (FLAT | 3)
 #define EIP 0x401100u
 
+enum { CHECKED = 1, COUNTED = 2, ARM_TAKEN = 4, ARM_NEVER = 8 };
 struct golden {
     const char *file, *name;
     u32 mode;
-    bool check;
+    u32 known;
     const char *bytes;
     u32 len;
 };
 static const struct golden cases[] = {
-#define CASE(file, name, mode, check, bytes) {#file, #name, mode, check, bytes, sizeof(bytes) - 1},
+#define CASE(file, name, mode, known, bytes) {#file, #name, mode, known, bytes, sizeof(bytes) - 1},
 #include "golden_cases.def"
 #undef CASE
 };
@@ -69,6 +70,8 @@ static const char *const thunks[TH_COUNT_] = {
     [TH_INT] = "int",
     [TH_IRET] = "iret",
     [TH_INVLPG] = "invlpg",
+    [TH_TAKEN] = "taken",
+    [TH_PASSED] = "passed",
 };
 
 /* The field of struct vcpu at an offset. */
@@ -255,6 +258,16 @@ static bool yes(void *opaque, u32 off)
     return true;
 }
 
+static u32 taken(void *opaque, u32 off, u32 next)
+{
+    return HINT_TAKEN;
+}
+
+static u32 never_passed(void *opaque, u32 off, u32 next)
+{
+    return HINT_NEVER_PASSED;
+}
+
 static bool show(const struct golden *c, csh cs, FILE *out)
 {
     static u8 code[UNIT_MAX_CODE];
@@ -268,7 +281,11 @@ static bool show(const struct golden *c, csh cs, FILE *out)
                            .avail = c->len,
                            .first_link = 1,
                            .host_tsc = true,
-                           .check_site = c->check ? yes : NULL,
+                           .profile = c->known & COUNTED,
+                           .check_site = c->known & CHECKED ? yes : NULL,
+                           .hint = c->known & ARM_TAKEN   ? taken
+                                   : c->known & ARM_NEVER ? never_passed
+                                                          : NULL,
                            .keep_insn = keep};
 
     n_kept = 0;

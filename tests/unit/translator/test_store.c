@@ -2,7 +2,8 @@
 /*
  * Translations in a file (tcache/store.c): the verifier's corpus, a unit a page, chained at random, is saved,
  * read into another cache, and taken over by pages at other physical addresses; then every byte is what a
- * translation for there is, and every exit leads where it led. And files that are not what they should be.
+ * translation for there is, and every exit leads where it led. Files that are not what they should be. And
+ * units that are laid along the arms that were counted.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -100,6 +101,8 @@ static const u8 *bytes_of(void *opaque, u64 gpa)
     return now;
 }
 
+static const struct tcache_source source = {.page = bytes_of};
+
 static void pick_units(void)
 {
     const u64 entries = OPT(ofcheck) | OPT(chain) | OPT(xpage); /* what the cache makes depends on these */
@@ -185,7 +188,7 @@ static void save_all(void)
 
     for (u32 n = 0; n < n_units; n++)
         want += unit[n].saved;
-    assert_int_equal(tcache_save(tc, path, FLAVOUR, bytes_of, NULL, &written), 0);
+    assert_int_equal(tcache_save(tc, path, FLAVOUR, &source, &written), 0);
     assert_int_equal(written, want);
     assert_true(want > n_units / 2);
     tcache_destroy(tc);
@@ -325,7 +328,7 @@ static void again(void **st)
         assert_int_equal(tcache_fragments(tc), run < 9 ? saved + more : tcache_fragments(tc));
         for (u32 n = 0; n < n_units / 2; n++)
             half += tcache_see(tc, (u64)n << PAGE_SHIFT, page[n], &adopter);
-        assert_int_equal(tcache_save(tc, path, FLAVOUR, bytes_of, NULL, &written), 0);
+        assert_int_equal(tcache_save(tc, path, FLAVOUR, &source, &written), 0);
         assert_int_equal(written, 0); /* nothing new */
         half -= more;
         for (u32 n = run % 2, k = 0; n < n_units / 2 && k < 60; n++)
@@ -334,7 +337,7 @@ static void again(void **st)
                 more += f->movable;
                 k++;
             }
-        assert_int_equal(tcache_save(tc, path, FLAVOUR, bytes_of, NULL, &written), 0);
+        assert_int_equal(tcache_save(tc, path, FLAVOUR, &source, &written), 0);
         assert_int_equal(written, (run < 8 ? saved : half) + more);
         tcache_destroy(tc);
     }
@@ -357,7 +360,7 @@ static void flushed(void **st)
         assert_null(tcache_lookup(tc, &unit[n].k));
     }
     translate(tc, 0, 0);
-    assert_int_equal(tcache_save(tc, path, FLAVOUR, bytes_of, NULL, &written), 0);
+    assert_int_equal(tcache_save(tc, path, FLAVOUR, &source, &written), 0);
     assert_int_equal(written, unit[0].saved);
     tcache_flush(tc, nothing, NULL);
     assert_int_equal(tcache_load(tc, path, FLAVOUR), 0);
@@ -435,7 +438,169 @@ static void not_written(void **st)
     struct tcache *tc = full();
     u32 written;
 
-    assert_int_equal(tcache_save(tc, "/nonexistent/file", FLAVOUR, bytes_of, NULL, &written), -ENOENT);
+    assert_int_equal(tcache_save(tc, "/nonexistent/file", FLAVOUR, &source, &written), -ENOENT);
+    tcache_destroy(tc);
+}
+
+/* ---- laid anew ---- */
+
+#define BASE 0x400000u
+#define AT(off)                                                                                              \
+    {                                                                                                        \
+        .gpa = (off), .eip = BASE + (off),                                                                   \
+        .mode = MODE_PE | MODE_CS32 | MODE_SS32 | MODE_FLATCS | MODE_FLATDS | MODE_FLATES | MODE_FLATSS |    \
+                MODE_SSE | MODE_WIN | 3,                                                                     \
+        .cs_limit = 0xffffffff                                                                               \
+    }
+static const struct {
+    u32 off;
+    struct bytes code;
+} laid[] = {
+    {0x0, U("\x39\xc8\x74\x0c\x41\xeb\x19")},                  /* cmp; je 10; inc; jmp 20 */
+    {0x10, U("\x40\x75\x1d\x0f\x82\xe7\x0f\x00\x00\x43\xc3")}, /* inc; jne 30; jb 1000; inc; ret */
+    {0x20, U("\x42\xc3")},
+    {0x30, U("\x47\xc3")},
+    {0x1000, U("\x48\xc3")},
+};
+static u8 laid_pages[2 * PAGE_SIZE];
+
+static const u8 *laid_page(void *opaque, u64 gpa)
+{
+    return laid_pages + gpa;
+}
+
+static u32 laid_hint(void *opaque, u32 off, u32 next)
+{
+    const struct tcache_hints *h = opaque;
+    return h->of(h->opaque, off); /* the unit begins with the page, or has no branch */
+}
+
+struct making {
+    struct tcache_hints hints;
+    struct tcache *to;
+};
+
+static struct insn *keep_none(void *opaque, const struct insn *i)
+{
+    return NULL;
+}
+
+static struct fragment *make_laid(void *opaque, struct tcache *to, const struct frag_key *k, const u8 *bytes,
+                                  const struct tcache_hints *hints)
+{
+    static struct unit u;
+    struct unit_env env = {
+        .model = cpu_model_find("qemu32"),
+        .opts = translate_host_opts(OPT_ALL),
+        .mode = k->mode,
+        .eip = k->eip,
+        .cs_limit = k->cs_limit,
+        .bytes = bytes + (k->gpa & PAGE_MASK),
+        .avail = PAGE_SIZE - (u32)(k->gpa & PAGE_MASK),
+        .profile = !hints,
+        .may_lead = true,
+        .hint = hints ? laid_hint : NULL,
+        .keep_insn = keep_none,
+        .opaque = (void *)(uintptr_t)hints,
+    };
+    u8 *at;
+    u32 cap;
+
+    assert_true(tcache_reserve(to, &at, &cap, &env.first_link));
+    env.line_at = (u32)(uintptr_t)at & (CODE_LINE - 1);
+    assert_int_equal(translate_unit(&env, at, cap, &u), XLATE_OK);
+    return tcache_commit(to, k, 0, &u);
+}
+
+/* The fragment's link that is this arm of the branch at `off`. */
+static u32 link_of(const struct tcache *tc, const struct fragment *f, u32 off, bool passed)
+{
+    for (u32 l = f->first_link; l < f->first_link + f->n_links; l++)
+        if (tc->arm[l] == unit_arm(off, passed))
+            return l;
+    fail();
+    return 0;
+}
+
+static void count(struct tcache *tc, const struct fragment *f, u32 off, u32 taken, u32 passed)
+{
+    u32 l = link_of(tc, f, off, false);
+
+    tc->arms[l][0] += taken;
+    tc->arms[l][1] += passed;
+}
+
+static bool goes_along(const struct fragment *f, const u16 *guest, u32 n)
+{
+    for (u32 i = 0; i < n && i < f->n_insns; i++)
+        if (f->pcmap[i].guest != guest[i])
+            return false;
+    return f->n_insns == n;
+}
+
+/* Two units and what they lead to are counted; the file has the straight path, the arm that was passed, and
+ * not what nobody went to. */
+static void along_arms(void **st)
+{
+    static const struct frag_key key[] = {AT(0), AT(0x10), AT(0x1000), AT(0x4), AT(0x30), AT(0x19)};
+    static const u16 straight[] = {0, 2, 0x10, 0x11, 0x13}, aside[] = {0, 1, 0x1c, 0x1d};
+    const struct tcache_source from = {.page = laid_page, .make = make_laid};
+    struct frag_key elsewhere = key[0];
+    struct fragment *f[6], *copy;
+    struct tcache *tc = cache();
+    u32 written, jump;
+
+    for (u32 n = 0; n < ARRAY_SIZE(laid); n++)
+        memcpy(laid_pages + laid[n].off, laid[n].code.bytes, laid[n].code.len);
+    assert_int_equal(tcache_load(tc, "/nonexistent/file", FLAVOUR), -ENOENT);
+    assert_non_null(tcache_count_arms(tc));
+    for (u32 page_no = 0; page_no < 2; page_no++)
+        tcache_see(tc, page_no * PAGE_SIZE, laid_pages + page_no * PAGE_SIZE, NULL);
+    for (u32 n = 0; n < 3; n++)
+        f[n] = make_laid(NULL, tc, &key[n], laid_pages + (key[n].gpa & ~(u64)PAGE_MASK), NULL);
+    tcache_link(tc, link_of(tc, f[0], 2, false), f[1]);
+    tcache_link(tc, link_of(tc, f[1], 0x13, false), f[2]);
+    elsewhere.eip += 0x10000;
+    copy = tcache_move(tc, f[0], &elsewhere);
+    assert_non_null(copy);
+    tc->arms[copy->first_link + (link_of(tc, f[0], 2, false) - f[0]->first_link)][0] = 10;
+    count(tc, f[0], 2, 0, 3);
+    count(tc, f[1], 0x11, 0, 10);
+    count(tc, f[1], 0x13, 10, 0);
+    assert_int_equal(tcache_save(tc, path, FLAVOUR, &from, &written), 0);
+    assert_int_equal(written, 3);
+    tcache_destroy(tc);
+
+    tc = cache();
+    assert_int_equal(tcache_load(tc, path, FLAVOUR), 0);
+    assert_int_equal(tcache_see(tc, 0, laid_pages, &adopter), 2);
+    assert_int_equal(tcache_see(tc, PAGE_SIZE, laid_pages + PAGE_SIZE, &adopter), 1);
+    for (u32 n = 0; n < 6; n++)
+        f[n] = tcache_lookup(tc, &key[n]);
+    assert_true(f[0] && f[2] && f[3] && !f[1] && !f[4] && !f[5]);
+    assert_true(goes_along(f[0], straight, ARRAY_SIZE(straight)));
+    assert_true(goes_along(f[3], aside, ARRAY_SIZE(aside)));
+    assert_int_equal(f[0]->n_links, 4);
+    assert_ptr_equal(leads_to(tc, f[0]->first_link), fragment_host(tc, f[3]));
+    jump = f[0]->first_link + 2;
+    assert_true(tc->links[jump].far && tc->links[jump].target == BASE + 0x1000);
+    assert_ptr_not_equal(leads_to(tc, jump), tc->rx + tc->links[jump].stub);
+    tcache_destroy(tc);
+}
+
+/* Counts end with what was counted. */
+static void arms_flushed(void **st)
+{
+    static const struct frag_key key = AT(0);
+    struct tcache *tc = cache();
+    struct fragment *f;
+
+    assert_non_null(tcache_count_arms(tc));
+    f = make_laid(NULL, tc, &key, laid_pages, NULL);
+    count(tc, f, 2, 10, 3);
+    tcache_flush(tc, nothing, NULL);
+    f = make_laid(NULL, tc, &key, laid_pages, NULL);
+    assert_int_equal(tc->arms[link_of(tc, f, 2, false)][0], 0);
     tcache_destroy(tc);
 }
 
@@ -449,8 +614,9 @@ static int clean(void **st)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip), cmocka_unit_test(again),       cmocka_unit_test(flushed),
-        cmocka_unit_test(refused),    cmocka_unit_test(not_written),
+        cmocka_unit_test(round_trip),   cmocka_unit_test(again),       cmocka_unit_test(flushed),
+        cmocka_unit_test(refused),      cmocka_unit_test(not_written), cmocka_unit_test(along_arms),
+        cmocka_unit_test(arms_flushed),
     };
     int fd = mkstemp(path);
 

@@ -27,6 +27,7 @@ static const struct way {
     u64 opts;
     u32 cs_base, cs_limit;
     bool exact, count, single; /* single: also with each optimisation alone off */
+    bool profile, hints;
 } ways[] = {
     {FLAT | MODE_IOPL_OK, OPT_ALL, 0, 0xffffffff, .single = true},
     {FLAT | MODE_WIN | 3, OPT_ALL, 0, 0xffffffff, .single = true},
@@ -35,6 +36,9 @@ static const struct way {
     {FLAT | MODE_IOPL_OK, OPT_ALL & ~OPT(flags), 0, 0xffffffff, .exact = true},
     {FLAT | MODE_WIN | 3, OPT_ALL & ~OPT(flags), 0, 0xffffffff, .exact = true},
     {FLAT | 3, OPT_ALL, 0, 0xffffffff, .count = true},
+    {FLAT | MODE_WIN | 3, OPT_ALL, 0, 0xffffffff, .profile = true},
+    {FLAT | 3, OPT_ALL, 0, 0xffffffff, .profile = true, .hints = true},
+    {FLAT | MODE_WIN | MODE_IOPL_OK, OPT_ALL, 0, 0xffffffff, .hints = true},
     {(FLAT | MODE_IOPL_OK) & ~(MODE_FLATDS | MODE_FLATSS), OPT_ALL, 0, 0xffffffff},
     {(FLAT | 3) & ~(MODE_FLATCS | MODE_FLATES | MODE_SS32), OPT_ALL, 0x1000, 0xfffff},
     {MODE_PE | MODE_VM | MODE_SSE | 3, OPT_ALL, 0x1000, 0xffff},
@@ -74,6 +78,12 @@ static struct insn *keep(void *opaque, const struct insn *i)
     return p;
 }
 
+/* Something for each branch, the same each time. */
+static u32 hint(void *opaque, u32 off, u32 next)
+{
+    return off % 3 ? HINT_TAKEN : off % 2 ? HINT_NEVER_PASSED : 0;
+}
+
 static void *need(void *p)
 {
     if (!p)
@@ -102,6 +112,8 @@ static u32 make(const struct way *w, u64 opts, u32 eip, const u8 *bytes, u32 len
         .exact = w->exact,
         .host_tsc = !w->exact,
         .count = w->count,
+        .profile = w->profile,
+        .hint = w->hints ? hint : NULL,
         .keep_insn = keep,
         .opaque = stable,
     };

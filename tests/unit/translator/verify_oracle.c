@@ -250,7 +250,8 @@ static const char *judge_exit(const greg_t *g, u64 pc)
         return "r11 is no place to resume";
     if ((th == TH_RET_MISS || th == TH_IND_OF) && r8 >> 32)
         return "r8 is no address";
-    if (th == TH_LINK && r9 - run.f->env.first_link >= run.f->u.n_links)
+    if ((th == TH_LINK || th == TH_TAKEN || th == TH_PASSED) &&
+        r9 - run.f->env.first_link >= run.f->u.n_links)
         return "r9 is no link";
     if (th == TH_EXEC || th == TH_SYS || th == TH_SYSENTER || th == TH_SYSEXIT || th == TH_INT ||
         th == TH_IRET || th == TH_CLTS || th == TH_CR0) {
@@ -278,7 +279,8 @@ static const char *judge_call(const greg_t *g, u64 pc)
     if (!inside((u64)g[REG_RSP], 8, ret_stack, STACK_BYTES) ||
         !inside(*(u64 *)g[REG_RSP], 1, code_page, run.f->len))
         return "a thunk that returns was not called";
-    if (pc == STOP_THUNK(TH_POPF) || pc == STOP_THUNK(TH_POPF_IF) || pc == STOP_THUNK(TH_IN))
+    if (pc == STOP_THUNK(TH_POPF) || pc == STOP_THUNK(TH_POPF_IF) || pc == STOP_THUNK(TH_IN) ||
+        pc == STOP_THUNK(TH_TAKEN) || pc == STOP_THUNK(TH_PASSED))
         return NULL;
     if (pc == STOP_THUNK(TH_INVLPG))
         return run.f->env.mode & MODE_CPL ? "invlpg outside of CPL 0" : NULL;
@@ -343,7 +345,8 @@ static void on_trap(int sig, siginfo_t *si, void *ctx)
     }
     if (pc == STOP_THUNK(TH_SEG_LOAD) || pc == STOP_THUNK(TH_SEG_FSGS) || pc == STOP_THUNK(TH_SEG_REAL) ||
         pc == STOP_THUNK(TH_VERW) || pc == STOP_THUNK(TH_POPF) || pc == STOP_THUNK(TH_POPF_IF) ||
-        pc == STOP_THUNK(TH_IN) || pc == STOP_THUNK(TH_INVLPG) || is_rep(pc)) {
+        pc == STOP_THUNK(TH_IN) || pc == STOP_THUNK(TH_INVLPG) || pc == STOP_THUNK(TH_TAKEN) ||
+        pc == STOP_THUNK(TH_PASSED) || is_rep(pc)) {
         if ((run.violation = judge_call(g, pc))) {
             finish(uc);
             return;
