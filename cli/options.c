@@ -98,7 +98,7 @@ const struct option cli_options[] = {
     {"audit", G_DEBUG, ARG_VALUE, "shadow", set_audit, "compare the shadow page tables with the guest's all the time", "off"},
     {"verify", G_DEBUG, ARG_NONE, NULL, set_verify, "check every translation with an independent decoder before it may run", "off"},
     {"kick", G_DEBUG, ARG_VALUE, "WHERE", set_kick,
-     "fragment, instruction or host (instruction): stop translated code at each; ,irq=N ,nmi ,times=N ,arms", "off"},
+     "fragment, instruction or host (instruction): stop code at each; ,irq=N ,nmi ,times=N ,arms", "off"},
     {"lockstep", G_DEBUG, ARG_NONE, NULL, set_lockstep,
      "run the interpreter beside the translator and stop at the first difference (implies --no-opt=flags)", "off"},
     {"record", G_DEBUG, ARG_VALUE, "FILE", set_record, "write everything the guest's CPU gets from outside to FILE", NULL},

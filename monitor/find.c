@@ -254,7 +254,10 @@ static u32 hint_of_check(void *opaque, u32 off, u32 next)
 
     while (lo + 1 < hi) {
         u32 mid = (lo + hi) / 2;
-        *(f->pcmap[mid].guest <= off ? &lo : &hi) = mid;
+        if (f->pcmap[mid].guest <= off)
+            lo = mid;
+        else
+            hi = mid;
     }
     if (lo + 1 == f->n_insns)
         return HINT_NEVER_PASSED;

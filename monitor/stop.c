@@ -381,7 +381,9 @@ static bool recover(const struct trace *t, greg_t *g)
     return true;
 }
 
-/* Leaves translated code at the start of the instruction that pc is in the middle of, if that is possible. */
+/* Leaves translated code at the start of the instruction that pc is in the middle of, if that is possible. In
+ * a stub that is the unit's last one by the pc map, whosesoever stub it is: its road leads there only if it
+ * is its own, since stubs stand in the order of instructions, and jump but back to what they share. */
 static bool roll_back(struct vcpu *v, greg_t *g, const u8 *pc)
 {
     struct bt *b = bt_of(v);

@@ -88,6 +88,9 @@ def main():
         r.check("it is of no use, and replaced silently", counters["tc_adopted"] == 0 and "code-cache" not in text)
         counters, _ = r.run("these again", "seg", ["--no-opt=align"])
         r.check("find theirs", counters["tc_adopted"] > 50, counters["tc_adopted"])
+        r.run("branches not counted", "seg", ["--no-opt=profile"])
+        counters, _ = r.run("and again", "seg", ["--no-opt=profile"])
+        r.check("what was copied is good", counters["tc_adopted"] > 50, counters["tc_adopted"])
 
         r.put(good)
         counters, text = r.run("too large for the cache", "seg", ["--tcache-size=1M"])
