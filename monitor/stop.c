@@ -381,9 +381,10 @@ static bool recover(const struct trace *t, greg_t *g)
     return true;
 }
 
-/* Leaves translated code at the start of the instruction that pc is in the middle of, if that is possible. In
- * a stub that is the unit's last one by the pc map, whosesoever stub it is: its road leads there only if it
- * is its own, since stubs stand in the order of instructions, and jump but back to what they share. */
+/* Leaves translated code at the start of the instruction that pc is in the middle of, if that is possible. By
+ * the pc map whatever lies out of line is the last instruction's; the road of that one leads there only if it
+ * is, since what is out of line stands in the order of instructions, and only jumps back to what is shared.
+ */
 static bool roll_back(struct vcpu *v, greg_t *g, const u8 *pc)
 {
     struct bt *b = bt_of(v);

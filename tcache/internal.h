@@ -126,7 +126,8 @@ static inline u32 tc_original(const struct tcache *tc, const struct fragment *f)
 /* Writes the checked entry of a fragment. */
 void tc_entry(struct tcache *tc, const struct fragment *f);
 void store_free(struct tcache *tc);
-void relay_free(struct tcache *tc);
+/* From now on tc->arm says which arm each link is; false: no memory. */
+bool tc_keep_arms(struct tcache *tc);
 /* What copies have counted is their originals'. */
 void tc_fold_arms(struct tcache *tc);
 /* Puts fragment n on the lists by which it is found; on the one of what copies are made from. */

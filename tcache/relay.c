@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include "base/log.h"
 #include "tcache/store_int.h"
 
@@ -33,42 +32,6 @@ struct relay {
     u32 n_want;
     struct frag_key want[WANT_MAX];
 };
-
-static u64 arms_bytes(const struct tcache *tc)
-{
-    return ALIGN_UP(tc->links_max * (u64)sizeof(*tc->arms), (u64)PAGE_SIZE);
-}
-
-/* Which arm each link is, from now on. */
-static bool keep_arms(struct tcache *tc)
-{
-    u64 size = tc->links_max * (u64)sizeof(*tc->arm);
-
-    tc->arm = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (tc->arm == MAP_FAILED)
-        tc->arm = NULL;
-    return tc->arm;
-}
-
-void *tcache_count_arms(struct tcache *tc)
-{
-    NOVT_ASSERT(!tcache_fragments(tc) && !tc->arms);
-    if (!keep_arms(tc))
-        return NULL;
-    tc->arms = mmap(NULL, arms_bytes(tc), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                    -1, 0);
-    if (tc->arms == MAP_FAILED)
-        tc->arms = NULL;
-    return tc->arms;
-}
-
-void relay_free(struct tcache *tc)
-{
-    if (tc->arms)
-        munmap(tc->arms, arms_bytes(tc));
-    if (tc->arm)
-        munmap(tc->arm, tc->links_max * (u64)sizeof(*tc->arm));
-}
 
 /* ---- what was counted ---- */
 
@@ -260,15 +223,14 @@ static bool make_all(struct relay *r)
     return true;
 }
 
-/* Will link n of the new ones be taken, as far as that is known? */
-static bool led_before(const struct relay *r, const struct fragment *f, u32 n)
+/* Will link n of the new ones, which leads to k in its page, be taken, as far as that is known? */
+static bool led_before(const struct relay *r, const struct frag_key *k, u32 n)
 {
-    struct tcache *from = r->s->from, *to = r->s->to;
-    struct frag_key k = key_of(f, &to->links[n]);
+    u16 arm = r->s->to->arm[n];
 
-    if (to->arm[n])
-        return !never(r, &k, to->arm[n]);
-    return led_place(r, f->key.gpa >> PAGE_SHIFT, k.eip, k.mode)->to || !tcache_lookup(from, &k);
+    if (arm)
+        return !never(r, k, arm);
+    return led_place(r, k->gpa >> PAGE_SHIFT, k->eip, k->mode)->to || !tcache_lookup(r->s->from, k);
 }
 
 /* Exits lead where they led, and to what is in the page. */
@@ -291,7 +253,7 @@ static void chain(struct relay *r)
             if (!(target = tcache_lookup(to, &k)))
                 continue;
             tcache_link(to, n, target);
-            if (!led_before(r, f, n))
+            if (!led_before(r, &k, n))
                 l->led = 0; /* no copy has to have it */
             continue;
         }
@@ -325,7 +287,7 @@ int relay(struct saver *s)
         return -ENOMEM;
     r->s = s;
     tc_fold_arms(s->from);
-    good = keep_arms(s->to) && make_hints(r) && note_exits(r) && make_all(r);
+    good = tc_keep_arms(s->to) && make_hints(r) && note_exits(r) && make_all(r);
     if (good) {
         chain(r);
         sleep_all(r);

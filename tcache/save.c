@@ -4,6 +4,9 @@
  * does, each at its place in a line, and chained there; or, where it was counted how branches go, that are
  * translated anew (relay.c). What belongs to a page of guest code is put to sleep with it: no address of the
  * host's stays in it, nor of the guest's memory.
+ *
+ * Not saved: what cannot be moved, what crosses pages, copies, and, unless it is made anew, what depends on
+ * what was learned of its instructions.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -183,10 +186,11 @@ bool save_can(const struct saver *s, u32 n, bool learned)
     return seen && now && !memcmp(seen + off, now + off, f->guest_len);
 }
 
-bool save_each(struct saver *s, bool learned, bool (*each)(struct saver *s, u32 n))
+/* Calls each() for all fragments that can be saved as they are, until it returns false. */
+static bool each_live(struct saver *s, bool (*each)(struct saver *s, u32 n))
 {
     for (u32 n = 0; n < s->from->arena[TRANSLATED].n_frags; n++)
-        if (save_can(s, n, learned) && !each(s, n))
+        if (save_can(s, n, false) && !each(s, n))
             return false;
     return true;
 }
@@ -204,7 +208,7 @@ static bool much_new(struct saver *s)
     const struct store *old = &tc->store;
     u32 fresh = 0, there = 0;
 
-    save_each(s, false, count_live);
+    each_live(s, count_live);
     for (u64 n = 0; n < tc->phys_pages; n++) {
         u32 count = s->live[n];
         const struct store_page *p =
@@ -369,7 +373,7 @@ static int fill(struct saver *s)
 {
     if (s->from->arms) /* nothing was read */
         return relay(s);
-    if (save_each(s, false, add_live) && !add_dormant(s))
+    if (each_live(s, add_live) && !add_dormant(s))
         return -ENOMEM;
     chain(s);
     return 0;

@@ -3,13 +3,9 @@
  * Implementation of store.h. The file: a head, then the cache's own arrays as they are (code, fragments,
  * links, side tables), pages and their bytes; each part begins at a page.
  *
- * Saving makes a second cache, without gaps: each fragment is copied as move.c does, at its place in a line,
- * and chained there. In the file there are no addresses of the host's: what refers to side tables is an
- * offset in them until the fragment is adopted. A dormant fragment's gpa is of no page (STORE_NOWHERE), so
- * that its checked entry compares with a value that no exec table has.
- *
- * Not saved: what cannot be moved, what crosses pages, what depends on what was learned of its instructions,
- * and copies.
+ * In the file there are no addresses of the host's: what refers to side tables is an offset in them until the
+ * fragment is adopted. A dormant fragment's gpa is of no page (STORE_NOWHERE), so that its checked entry
+ * compares with a value that no exec table has. save.c writes it.
  */
 #include <errno.h>
 #include <fcntl.h>

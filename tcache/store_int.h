@@ -51,10 +51,7 @@ u32 save_page(struct saver *s, u64 gpa);
 void save_sleep(struct saver *s, u32 n, u32 page);
 /* Whether there is room in the file for one more fragment with so many links. */
 bool save_room(const struct saver *s, u32 links);
-/* Calls each() for all fragments that can be saved, until it returns false; learned: those, too, that depend
- * on what was learned of their instructions. */
-bool save_each(struct saver *s, bool learned, bool (*each)(struct saver *s, u32 n));
-/* Whether fragment n is one of these. */
+/* Whether fragment n can be saved; learned: also if it depends on what was learned of its instructions. */
 bool save_can(const struct saver *s, u32 n, bool learned);
 
 /* relay.c: adds them translated anew, along the arms that their branches took, and chained. -ENOMEM. */

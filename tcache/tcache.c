@@ -174,7 +174,6 @@ void tcache_destroy(struct tcache *tc)
         return;
     ahead_stop(&tc->ahead);
     store_free(tc);
-    relay_free(tc);
     if (tc->rw)
         munmap(tc->rw, ALIGN_UP(tc->size, HUGE) + tc->size);
     if (tc->frags)
@@ -189,7 +188,25 @@ void tcache_destroy(struct tcache *tc)
         munmap(tc->alike, (tc->hash_mask + 1ull) * sizeof(*tc->alike));
     if (tc->page_head)
         munmap(tc->page_head, tc->phys_pages * sizeof(*tc->page_head));
+    if (tc->arms)
+        munmap(tc->arms, tc->links_max * sizeof(*tc->arms));
+    if (tc->arm)
+        munmap(tc->arm, tc->links_max * sizeof(*tc->arm));
     munmap(tc, sizeof(*tc));
+}
+
+bool tc_keep_arms(struct tcache *tc)
+{
+    tc->arm = map(tc->links_max * sizeof(*tc->arm));
+    return tc->arm;
+}
+
+void *tcache_count_arms(struct tcache *tc)
+{
+    NOVT_ASSERT(!tcache_fragments(tc) && !tc->arms);
+    if (tc_keep_arms(tc))
+        tc->arms = map(tc->links_max * sizeof(*tc->arms));
+    return tc->arms;
 }
 
 const u8 *tcache_code(const struct tcache *tc)

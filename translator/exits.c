@@ -164,9 +164,9 @@ static bool may_chain(const struct xl *x, bool far)
     return (x->env->opts & need) == need && (!far || (x->env->mode & MODE_FLATCS));
 }
 
-/* The jump whose rel32 is at `from` leads to another unit: chained, if that may be. Returns the
- * link, NULL: there is none. */
-static struct unit_link *exit_to(struct xl *x, u32 target, u32 from)
+/* The jump whose rel32 is at `from` leads to another unit: chained, if that may be. kind: of the
+ * link's stub. Returns the link, NULL: there is none. */
+static struct unit_link *exit_to(struct xl *x, u32 target, u32 from, enum stub_kind kind)
 {
     u32 n = x->u->n_links;
     bool far = !same_page(x, target);
@@ -181,7 +181,7 @@ static struct unit_link *exit_to(struct xl *x, u32 target, u32 from)
     }
     x->u->links[n] = (struct unit_link){.target = target, .patch = from, .far = far};
     x->u->n_links++;
-    stub_add(x, STUB_LINK, from, 0, 0, n);
+    stub_add(x, kind, from, 0, 0, n);
     return &x->u->links[n];
 }
 
@@ -230,7 +230,7 @@ void exit_direct(struct xl *x, u32 target)
     if (t >= 0 && (x->mark[t] & MARK_TARGET))
         jump_within(x, -1, (u32)t);
     else
-        exit_to(x, target, e_jmp(&x->e));
+        exit_to(x, target, e_jmp(&x->e), STUB_LINK);
 }
 
 /* Behind a host call: guest ret came here with the address that it popped in r8d. */
@@ -290,7 +290,7 @@ void exit_call(struct xl *x, u32 target)
     fl_host(x);
     count_flush(x);
     align_landing(x, 5);
-    exit_to(x, target, e_call(&x->e));
+    exit_to(x, target, e_call(&x->e), STUB_LINK);
     emit_landing(x);
 }
 
@@ -318,14 +318,12 @@ void exit_cond(struct xl *x, int cc, u32 target, bool passed)
         jump_within(x, cc, (u32)t);
         return;
     }
-    l = exit_to(x, target, e_jcc(&x->e, cc));
-    if (!l || x->e.overflow)
+    l = exit_to(x, target, e_jcc(&x->e, cc), x->env->profile ? STUB_TAKEN : STUB_LINK);
+    if (!l)
         return;
     l->arm = insn_arm(x, passed);
-    if (unlikely(x->env->profile)) {
-        x->stubs[x->n_stubs - 1].kind = STUB_TAKEN;
+    if (unlikely(x->env->profile))
         count_arm(x, (u32)(l - x->u->links), TH_PASSED);
-    }
 }
 
 void exit_indirect(struct xl *x, int reg, bool call)

@@ -475,11 +475,6 @@ static u32 laid_hint(void *opaque, u32 off, u32 next)
     return h->of(h->opaque, off); /* the unit begins with the page, or has no branch */
 }
 
-struct making {
-    struct tcache_hints hints;
-    struct tcache *to;
-};
-
 static struct insn *keep_none(void *opaque, const struct insn *i)
 {
     return NULL;
