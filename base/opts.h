@@ -44,6 +44,9 @@
                 "it runs again")                                                                             \
     X(winkeep, "pages of a window that a fork made read-only stay mapped")                                   \
     X(winlow, "one program's window at a time is the host's lowest 4 GiB, and needs no segment")             \
+    X(addr64,                                                                                                \
+      "in the low window, operands that hardly ever wrap at 4 GiB have 64-bit addresses, on Intel's "        \
+      "processors")                                                                                          \
     X(winholes, "window pages that are not mapped are holes in the address space, not reserved memory")      \
     X(wintables, "keep pages that were page tables a moment ago out of windows")                             \
     X(faultsites, "no host signals at divisions and window operands that keep faulting in the guest")        \

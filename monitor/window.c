@@ -250,6 +250,8 @@ bool bt_host_fault(struct vcpu *v)
             window_give_up(v, !shadow_write_slow(v, lin));
             break;
         }
+    } else if (b->hf.addr_valid && b->hf.addr - base >= 4 * GiB && (v->opts & OPT(faultsites))) {
+        to_table_form(v); /* a 64-bit address (addr64) where the guest's wraps, likely not for once */
     }
     v->stats.exit_host_fault++;
     if (b->hf.divide)

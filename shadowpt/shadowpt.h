@@ -35,6 +35,11 @@
 #define SPACE_WT_OFF 0x1000000ull /* 16 MiB */
 #define SPACE_XT_OFF 0x0800000ull /* 8 MiB */
 
+/* Around the low window (MODE_LOW) nothing is mapped, so that an operand there may have a 64-bit address: a
+ * register, or none, and a displacement from -LOW_BEFORE. It faults where the guest's wraps at 4 GiB. */
+#define LOW_BEFORE 0x10000      /* bytes, the host's highest: its kernel's */
+#define LOW_BEHIND 0x80010000ll /* bytes from 4 GiB */
+
 struct shadow;
 
 enum shadow_view { VIEW_SUPER, VIEW_USER };

@@ -38,7 +38,7 @@
  * stay in table form. Not to be had: by a second VM in the process, or under tools that keep something there.
  */
 #define LOW_FIRST 0x10000ull /* at lower addresses the host maps nothing (vm.mmap_min_addr) */
-#define LOW_BYTES (4 * GiB - LOW_FIRST + 64 * KiB) /* what runs over the end meets nothing */
+#define LOW_BYTES (4 * GiB - LOW_FIRST + LOW_BEHIND) /* what runs over the end meets nothing */
 #define LOW_TICKS 1u /* interrupts of the guest's after which it may be another's */
 
 /* A program that has its own place rises to the low one when such were found running so often since the owner

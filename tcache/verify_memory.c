@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Memory operands: the only forms in which a fragment may touch memory. A field of struct vcpu from a list;
- * the tables and the branch cache, reading; the window, by gs: and 32-bit addressing; a guest page through a
- * table entry that is known to be non-zero, to belong to the very linear address that is its other half, to
- * carry the right, with an access that is known to stay within the page. Everything else is refused.
+ * the tables and the branch cache, reading; the window, by gs: and 32-bit addressing, or where it is the
+ * host's lowest 4 GiB by what can reach nothing else; a guest page through a table entry that is known to be
+ * non-zero, to belong to the very linear address that is its other half, to carry the right, with an access
+ * that is known to stay within the page. Everything else is refused.
  */
 #include "shadowpt/shadowpt.h"
 #include "tcache/verify_int.h"
@@ -69,6 +70,10 @@ bool vf_memory(struct verifier *v, const struct hi *h, struct state *s, u32 size
             return vf_bad(v, h, "register of a window access");
         return true;
     }
+    if ((v->in->mode & MODE_WIN) && vf_low_window(v) && h->index == NOREG_ &&
+        (h->base == NOREG_ ? h->disp >= 0
+                           : h->disp >= -LOW_BEFORE && h->base < 16 && vf_is_u32(&s->r[h->base])))
+        return true; /* all that a register of 32 bits and a displacement reach is the window's or nobody's */
     if (h->base == R15) {
         if (h->index != NOREG_ || !field_ok(h->disp, size, rights))
             return vf_bad(v, h, "field %lld of the vcpu, %u bytes, rights %d", (long long)h->disp, size,

@@ -17,14 +17,15 @@
  * Memory operands, window form (MODE_WIN: the view's window is in use):
  *
  *      op   gs:[guest operand]            with a 67 prefix, so that it wraps at 4 GiB and cannot leave the
- * window; without gs if it begins at 0 (MODE_LOW)
+ *                                         window; without gs if it begins at 0 (MODE_LOW), and there, with
+ *                                         addr64, without 67 unless there is an index or a large negative
+ *                                         displacement: one that would wrap meets nothing and faults
  *
  * The host's own page protection does the checking: a page that is not in the window faults (signals.c), and
  * the monitor maps it or delivers the guest's fault. It costs nothing else, but requires that the sequence
  * around it may fault: table_only marks those that may not.
  */
 #include "translator/xl.h"
-#include "shadowpt/shadowpt.h"
 
 bool seg_inline_slow(const struct xl *x, int seg, bool write)
 {
@@ -189,7 +190,7 @@ void op_mem(struct xl *x, u32 pfx, int map, u8 op, int reg)
 
     if (h->win) {
         x->op_saved |= x->fs == FS_SAVED; /* it may fault here */
-        p = x->win;
+        p = h->plain ? p : x->win;
     }
     p = p_prefixes(p, pfx);
     e_piece(e, p_join(p, p_rex_op(h->rex | (u32)(reg & 8) >> 1, op_bytes(map, op))));

@@ -294,7 +294,7 @@ u64 translate_host_opts(u64 opts)
     if (!adx)
         opts &= ~OPT(ofcheck);
     if (!__get_cpuid(0, &a, &intel[0], &intel[2], &intel[1]) || memcmp(intel, "GenuineIntel", 12))
-        opts &= ~OPT(shortrep);
+        opts &= ~(OPT(shortrep) | OPT(addr64));
     return opts;
 }
 
@@ -327,6 +327,7 @@ static enum xlate_status try_unit(const struct unit_env *env, bool all_far, stru
     x.kept = kept;
     /* gs: the window's base; 67: 32-bit addressing wraps at 4 GiB as the guest's does */
     x.win = low_window(env) ? (struct piece){0x67, 1} : (struct piece){0x6765, 2};
+    x.addr64 = low_window(env) && (env->opts & OPT(addr64));
     out->n_insns = out->n_links = out->n_landings = out->guest_len = out->host_len = 0;
     out->crosses = out->fixed = false;
     out->n_moves = 0;

@@ -4,6 +4,7 @@
 #define NOVT_TRANSLATOR_XL_H
 
 #include "base/opts.h"
+#include "shadowpt/shadowpt.h"
 #include "translator/emit.h"
 #include "translator/translator.h"
 
@@ -128,6 +129,7 @@ struct hostmem {
     struct piece mem; /* ModRM, SIB and displacement */
     u32 rex;          /* REX.X and REX.B */
     bool win;         /* window form, else [r8 + r9] */
+    bool plain;       /* window form without prefixes */
 };
 
 #define MARK_TARGET 1 /* jumped to from within the unit */
@@ -154,7 +156,8 @@ struct xl {
     u32 line_at;       /* where in a line the code begins */
     u32 k;             /* the instruction being emitted */
     struct hostmem hm; /* the operand prepared by memop.c */
-    struct piece win;  /* prefixes of an operand in window form */
+    struct piece win;  /* prefixes of an operand in window form, */
+    bool addr64;       /* of none where its 64-bit address is the same, but for one that wraps */
     struct kept *kept;
     u32 n_kept;      /* of them, in this attempt */
     bool aligned;    /* this instruction's operand must be aligned to its size: #GP, before any #PF */
@@ -318,6 +321,7 @@ static inline void mem_is(struct xl *x, bool win, int base, int index, int scale
         .mem = base < 0 ? p_mem_no_base(0, index, scale, disp) : p_mem(0, base, index, scale, disp),
         .rex = rex_bits(0, 0, index < 0 ? 0 : index, base < 0 ? 0 : base),
         .win = win,
+        .plain = x->addr64 && index < 0 && disp >= (base < 0 ? 0 : -LOW_BEFORE),
     };
 }
 /* One host instruction on the prepared operand: prefixes (OP_*), opcode map (0, 1), opcode, ModRM reg field.

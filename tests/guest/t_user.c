@@ -294,6 +294,82 @@ static void programs_memory(u32 turns)
     paging_off();
 }
 
+/* Operands whose register and displacement meet on the other side of 4 GiB, again and again: behind it, */
+static u32 user_beyond(u32 at)
+{
+    u32 sum = 0;
+    for (u32 i = 0; i < 10; i++)
+        asm volatile("addl 0x7fff0000(%1), %0\n\tincl 0x7fff0000(%1)" : "+r"(sum) : "r"(at - 0x7fff0000));
+    return sum;
+}
+
+/* before it, near and far, */
+static u32 user_before(u32 at)
+{
+    u32 sum = 0;
+    for (u32 i = 0; i < 10; i++)
+        asm volatile("addl -0x70(%1), %0\n\tincl -0x8000(%2)\n\taddl -0x7fff0000(%3), %0"
+                     : "+r"(sum)
+                     : "r"(at + 0x70), "r"(at + 0x8000), "r"(at + 0x7fff0000));
+    return sum;
+}
+
+/* without a register, */
+static u32 user_absolute(u32 arg)
+{
+    u32 sum = 0;
+    for (u32 i = 0; i < 10; i++)
+        asm volatile("addl 0xfffff010, %0\n\tincl 0xfffff010" : "+r"(sum));
+    return sum + arg;
+}
+
+/* and a stack that begins at 0. */
+static u32 user_stack_of_0(u32 arg)
+{
+    u32 got, esp;
+    asm volatile(
+        "movl %%esp, %1\n\txorl %%esp, %%esp\n\tpushl %2\n\tpushl %2\n\tincl (%%esp)\n\tpopl %0\n\tpopl "
+        "%2\n\taddl %2, %0\n\tmovl %1, %%esp"
+        : "=&r"(got), "=&r"(esp), "+r"(arg));
+    return got;
+}
+
+static void wrapping(void)
+{
+    static u32 dir[1024] __attribute__((aligned(4096))), table[1024] __attribute__((aligned(4096)));
+    volatile u32 *at = (volatile u32 *)(ARENA(2) + 0x10);
+
+    /* A new program, and time has passed: it gets the engine's best place. */
+    paging_on();
+    timer_on(1000);
+    asm volatile("sti");
+    while (ticks < 3)
+        ;
+    asm volatile("cli");
+    timer_off();
+    memcpy(dir, page_dir, sizeof(dir));
+    write_cr3((u32)dir);
+    *at = 5;
+    check_eq("operands that wrap at 4 GiB", run_user(user_beyond, (u32)at, 0), 95);
+    check_eq("and what was stored", *at, 15);
+    check_eq("one that wraps to no page", run_user(user_beyond, 0x7fe00000, 0), FAULTED(V_PF));
+    check("its cr2 and error", last.cr2 == 0x7fe00000 && last.error == 4);
+    for (u32 mapped = 0; mapped < 2; mapped++) {
+        table[1023] = mapped ? ARENA(2) | P_U | P_W | P_P : 0;
+        dir[1023] = (u32)table | P_U | P_W | P_P;
+        write_cr3((u32)dir);
+        *at = 7;
+        u32 want = mapped ? 10 * 14 + 45 + 55 : FAULTED(V_PF);
+        check_eq("operands that wrap below 0", run_user(user_before, 0xfffff010, 0), want);
+        check("their cr2", mapped || (last.cr2 == 0xfffff010 && last.error == 4));
+        check_eq("an address at the end", run_user(user_absolute, 1, 0),
+                 mapped ? 10 * 17 + 45 + 1 : FAULTED(V_PF));
+        check_eq("a stack that begins at 0", run_user(user_stack_of_0, 33, 0), mapped ? 67 : FAULTED(V_PF));
+        check("its cr2", mapped || (last.cr2 == 0xfffffffc && last.error == 6));
+    }
+    paging_off();
+}
+
 void test_user(void)
 {
     syscall_hook = sum_call;
@@ -313,6 +389,7 @@ void test_user(void)
     fast_calls_again();
     bad_returns();
     programs_memory(storm_mode == 4 ? 4 : 200);
+    wrapping();
     /* A return to an outer ring drops kernel data segments (SDM vol. 3, 5.8.3... "RET", "IRET"). */
     asm volatile("movl %0, %%fs" : : "r"(SEL_KDATA));
     check_eq("iret outwards nulls kernel segments", run_user(user_fs, 0, 0) & 0xffff, 0);

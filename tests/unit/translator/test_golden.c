@@ -22,6 +22,7 @@
     (MODE_PE | MODE_CS32 | MODE_SS32 | MODE_FLATCS | MODE_FLATDS | MODE_FLATES | MODE_FLATSS | MODE_SSE)
 #define W0  (FLAT | MODE_IOPL_OK | MODE_WIN)
 #define W3  (FLAT | MODE_WIN | 3)
+#define L3  (FLAT | MODE_WIN | MODE_LOW | 3)
 #define T3  (FLAT | 3)
 #define EIP 0x401100u
 

@@ -322,6 +322,75 @@ static void test_crafted(void **state)
 
 /* Each is put where a guest instruction begins (nothing known), and behind a checked four-byte read lookup of
  * eax (r8, r9 valid). None may be accepted in either place. */
+/* What the verifier makes of one instruction at the start of a unit in this mode. */
+static bool judged(u32 mode, const char *bytes, u32 len)
+{
+    static u8 buf[64];
+    static struct frag f;
+
+    f.code = buf;
+    f.env = frags[0].env;
+    f.env.mode = mode;
+    f.u = (struct unit){.guest_len = 8, .n_insns = 1};
+    memcpy(buf, bytes, len);
+    memcpy(buf + len, "\x41\xb8\x00\x51\x00\x00\x41\xff\xa7", 9); /* mov r8d, 5100h; jmp [TH_LOOKUP] */
+    u32 slot = BT_OFF(BT_THUNK0 + TH_LOOKUP);
+    memcpy(buf + len + 9, &slot, 4);
+    f.len = len + 13;
+    return verify(&f, buf);
+}
+
+/* 64-bit addresses in the low window: what reaches nothing else, and only there. */
+static void test_low_window(void **state)
+{
+#define I(text)                                                                                              \
+    {                                                                                                        \
+        text, sizeof(text) - 1                                                                               \
+    }
+    static const struct {
+        const char *bytes;
+        u32 len;
+    } good[] =
+        {
+            I("\x8b\x03"),                     /* mov eax, [rbx] */
+            I("\x89\x45\xf8"),                 /* mov [rbp - 8], eax */
+            I("\x41\x01\x45\x7f"),             /* add [r13 + 127], eax */
+            I("\x8b\x83\x00\x00\xff\xff"),     /* mov eax, [rbx - 65536] */
+            I("\x8b\x83\xff\xff\xff\x7f"),     /* mov eax, [rbx + 2147483647] */
+            I("\x0f\x11\x83\xff\xff\xff\x7f"), /* movups [rbx + 2147483647], xmm0 */
+            I("\xff\x04\x25\xff\xff\xff\x7f"), /* inc dword [2147483647] */
+            I("\x44\x8d\x04\x8b\x41\x8b\x00"), /* lea r8d, [rbx + rcx * 4]; mov eax, [r8] */
+        },
+      bad[] = {
+          I("\x8b\x04\x8b"),                 /* mov eax, [rbx + rcx * 4] */
+          I("\x8b\x83\xff\xff\xfe\xff"),     /* mov eax, [rbx - 65537] */
+          I("\x89\x04\x25\x00\x00\x00\x80"), /* mov [-2147483648], eax */
+          I("\x8b\x04\x8d\x00\x00\x00\x00"), /* mov eax, [rcx * 4] */
+          I("\x41\x8b\x00"),                 /* mov eax, [r8] */
+          I("\x4c\x8d\x04\x8b\x41\x8b\x00"), /* lea r8, [rbx + rcx * 4]; mov eax, [r8] */
+          I("\x41\x8b\x06"),                 /* mov eax, [r14] */
+          I("\x41\x89\x07"),                 /* mov [r15], eax */
+          I("\x8b\x04\x24"),                 /* mov eax, [rsp] */
+          I("\x8b\x05\x00\x00\x00\x00"),     /* mov eax, [rip] */
+          I("\x65\x8b\x03"),                 /* mov eax, gs:[rbx] */
+          I("\x64\x8b\x03"),                 /* mov eax, fs:[rbx] */
+          I("\x0f\xab\x03"),                 /* bts [rbx], eax */
+      };
+#undef I
+    u32 mode = (frags[0].env.mode | MODE_WIN) & ~MODE_LOW;
+
+    (void)state;
+    for (u32 k = 0; k < ARRAY_SIZE(good); k++) {
+        if (!judged(mode | MODE_LOW, good[k].bytes, good[k].len))
+            fail_msg("good %u: %s", k, verifier_why(vf));
+        if (judged(mode, good[k].bytes, good[k].len) || judged(mode & ~MODE_WIN, good[k].bytes, good[k].len))
+            fail_msg("good %u: accepted outside of the low window", k);
+    }
+    for (u32 k = 0; k < ARRAY_SIZE(bad); k++)
+        if (judged(mode | MODE_LOW, bad[k].bytes, bad[k].len))
+            fail_msg("bad %u: accepted", k);
+}
+
 static void test_malicious(void **state)
 {
     /* lea r8d,[rax]; mov r9d,r8d; shr r9d,12; mov r9,[r14+r9*8-RT]; test r9,r9; jz out; test r8b,3; jnz out
@@ -493,7 +562,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_oracle_harm), cmocka_unit_test(test_random),
         cmocka_unit_test(test_malicious),   cmocka_unit_test(test_found),
         cmocka_unit_test(test_crafted),     cmocka_unit_test(test_tables),
-        cmocka_unit_test(test_entries),
+        cmocka_unit_test(test_entries),     cmocka_unit_test(test_low_window),
     };
     ZydisDecoderInit(&zd, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
     if (oracle_setup())

@@ -75,6 +75,8 @@ static bool low(void)
     return run.f->env.mode & MODE_LOW;
 }
 
+static const char faults[] = "a fault";
+
 /* The isolation property for one access. */
 static const char *judge_access(u64 a, u32 n, bool write, bool gs)
 {
@@ -82,8 +84,12 @@ static const char *judge_access(u64 a, u32 n, bool write, bool gs)
         return "an access to another window";
     if (gs)
         return inside(a, n, base, 4 * GiB + 16) ? NULL : "an access through gs leaves the window";
-    if ((run.f->env.mode & MODE_WIN) && low() && a < 4 * GiB && n <= 16)
-        return NULL;
+    if ((run.f->env.mode & MODE_WIN) && low() && n <= 16) {
+        if (a < 4 * GiB)
+            return NULL;
+        if (a + LOW_BEFORE < 4 * GiB + LOW_BEHIND + LOW_BEFORE - 16)
+            return faults; /* as much as it may reach beyond it: nothing is mapped there */
+    }
     for (u32 p = 0; p < GUEST_PAGES; p++)
         if (inside(a, n, guest_mem + 2 * p * PAGE_SIZE, PAGE_SIZE))
             return (write ? p % 2 == 0 : p % 4 != 3) ? NULL : "guest page without the right";
@@ -114,8 +120,6 @@ static u64 address(const greg_t *g, const ZydisDecodedInstruction *i, const Zydi
         ea = (u32)ea;
     return o->mem.segment == ZYDIS_REGISTER_GS ? ea + (u64)(uintptr_t)base : ea;
 }
-
-static const char faults[] = "a fault";
 
 /* A string instruction's access; one that is repeated is judged at every iteration. What lies behind the
  * window and before it is not mapped in fact. */
