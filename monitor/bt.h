@@ -150,8 +150,8 @@ struct bt {
 
 #define NO_RF_EIP (1ull << 32)
 
-/* Contexts start at different places in the branch cache, which is what tells their tags apart: a place is
- * not used again before the whole cache was emptied. */
+/* Contexts start at different places in the branch cache, which is what tells their entries apart
+ * (translator/abi.h): a place is not used again before the whole cache was emptied. */
 #define CTX_PLACES 65536u
 #define CTX_SPREAD 499u
 _Static_assert(CTX_PLACES - 1 + 65536 < IBTC_ENTRIES && CTX_SPREAD % 2, "the branch cache is too small");

@@ -152,10 +152,10 @@ void bt_step(struct vcpu *v, bool counted)
 
 /* ---- what runs next ---- */
 
-/* Tag of v->eip in the current context's branch cache. */
+/* Tag of v->eip in the branch cache. */
 static u64 branch_tag(const struct vcpu *v)
 {
-    return -(2 * (u64)v->eip + v->bt[BT_IBTC]);
+    return -(2 * (u64)v->eip + IBTC_TAG);
 }
 
 /* Translated code stopped at a trap (monitor_config.kicks): if it goes on there, then behind it. */

@@ -344,8 +344,7 @@ th_ibranch:
         movq    BT_OFF(BT_IBTC)(%r15), %r10
         movq    %rcx, %r11
         movq    (%r10, %r9, 8), %rcx
-        leaq    (%rcx, %r8, 2), %rcx
-        leaq    (%rcx, %r10), %rcx
+        leaq    IBTC_TAG(%rcx, %r8, 2), %rcx
         jrcxz   1f
         movq    %r11, %rcx
         jmp     th_lookup

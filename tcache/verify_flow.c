@@ -166,7 +166,7 @@ bool vf_jump(struct verifier *v, const struct hi *h, struct state *s)
     }
     if (rcx) {
         const struct val *c = &s->r[RCX];
-        if (c->kind == K_SUM && c->parts == PART_ALL) {
+        if (c->kind == K_SUM) {
             t.ib_ok = (u32)c->aux;
             t.ib_ref = c->ref;
         }

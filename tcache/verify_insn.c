@@ -34,8 +34,8 @@ bool vf_lea(struct verifier *v, const struct hi *h, struct state *s)
                 .kind = x->kind == K_WENT ? K_HOST_W : K_HOST_R, .ref = x->ref, .within = b->within};
         else if (b && x && h->scale == 1 && h->disp == 0 && vf_is_u32(b) && x->kind == K_WINDOW)
             r.kind = K_IN_WIN;
-        else if (b && x && h->disp == 0)
-            r = vf_sum(b, x, h->scale);
+        else if (b && x && h->scale == 2 && h->disp == IBTC_TAG && b->kind == K_TAG && vf_is_u32(x) && x->id)
+            r = (struct val){.kind = K_SUM, .aux = b->aux, .ref = x->id};
         else if (b && !x && b->kind == K_COUNT)
             r = *b, r.id = 0;
     } else {
@@ -148,7 +148,7 @@ bool vf_known(struct verifier *v, const struct hi *h, struct state *s)
         return false;
     if (h->op == 0x85 && rr && h->w && a->reg == b->reg) { /* test r, r */
         const struct val *x = &s->r[a->reg];
-        if (x->kind == K_SUM && x->parts == PART_ALL) {
+        if (x->kind == K_SUM) {
             s->flag = F_SUM;
             s->flag_id = (u32)x->aux;
             s->flag_ref = x->ref;
@@ -235,7 +235,7 @@ bool vf_adox(struct verifier *v, const struct hi *h, struct state *s)
         return false;
     was = s->r[r];
     s->flag = F_NONE;
-    if (h->disp == VO_MINUS_TWO && h->w && was.kind == K_SUM && was.parts == PART_ALL) {
+    if (h->disp == VO_MINUS_TWO && h->w && was.kind == K_SUM) {
         s->flag = F_OF_SUM;
         s->flag_id = (u32)was.aux;
         s->flag_ref = was.ref;

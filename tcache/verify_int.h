@@ -22,23 +22,19 @@ enum kind {
     K_HOST_R, /* host address of the byte at linear address ref, readable */
     K_HOST_W, /* writable */
     K_IBTC,   /* the branch cache */
-    K_SUM, /* sum of the parts in `parts`: tag of the entry for value aux, twice value ref, the branch cache's
-            * address */
+    K_TAG,    /* tag of the branch cache's entry for value aux */
+    K_SUM,    /* that plus twice value ref plus IBTC_TAG: even, and 0 only if ref is what the tag is for */
     K_COUNT,  /* counter slot aux plus something */
     K_CODE,   /* address of the fragment's byte aux */
     K_WINDOW, /* base of the window */
     K_IN_WIN, /* that plus 32 bits */
 };
-#define PART_TAG 1
-#define PART_EIP 2
-#define PART_ALL 7
 
 struct val {
     u8 kind;
     u8 nonzero; /* entries: known */
-    u8 parts;
-    u8 within; /* an access of so many bytes at this linear address stays within its page (0: not known, 1
-                  byte does) */
+    u8 within;  /* an access of so many bytes at this linear address stays within its page (0: not known, 1
+                   byte does) */
     u32 max;
     u32 id; /* 0: none */
     u32 ref;
@@ -172,7 +168,6 @@ struct val vf_join(const struct val *a, const struct val *b, u32 id);
 void vf_clobber(struct verifier *v, struct state *s, const struct hi *h, u32 r, u32 width, u32 slot);
 bool vf_set(struct verifier *v, struct state *s, const struct hi *h, u32 r, u32 width, struct val val);
 bool vf_readable(struct verifier *v, const struct hi *h, u32 r);
-struct val vf_sum(const struct val *a, const struct val *b, u32 scale);
 
 /* verify_flow.c */
 void vf_canonical(struct verifier *v, struct state *s, const struct hi *h);

@@ -116,7 +116,7 @@ bool vf_memory(struct verifier *v, const struct hi *h, struct state *s, u32 size
     if (b->kind == K_IBTC && x && x->kind == K_LOW16 && h->scale == 8 && h->disp == 0 && size == 8 &&
         rights == RD) {
         if (load)
-            *load = (struct val){.kind = K_SUM, .parts = PART_TAG, .aux = x->ref};
+            *load = (struct val){.kind = K_TAG, .aux = x->ref};
         return true;
     }
     if (x && h->scale == 1 && h->disp == 0 &&

@@ -25,7 +25,7 @@ void vf_forget(struct state *s, u32 id)
             a->id = 0, a->within = 0;
         if (a->ref == id)
             *a = vf_is_u32(a) ? (struct val){.kind = K_U32, .max = ~0u} : (struct val){.kind = K_ANY};
-        if (a->kind == K_SUM && a->aux == id)
+        if ((a->kind == K_TAG || a->kind == K_SUM) && a->aux == id)
             *a = (struct val){.kind = K_ANY};
     }
     if (s->flag_id == id || s->flag_ref == id)
@@ -43,8 +43,8 @@ struct val vf_fresh(struct verifier *v, struct state *s, const struct hi *h, u32
 
 bool vf_equal(const struct val *a, const struct val *b)
 {
-    return a->kind == b->kind && a->nonzero == b->nonzero && a->parts == b->parts && a->within == b->within &&
-           a->max == b->max && a->id == b->id && a->ref == b->ref && a->aux == b->aux;
+    return a->kind == b->kind && a->nonzero == b->nonzero && a->within == b->within && a->max == b->max &&
+           a->id == b->id && a->ref == b->ref && a->aux == b->aux;
 }
 
 struct val vf_join(const struct val *a, const struct val *b, u32 id)
@@ -52,8 +52,7 @@ struct val vf_join(const struct val *a, const struct val *b, u32 id)
     struct val r = *a;
     if (vf_equal(a, b))
         return r;
-    if (a->kind == b->kind && a->id == b->id && a->ref == b->ref && a->aux == b->aux &&
-        a->parts == b->parts) {
+    if (a->kind == b->kind && a->id == b->id && a->ref == b->ref && a->aux == b->aux) {
         r.nonzero &= b->nonzero;
         r.within = a->within < b->within ? a->within : b->within;
         r.max = a->max > b->max ? a->max : b->max;
@@ -97,15 +96,4 @@ bool vf_set(struct verifier *v, struct state *s, const struct hi *h, u32 r, u32 
 bool vf_readable(struct verifier *v, const struct hi *h, u32 r)
 {
     return r < 16 && r != RSP && r != R14 && r != R15 ? true : vf_bad(v, h, "use of a reserved register");
-}
-
-/* A sum of two 64-bit values, of which the second counts `scale` times, for the comparison with the branch
- * cache's tag. */
-struct val vf_sum(const struct val *a, const struct val *b, u32 scale)
-{
-    if (a->kind == K_SUM && a->parts == PART_TAG && scale == 2 && vf_is_u32(b) && b->id)
-        return (struct val){.kind = K_SUM, .parts = PART_TAG | PART_EIP, .aux = a->aux, .ref = b->id};
-    if (a->kind == K_SUM && a->parts == (PART_TAG | PART_EIP) && scale == 1 && b->kind == K_IBTC)
-        return (struct val){.kind = K_SUM, .parts = PART_ALL, .aux = a->aux, .ref = a->ref};
-    return (struct val){.kind = K_ANY};
 }

@@ -139,11 +139,10 @@
  * them. Indexed by the low 16 bits of eip, from where BT_IBTC points: each context begins at another place,
  * so that they do not evict each other. The distance is no multiple of the host cache's way size.
  *
- * A tag is -(2 * eip + BT_IBTC), and so says which context it belongs to: say that two contexts, at A and B,
- * had the same tag at the same place. From 2 * a + A = 2 * b + B and 8 * low16(a) + A = 8 * low16(b) + B
- * follows a - b = 4 * (low16(a) - low16(b)), modulo 2^16 therefore 3 * (a - b) = 0, so the lower halves of a
- * and b are the same, and A and B, and a and b. No tag is 0.
+ * A tag is -(2 * eip + IBTC_TAG), 0 where there is none. Where it stands says which context it belongs to:
+ * for the same eip each context looks elsewhere.
  */
+#define IBTC_TAG      2
 #define IBTC_ENTRIES  131072
 #define IBTC_HOST_OFF (IBTC_ENTRIES * 8 + 2112)
 #define IBTC_BYTES    (IBTC_HOST_OFF + IBTC_ENTRIES * 8)

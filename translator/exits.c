@@ -31,16 +31,15 @@
  *      adox r11d, [1]
  *      (the code behind the call, or where the unit ends with the call a direct exit to it)
  *
- * An indirect branch looks its target up in the branch cache (abi.h). The tag is minus the sum of what is
- * added to it here, so that equal is 0. Whether OF matters only the target knows, so it brings OF back
+ * An indirect branch looks its target up in the branch cache (abi.h). The tag is minus what is added to it
+ * here, so that equal is 0. Whether OF matters only the target knows, so it brings OF back
  * itself: the cache leads to the last instruction of its checked entry, which does so with the sum in r11d
  * (entry.c). Whoever comes that way with OF as it should be has -2 there.
  *
  *      movzx r9d, (target's low 16 bits)
  *      mov  r10, [BT_IBTC]
  *      mov  r11, [r10 + r9 * 8]                      the tag
- *      lea  r11, [r11 + target * 2]
- *      lea  r11, [r11 + r10]
+ *      lea  r11, [r11 + target * 2 + IBTC_TAG]
  *      adox r11, [-2]
  *      jo   stub                                     -> TH_IND_OF
  *      call [r10 + r9 * 8 + IBTC_HOST_OFF]           or jmp
@@ -348,8 +347,7 @@ void exit_indirect(struct xl *x, int reg, bool call)
     e_rm(e, 1, 0x8b, R10, R15, -1, 1, BT_OFF(BT_IBTC));
     if (x->fs == FS_SAVED || of) {
         e_rm(e, 1, 0x8b, R11, R10, R9, 8, 0);
-        e_lea64(e, R11, R11, reg, 2, 0); /* the tag is -(2 * eip + r10) */
-        e_lea64(e, R11, R11, R10, 1, 0);
+        e_lea64(e, R11, R11, reg, 2, IBTC_TAG);
     }
     if (x->fs == FS_SAVED) {
         e_rr(e, 1, 0x85, R11, R11); /* test */
@@ -365,8 +363,7 @@ void exit_indirect(struct xl *x, int reg, bool call)
             e_mov_rr32(e, R8, reg), reg = R8;
         e_mov_rr64(e, R11, RCX);
         e_rm(e, 1, 0x8b, RCX, R10, R9, 8, 0);
-        e_lea64(e, RCX, RCX, reg, 2, 0);
-        e_lea64(e, RCX, RCX, R10, 1, 0);
+        e_lea64(e, RCX, RCX, reg, 2, IBTC_TAG);
         hit = e_jrcxz(e);
         e_mov_rr64(e, RCX, R11);
         miss = e_jmp(e);

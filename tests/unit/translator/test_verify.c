@@ -391,6 +391,19 @@ static void test_low_window(void **state)
             fail_msg("bad %u: accepted", k);
 }
 
+/* What verify_evil.def has variations of. */
+static void test_branch_cache(void **state)
+{
+    /* movzx r9d, ax; mov r10, [r15 + BT_IBTC]; mov r11, [r10 + r9 * 8]; lea r11, [r11 + rax * 2 + IBTC_TAG];
+     * adox r11, [r15]; jo out; jmp [r10 + r9 * 8 + IBTC_HOST_OFF] */
+    static const char bytes[] = "\x44\x0f\xb7\xc8\x4d\x8b\x57\x48\x4f\x8b\x1c\xca\x4d\x8d\x5c\x43\x02\xf3\x4d"
+                                "\x0f\x38\xf6\x1f\x70\x08\x43\xff\xa4\xca\x40\x08\x10\x00";
+
+    (void)state;
+    if (!judged(frags[0].env.mode, bytes, sizeof(bytes) - 1))
+        fail_msg("%s", verifier_why(vf));
+}
+
 static void test_malicious(void **state)
 {
     /* lea r8d,[rax]; mov r9d,r8d; shr r9d,12; mov r9,[r14+r9*8-RT]; test r9,r9; jz out; test r8b,3; jnz out
@@ -558,11 +571,12 @@ static void test_entries(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_originals),   cmocka_unit_test(test_oracle),
-        cmocka_unit_test(test_oracle_harm), cmocka_unit_test(test_random),
-        cmocka_unit_test(test_malicious),   cmocka_unit_test(test_found),
-        cmocka_unit_test(test_crafted),     cmocka_unit_test(test_tables),
-        cmocka_unit_test(test_entries),     cmocka_unit_test(test_low_window),
+        cmocka_unit_test(test_originals),    cmocka_unit_test(test_oracle),
+        cmocka_unit_test(test_oracle_harm),  cmocka_unit_test(test_random),
+        cmocka_unit_test(test_malicious),    cmocka_unit_test(test_found),
+        cmocka_unit_test(test_crafted),      cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_entries),      cmocka_unit_test(test_low_window),
+        cmocka_unit_test(test_branch_cache),
     };
     ZydisDecoderInit(&zd, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
     if (oracle_setup())

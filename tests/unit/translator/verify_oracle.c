@@ -418,7 +418,7 @@ struct execution oracle_run(const struct frag *f, const u8 *code, u32 entry, u32
     for (u32 k = 0; k < 64; k++) { /* some entries match */
         u32 eip = rnd() % 2 ? ((u32 *)guest_mem)[rnd() % 1024] : (u32)g[REG_RAX];
         u64 *tag = &ibtc[eip & 0xffff];
-        *tag = -(2 * (u64)eip + vc->bt[BT_IBTC]);
+        *tag = -(2 * (u64)eip + IBTC_TAG);
         IBTC_HOST(tag) = STOP_IBTC;
         matching[k] = tag;
     }
