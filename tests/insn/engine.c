@@ -283,7 +283,7 @@ void engine_run(struct engine *e, const struct icase *c, u64 opts, int level, st
         o->lin = v->seg[S_CS].base + v->eip;
     } else if (!(v->events & EV_SHUTDOWN)) { /* did not end */
         o->vector = VEC_SYS;
-        o->error = 0xdead;
+        o->error = NO_END;
     }
     fx_to_fp(v->fx, &o->fp);
     v->events = 0;

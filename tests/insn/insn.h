@@ -120,7 +120,8 @@ void fx_to_fp(const u8 *fx, struct fpstate *f);
 
 #define VEC_NONE 0xff
 #define VEC_HALT 0xfd /* hlt at CPL 0 */
-#define VEC_SYS  0xfe /* native only: a system call was tried */
+#define VEC_SYS  0xfe /* native: a system call was tried; interpreter: it did not end, error NO_END */
+#define NO_END   0xdead
 struct outcome {
     u8 vector; /* or VEC_NONE */
     bool cs_unknown;
