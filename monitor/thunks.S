@@ -197,7 +197,7 @@ bt_to_c_end:
         /* To eip r8, in the context with the branch cache r10. */
         .macro  ENTER_AT
         movzwl  %r8w, %r9d
-        leaq    (%r10, %r8, 2), %r11
+        leaq    IBTC_TAG(, %r8, 2), %r11
         addq    (%r10, %r9, 8), %r11
         jne     2f
         FLAGS_BACK

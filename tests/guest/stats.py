@@ -61,6 +61,9 @@ def main():
             assert stats["times_host_fault"] >= stats["exit_host_fault"], more
             assert not more or "kick" not in more[0] or cycles["signal_kick"], more
             assert stats["signal_cycles"] > 0
+        # Thousands of system calls and returns from them find their targets in translated code.
+        stats = json.loads(run(args, where, [], "s.json", "user"))
+        assert stats["soft_ints"] > 1000 and stats["exit_lookup"] < 1000, (stats["soft_ints"], stats["exit_lookup"])
         stats = json.loads(run(args, where, ["--engine=interp"], "s.json", "irq,paging"))
         cycles = adds_up(stats, "interp")
         assert cycles["interp"] and cycles["halted"] and cycles["fill"] and not cycles["code"] and not cycles["translate"], cycles
