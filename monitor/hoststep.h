@@ -49,8 +49,9 @@ struct host_insn {
     bool mem;   /* rm is the memory operand */
     bool to_reg;
     bool has_imm; /* the source */
-    bool guest;   /* the operand has a segment or an address-size prefix: it is the guest's */
-    bool rip;     /* relative to the next instruction */
+    bool guest; /* the operand has a segment or an address-size prefix: it is the guest's (of others access()
+                   judges) */
+    bool rip;   /* relative to the next instruction */
     i8 base, index;
     u8 scale;
     i32 disp;
