@@ -49,6 +49,7 @@
       "processors")                                                                                          \
     X(winholes, "window pages that are not mapped are holes in the address space, not reserved memory")      \
     X(wintables, "keep pages that were page tables a moment ago out of windows")                             \
+    X(winfleeting, "keep addresses where a kernel maps one page after another out of its window")            \
     X(faultsites, "no host signals at divisions and window operands that keep faulting in the guest")        \
     X(apart, "the event thread keeps off the host processor that the CPU's thread runs on")                  \
     X(wakeup, "a halted CPU wakes up by itself for the guest's timers")                                      \

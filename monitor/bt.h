@@ -110,7 +110,7 @@ struct bt {
     struct {
         u64 gpa;
         u32 when, count;
-    } table_writers[256]; /* window.c: instructions that faulted at pages that were page tables */
+    } unsteady[256]; /* window.c: instructions that faulted at pages that would not stay in the window */
     struct {
         const struct fragment *frag;
         u32 off, generation;

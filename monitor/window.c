@@ -19,14 +19,14 @@
  * it waits WIN_BACKOFF times as long for the next attempt: a compiler's heap shrinks now and then, a loop
  * around munmap does so for good.
  */
-#define WIN_TICKS          1u
-#define WIN_BACKOFF        4u
-#define WIN_OFFS           5u /* the longest wait: WIN_TICKS * WIN_BACKOFF to the power of this */
-#define WIN_LOST           50u
-#define WIN_DEBT           1000u
-#define TABLE_WRITER_RATE  64u /* CR3 loads between two faults */
-#define TABLE_WRITER_TIMES 4u  /* faults in a row at that rate */
-#define WIN_MISFITS        1000u /* supervisor operands that the window could not serve, before it is given up */
+#define WIN_TICKS      1u
+#define WIN_BACKOFF    4u
+#define WIN_OFFS       5u /* the longest wait: WIN_TICKS * WIN_BACKOFF to the power of this */
+#define WIN_LOST       50u
+#define WIN_DEBT       1000u
+#define UNSTEADY_RATE  64u   /* CR3 loads between two faults */
+#define UNSTEADY_TIMES 4u    /* faults in a row at that rate */
+#define WIN_MISFITS    1000u /* supervisor operands that the window could not serve, before it is given up */
 
 /* Supervisor code with paging finds nothing in its window that is not mapped global, and before CR4.PGE is
  * set nothing is (shadowpt/kwindow.c): kernels run so while they start. */
@@ -136,20 +136,21 @@ static void window_give_up(struct vcpu *v, bool misfit)
     to_table_form(v);
 }
 
-/* The faulting instruction writes to a page that was a page table lately, and will be one again soon, which
- * takes the page out of the window. Those that do so all the time (set_pte, the copying of pages in fork) are
- * better off in table form; for those that do now and then (any that uses a stack or the heap), a mapping. */
-static bool often_at_tables(struct vcpu *v)
+/* The faulting instruction's page would not stay in the window: it was a page table lately and will be one
+ * again soon, or the kernel maps one page after another there. Those that come to such pages all the time
+ * (set_pte, the copying of pages in fork, what works on pages behind kmap) are better off in table form; for
+ * those that do now and then (any that uses a stack or the heap), a mapping. */
+static bool often_unsteady(struct vcpu *v)
 {
     struct bt *b = bt_of(v);
     u64 gpa = hf_gpa(b);
     u32 i = (u32)(gpa * 0x9e3779b1u) >> 24, now = (u32)v->stats.shadow_cr3_loads;
 
-    if (b->table_writers[i].gpa != gpa || now - b->table_writers[i].when > TABLE_WRITER_RATE)
-        b->table_writers[i].count = 0;
-    b->table_writers[i].gpa = gpa;
-    b->table_writers[i].when = now;
-    return ++b->table_writers[i].count > TABLE_WRITER_TIMES;
+    if (b->unsteady[i].gpa != gpa || now - b->unsteady[i].when > UNSTEADY_RATE)
+        b->unsteady[i].count = 0;
+    b->unsteady[i].gpa = gpa;
+    b->unsteady[i].when = now;
+    return ++b->unsteady[i].count > UNSTEADY_TIMES;
 }
 
 /*
@@ -224,7 +225,7 @@ bool bt_host_fault(struct vcpu *v)
         switch (shadow_fill(v, lin, b->hf.write ? SH_WRITE : SH_READ, v->cpl == 3, NULL)) {
         case SH_FILLED:
             how = shadow_window_map(v, lin, b->hf.write, false);
-            if (how == SH_WAS_TABLE && !often_at_tables(v))
+            if (how == SH_UNSTEADY && !often_unsteady(v))
                 how = shadow_window_map(v, lin, b->hf.write, true);
             fits = how == SH_MAPPED;
             if (!fits)

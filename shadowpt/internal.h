@@ -119,6 +119,12 @@ struct sh_node {
     u32 key;  /* view id << 20 | linear page */
 };
 
+/* Translations of an address that were in the supervisor window and are gone. */
+struct sh_fleeting {
+    u32 when;  /* s->clock at the last one */
+    u32 count; /* so many in a row, each less than TABLE_MEMORY behind the one before */
+};
+
 struct shadow {
     struct vcpu *v;
     struct memory *m;
@@ -136,6 +142,7 @@ struct shadow {
     u64 *kwin;      /* one bit a mapped page */
     u64 *klarge;    /* one bit a page that was mapped by a large one */
     u32 *kphys;     /* 1 + physical page where mapped writable */
+    struct sh_fleeting *kgone; /* by page: how its translations went lately */
     struct shadow_window_clock kwin_clock;
     u32 kwin_mode, kwin_pge; /* key bits and CR4.PGE that its mappings were made under */
     u8 kwin_on;

@@ -15,8 +15,9 @@
  */
 #include "shadowpt/internal.h"
 
-#define KWIN_RUN 1024u /* pages mapped by one call at most: a 4 MiB page */
-#define PTE_G    0x100u
+#define KWIN_RUN  1024u /* pages mapped by one call at most: a 4 MiB page */
+#define PTE_G     0x100u
+#define KWIN_GONE 4u /* translations in a row that did not stay, and the next is not expected to, either */
 
 static inline bool mapped(const struct shadow *s, u32 lp)
 {
@@ -35,7 +36,9 @@ bool sh_kwin_enable(struct shadow *s)
         s->klarge = sparse_array(SH_PAGES / 8);
     if (!s->kphys)
         s->kphys = (u32 *)sparse_array(SH_PAGES * sizeof(u32));
-    if (!s->klarge || !s->kphys)
+    if (!s->kgone)
+        s->kgone = (struct sh_fleeting *)sparse_array(SH_PAGES * sizeof(*s->kgone));
+    if (!s->klarge || !s->kphys || !s->kgone)
         return false;
     s->kwin_on = true;
     s->kwin_mode = s->cur->key & 31;
@@ -61,6 +64,28 @@ void sh_kwin_empty(struct shadow *s)
     }
 }
 
+/*
+ * Kernels map pages of memory that they have no address for at a few addresses, for some accesses each, one
+ * after the other (Linux: kmap_local_page(), which 32-bit kernels need for memory beyond 896 MiB and for page
+ * tables there). In the window each would take two system calls and a signal.
+ */
+static bool fleeting(const struct shadow *s, u32 lp)
+{
+    const struct sh_fleeting *g = &s->kgone[lp];
+
+    return g->count >= KWIN_GONE && (u32)s->clock - g->when < TABLE_MEMORY && (s->v->opts & OPT(winfleeting));
+}
+
+static void note_gone(struct shadow *s, u32 lp)
+{
+    struct sh_fleeting *g = &s->kgone[lp];
+
+    if ((u32)s->clock - g->when >= TABLE_MEMORY)
+        g->count = 0;
+    g->when = (u32)s->clock;
+    g->count += g->count < KWIN_GONE;
+}
+
 void sh_kwin_drop_slow(struct shadow *s, u32 lp, u32 n)
 {
     bool any = false;
@@ -78,6 +103,8 @@ void sh_kwin_drop_slow(struct shadow *s, u32 lp, u32 n)
     }
     if (!any)
         return;
+    if (n == 1)
+        note_gone(s, lp);
     sh_window_unmap(s, s->kwin_base, lp, n);
     s->win_areas += 2;
     s->v->stats.window_drops++;
@@ -167,7 +194,9 @@ enum shadow_mapped sh_kwin_map(struct shadow *s, u32 lin, bool write, bool anywa
     if (r < 0 || s->phys_mask != ~0ull)
         return SH_MISFIT;
     if (write && !r)
-        return s->map.watch[w.gpa >> PAGE_SHIFT] ? SH_MISFIT : SH_WAS_TABLE;
+        return s->map.watch[w.gpa >> PAGE_SHIFT] ? SH_MISFIT : SH_UNSTEADY;
+    if (!anyway && fleeting(s, lp))
+        return SH_UNSTEADY;
     if (unlikely(s->node_left < KWIN_RUN + RMAP_RESERVE)) {
         s->v->stats.shadow_rmap_full++;
         shadow_flush_all(s->v);
@@ -186,10 +215,10 @@ enum shadow_mapped sh_kwin_map(struct shadow *s, u32 lin, bool write, bool anywa
                 writable_page(s, w.gpa + (end - lp) * 4096ull)) == r)
             end++;
     } else {
-        while (end < lp + 32 && end < SH_PAGES && !mapped(s, end) && rights(s, end, &n, false) == r &&
-               !n.large && n.gpa - ((u64)end << PAGE_SHIFT) == delta)
+        while (end < lp + 32 && end < SH_PAGES && !mapped(s, end) && !fleeting(s, end) &&
+               rights(s, end, &n, false) == r && !n.large && n.gpa - ((u64)end << PAGE_SHIFT) == delta)
             end++;
-        while (first > 0 && lp - first < 32 && !mapped(s, first - 1) &&
+        while (first > 0 && lp - first < 32 && !mapped(s, first - 1) && !fleeting(s, first - 1) &&
                rights(s, first - 1, &n, false) == r && !n.large &&
                n.gpa - ((u64)(first - 1) << PAGE_SHIFT) == delta)
             first--;

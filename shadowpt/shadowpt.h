@@ -114,9 +114,9 @@ struct shadow_window_clock {
 struct shadow_window_clock *shadow_window_clock(struct vcpu *v);
 enum shadow_mapped {
     SH_MAPPED,
-    SH_WAS_TABLE, /* not for writing, unless anyway: it was a page table lately */
-    SH_MISFIT,    /* the window cannot hold it: not RAM, not global, watched */
-    SH_NO_PLACE,  /* nor this: the host maps nothing there */
+    SH_UNSTEADY, /* not unless anyway: it would not stay; for writing, what was a page table lately */
+    SH_MISFIT,   /* the window cannot hold it: not RAM, not global, watched */
+    SH_NO_PLACE, /* nor this: the host maps nothing there */
 };
 /* Maps the page of lin, whose read entry is set, with neighbours that need no further walk. */
 enum shadow_mapped shadow_window_map(struct vcpu *v, u32 lin, bool want_write, bool anyway);

@@ -270,6 +270,44 @@ static void breakpoints(void)
 
 /* ---- page sizes, global pages ---- */
 
+/* What kernels do with memory that they have no address for: one page after the other at the same few
+ * addresses, each mapped global for some accesses. Two that stay lie beside them. */
+#define KMAPS 2000u
+static void kmaps(void)
+{
+    bool good = true;
+
+    for (u32 p = 0; p < 8; p++)
+        *(volatile u32 *)ARENA(p) = 0;
+    for (u32 p = 24; p < 28; p += 3)
+        set_pte(p, ARENA(p) | P_G | P_W | P_P);
+    for (u32 n = 0; n < KMAPS; n++) {
+        u32 p = 25 + (n >> 1 & 1), from = n % 8, to = (n * 5 + 3) % 8;
+        volatile u32 *at = (volatile u32 *)WINDOW_AT(p);
+        set_pte(p, ARENA(from) | P_G | P_W | P_P);
+        invlpg((u32)at);
+        u32 was = *at;
+        *at = was + 1;
+        *(volatile u32 *)WINDOW_AT(24) = n;
+        good &= *(volatile u32 *)ARENA(from) == was + 1;
+        set_pte(p, ARENA(to) | P_G | P_W | P_P);
+        invlpg((u32)at);
+        at[1 + n % 1023] = n;
+        memcpy((void *)WINDOW_AT(27), (const void *)at, 64);
+        good &= *(volatile u32 *)(ARENA(to) + 4 * (1 + n % 1023)) == n;
+        good &= *(volatile u32 *)ARENA(27) == *(volatile u32 *)ARENA(to);
+        set_pte(p, 0);
+        invlpg((u32)at);
+    }
+    check("pages mapped for some accesses each", good);
+    check_eq("what lies beside them", *(volatile u32 *)ARENA(24), KMAPS - 1);
+    good = true;
+    for (u32 p = 0; p < 8; p++)
+        good &= *(volatile u32 *)ARENA(p) == KMAPS / 8;
+    check("and nothing is lost", good);
+    CHECK_FAULT("behind the last one", V_PF, 2, "movl %%eax, (%0)", : : "r"(WINDOW_AT(25)) : "memory");
+}
+
 static void pages(void)
 {
     u32 features = cpu_features();
@@ -327,6 +365,9 @@ static void pages(void)
         for (u32 p = 16; p < 32; p++)
             good &= *(volatile u32 *)WINDOW_AT(p) == p;
         check("CR4.PGE cleared drops them all", good);
+        write_cr4(read_cr4() | CR4_PGE);
+        kmaps();
+        write_cr4(read_cr4() & ~(u32)CR4_PGE);
         /* G without PGE means nothing: a CR3 load drops the page. */
         set_pte(16, ARENA(17) | P_G | P_W | P_P);
         write_cr3(read_cr3());
