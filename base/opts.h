@@ -43,6 +43,7 @@
     X(windefer, "pages that leave the window of a program that is not running are unmapped together, when "  \
                 "it runs again")                                                                             \
     X(winkeep, "pages of a window that a fork made read-only stay mapped")                                   \
+    X(winlocal, "kernels that do not map themselves global (page-table isolation) have a window, too")       \
     X(winlow, "one program's window at a time is the host's lowest 4 GiB, and needs no segment")             \
     X(addr64,                                                                                                \
       "in the low window, operands that hardly ever wrap at 4 GiB have 64-bit addresses, on Intel's "        \

@@ -266,11 +266,8 @@ static inline u64 bt_view_base(const struct vcpu *v)
 void bt_select_context(struct vcpu *v);
 void bt_exec_removed(void *opaque, u64 base, u32 page); /* the shadow's exec hook */
 
-/* Could the supervisor's window hold anything? Not early in a kernel's life, before it has global pages. */
-static inline bool bt_kernel_window_of_use(struct vcpu *v)
-{
-    return !bt_of(v)->kernel_window_off && (!(v->cr0 & CR0_PG) || (v->cr4 & CR4_PGE));
-}
+/* Is the supervisor, which is running, to have a window? */
+bool bt_kernel_window_of_use(struct vcpu *v);
 /* A kick found the current view running: turn its window on or off (window.c). */
 void bt_window_tick(struct vcpu *v);
 /* A page fault of the guest's is delivered. If its view has a window: the handler will map the page and come

@@ -28,11 +28,9 @@
 #define UNSTEADY_TIMES 4u    /* faults in a row at that rate */
 #define WIN_MISFITS    1000u /* supervisor operands that the window could not serve, before it is given up */
 
-/* Supervisor code with paging finds nothing in its window that is not mapped global, and before CR4.PGE is
- * set nothing is (shadowpt/kwindow.c): kernels run so while they start. */
-static bool useful(const struct vcpu *v)
+bool bt_kernel_window_of_use(struct vcpu *v)
 {
-    return v->cpl == 3 || !(v->cr0 & CR0_PG) || (v->cr4 & CR4_PGE);
+    return !bt_of(v)->kernel_window_off && shadow_window_useful(v);
 }
 
 void bt_window_tick(struct vcpu *v)
@@ -43,8 +41,6 @@ void bt_window_tick(struct vcpu *v)
     b->looked = true;
     if (!b->windows || v->slow_access || b->cfg.windows_always ||
         (v->cpl != 3 && !bt_kernel_window_of_use(v)))
-        return;
-    if (!useful(v))
         return;
     if (shadow_window_on(v)) {
         if (clock->lost > WIN_DEBT && v->cpl == 3) {
@@ -120,14 +116,14 @@ static void window_give_up(struct vcpu *v, bool misfit)
 {
     struct bt *b = bt_of(v);
 
-    if (misfit && !useful(v) &&
+    if (misfit && !shadow_window_useful(v) &&
         !b->cfg.windows_always) { /* of a processor without PGE, or turned on before there was paging */
         shadow_window_disable(v);
         v->stats.windows_off++;
         return;
     }
-    /* A kernel that does not map itself global (page-table isolation) would end up here everywhere. */
-    if (misfit && v->cpl != 3 && ++b->kernel_misfits > WIN_MISFITS) {
+    /* A kernel whose pages are neither global nor its own alone would end up here everywhere. */
+    if (misfit && v->cpl != 3 && ++b->kernel_misfits > WIN_MISFITS && !b->cfg.windows_always) {
         shadow_window_disable(v);
         b->kernel_window_off = true;
         v->stats.windows_off++;

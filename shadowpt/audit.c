@@ -91,6 +91,23 @@ static u64 audit_view(struct shadow *s, struct sh_space *sp, struct sh_view *vw)
     return bad;
 }
 
+/* A page of a chunk that holds pages which are not global: who fits in has it so. */
+static u64 audit_local(struct shadow *s, u32 lp)
+{
+    const struct sh_view *vw = &s->cur->view[0];
+    struct sh_walk w;
+
+    if (!s->cur->kwin_on || s->cur->kwin_gen != s->kwin_gen || !sh_kwin_bound(s, lp >> 9))
+        return 0;
+    if (sh_walk(s, s->cur, lp << PAGE_SHIFT, &w) != WALK_OK || !w.accessed)
+        return differs(s, vw, K_R, lp, 0, "in the supervisor window, and the walk fails");
+    if (!w.large && !linked(s, s->kspace, s->cur->key & KEY_PAE ? lp >> 9 : lp >> 9 & ~1u, w.pt_page))
+        return differs(s, vw, K_R, lp, 0, "the supervisor window's table is not traced");
+    if (s->kphys[lp] && (s->kphys[lp] - 1 != w.gpa >> PAGE_SHIFT || !w.dirty))
+        return differs(s, vw, K_W, lp, s->kphys[lp] - 1, "another page in the supervisor window");
+    return 0;
+}
+
 /* What the supervisor window lets be written must not be watched, and must be found when it is to be. */
 static u64 audit_kwin(struct shadow *s)
 {
@@ -98,6 +115,7 @@ static u64 audit_kwin(struct shadow *s)
     for (u32 i = 0; i < SH_PAGES / 64; i++)
         for (u64 m = s->kwin[i]; m; m &= m - 1) {
             u32 lp = i * 64 + (u32)__builtin_ctzll(m), page = s->kphys[lp] - 1;
+            bad += audit_local(s, lp);
             if (!s->kphys[lp])
                 continue;
             s->v->stats.shadow_audits++;

@@ -94,10 +94,12 @@ struct sh_space {
     u32 key;
     u16 index;
     u16 hash_next;
-    u8 keyed;  /* in the hash */
-    u8 mapped; /* tables exist */
-    u8 idle;   /* its root was given up and it is not current: first to be recycled */
-    u64 stamp; /* of the last switch to it */
+    u8 keyed;     /* in the hash */
+    u8 mapped;    /* tables exist */
+    u8 idle;      /* its root was given up and it is not current: first to be recycled */
+    u8 kwin_on;   /* its supervisor code may use the supervisor window */
+    u32 kwin_gen; /* as of s->kwin_gen; 0: to be found out */
+    u64 stamp;    /* of the last switch to it */
     u64 pdpte[4];
     u64 slots[SLOT_COUNT / 64 + 1]; /* slots with a use */
     struct sh_view view[2];
@@ -125,14 +127,25 @@ struct sh_fleeting {
     u32 count; /* so many in a row, each less than TABLE_MEMORY behind the one before */
 };
 
+/* Chunks of the supervisor window that hold pages which are not global. */
+struct sh_local {
+    u64 bound[SH_CHUNKS / 64]; /* with pages by the directory entry of the same number in: */
+    u64 pde[SH_CHUNKS];
+    u64 never[SH_CHUNKS / 64]; /* spaces have different tables there */
+    u8 state;                  /* LOCAL_* */
+    u32 asked;                 /* how often there would have been one, before it was allowed */
+    u32 unfit;                 /* how often a space had other tables in most chunks */
+};
+
 struct shadow {
     struct vcpu *v;
     struct memory *m;
     struct mem_map map;
     struct sh_space *cur;
     struct sh_space *spaces;
-    bool holes; /* what is not mapped in a window is not mapped at all, in place of PROT_NONE */
-    bool low;   /* the host's lowest 4 GiB are reserved, for one program's window at a time: */
+    struct sh_space *kspace; /* behind them, never current: kwindow.c's traces */
+    bool holes;              /* what is not mapped in a window is not mapped at all, in place of PROT_NONE */
+    bool low;                /* the host's lowest 4 GiB are reserved, for one program's window at a time: */
     struct sh_view *low_owner;
     u64 low_taken;  /* interrupts delivered before it got there */
     u32 low_missed; /* how often others were found running in their windows since it was */
@@ -143,6 +156,8 @@ struct shadow {
     u64 *klarge;    /* one bit a page that was mapped by a large one */
     u32 *kphys;     /* 1 + physical page where mapped writable */
     struct sh_fleeting *kgone; /* by page: how its translations went lately */
+    struct sh_local *klocal;   /* what of the supervisor window is not global */
+    u32 kwin_gen;              /* moves on when spaces may fit in that did not, or not any more */
     struct shadow_window_clock kwin_clock;
     u32 kwin_mode, kwin_pge; /* key bits and CR4.PGE that its mappings were made under */
     u8 kwin_on;
@@ -280,6 +295,9 @@ bool sh_clone_chunk(struct shadow *s, const struct sh_view *from, struct sh_view
 /* ---- kwindow.c ---- */
 #define KWIN_ID 4095u /* its view number in rmap keys */
 bool sh_kwin_enable(struct shadow *s);
+void sh_kwin_disable(struct shadow *s);
+/* Could it hold anything of the supervisor's, as paging is set? */
+bool sh_kwin_useful(const struct shadow *s);
 void sh_kwin_empty(struct shadow *s);
 enum shadow_mapped sh_kwin_map(struct shadow *s, u32 lin, bool write, bool anyway);
 bool sh_kwin_maps(const struct shadow *s, u32 lp, u32 page);
@@ -287,6 +305,32 @@ void sh_kwin_revoke(struct shadow *s, u32 lp, u32 page);
 void sh_kwin_paging_changed(struct shadow *s);
 void sh_kwin_drop_slow(struct shadow *s, u32 lp, u32 n);
 void sh_kwin_invlpg(struct shadow *s, u32 lp);
+
+/* ---- klocal.c ---- */
+
+/* Is a supervisor's page that is not global to be mapped? */
+bool sh_local_wanted(struct shadow *s);
+/* Binds the chunk of such a page of the current space's, which is about to be mapped. False: it must not be.
+ */
+bool sh_local_bind(struct shadow *s, u32 lp, const struct sh_walk *w);
+void sh_local_forget(struct shadow *s); /* nothing is mapped any more */
+/* After a change of the current space, or of what the window holds: does it fit in? */
+void sh_kwin_choose_slow(struct shadow *s);
+static inline void sh_kwin_choose(struct shadow *s)
+{
+    if (unlikely(s->cur->kwin_gen != s->kwin_gen))
+        sh_kwin_choose_slow(s);
+}
+/* Called when the directory entry of chunks [c, c+n) of a space changes, or the trace of their leaf table
+ * ends there; and when the trace of a directory ends. */
+void sh_kwin_chunks_gone(struct shadow *s, struct sh_space *sp, u32 c, u32 n);
+void sh_kwin_directory_gone(struct shadow *s, struct sh_space *sp);
+/* Is page a directory of the current space that decides whether it fits in? */
+bool sh_kwin_needs(const struct shadow *s, u32 page);
+static inline bool sh_kwin_bound(const struct shadow *s, u32 c)
+{
+    return s->kwin_on && s->klocal->bound[c >> 6] >> (c & 63) & 1;
+}
 static inline void sh_kwin_drop(struct shadow *s, u32 lp, u32 n)
 {
     if (unlikely(s->kwin_on) && (n > 1 || s->kwin[lp >> 6] >> (lp & 63) & 1))

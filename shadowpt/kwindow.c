@@ -4,6 +4,8 @@
  * same in all of them: pages mapped global (PTE.G with CR4.PGE; without paging, all of RAM). Kernels map
  * themselves so, and a window a process would cost each of them tens of thousands of mappings.
  *
+ * What kernels that do not have in common is mapped, too: klocal.c.
+ *
  * It is a TLB for global pages and may keep what a TLB may keep (SDM vol. 3, 4.10.2.4 and 4.10.4.1): CR3
  * loads leave it alone; invlpg removes a page; a change of CR4.PGE, PSE or PAE or of CR0.PG removes all, and
  * so does CR0.WP, whose effect is baked into the mappings. Beyond that, whatever a trace removes from any
@@ -40,9 +42,22 @@ bool sh_kwin_enable(struct shadow *s)
         s->kgone = (struct sh_fleeting *)sparse_array(SH_PAGES * sizeof(*s->kgone));
     if (!s->klarge || !s->kphys || !s->kgone)
         return false;
-    s->kwin_on = true;
-    s->kwin_mode = s->cur->key & 31;
+    if (!s->kwin_on) {
+        s->kwin_on = true;
+        s->kwin_mode = s->cur->key & 31;
+        s->kwin_gen++;
+    }
+    s->cur->kwin_gen = 0; /* what did not fit in may have caught up: spaces get entries as they need them */
+    sh_kwin_choose(s);
     return true;
+}
+
+void sh_kwin_disable(struct shadow *s)
+{
+    sh_kwin_empty(s);
+    s->kwin_on = false;
+    s->kwin_gen++;
+    sh_kwin_choose(s);
 }
 
 void sh_kwin_empty(struct shadow *s)
@@ -58,6 +73,7 @@ void sh_kwin_empty(struct shadow *s)
         for (u32 k = 0; k < 64; k++)
             s->kphys[i * 64 + k] = 0;
     }
+    sh_local_forget(s);
     if (any) {
         sh_window_unmap(s, s->kwin_base, 0, SH_PAGES);
         s->v->stats.kwindow_flushes++;
@@ -148,11 +164,13 @@ void sh_kwin_paging_changed(struct shadow *s)
     /* What runs next is another program, so to speak: it has to show that it runs long. (Kernels' first code
      * behind the switch to paging maps nothing global yet, and would only show that it cannot use a window.)
      */
-    if ((mode ^ s->kwin_mode) & KEY_PG)
+    sh_kwin_empty(s);
+    if ((mode ^ s->kwin_mode) & KEY_PG) {
         s->kwin_on = false;
+        *s->klocal = (struct sh_local){0};
+    }
     s->kwin_mode = mode;
     s->kwin_pge = s->v->cr4 & CR4_PGE;
-    sh_kwin_empty(s);
 }
 
 /* May the translation be shared by all address spaces? */
@@ -174,24 +192,38 @@ static bool writable_page(const struct shadow *s, u64 gpa)
     return !s->map.watch[page] && !sh_table_lately(s, page);
 }
 
-/* The rights that a mapping of lp would have: -1 none, 0 read, 1 write. */
-static int rights(const struct shadow *s, u32 lp, struct sh_walk *w, bool anyway)
+/* The rights that a mapping would have: -1 none, 0 read, 1 write. */
+static int rights(const struct shadow *s, const struct sh_walk *w, bool anyway)
 {
-    if (sh_walk(s, s->cur, lp << PAGE_SHIFT, w) != WALK_OK || !w->accessed || !global(s, w) ||
-        !ram_page(s, w->gpa))
+    if (!w->accessed || !ram_page(s, w->gpa))
         return -1;
     return w->dirty && sh_allowed(s->cur, w, SH_WRITE, 0) &&
            (anyway ? !s->map.watch[w->gpa >> PAGE_SHIFT] : writable_page(s, w->gpa));
 }
 
+/* Can page lp be mapped by the same call as one that is at `delta`, of those rights, its own or global? */
+static bool alike(const struct shadow *s, u32 lp, u64 delta, int r, bool own)
+{
+    struct sh_walk w;
+
+    return !mapped(s, lp) && !fleeting(s, lp) && sh_walk(s, s->cur, lp << PAGE_SHIFT, &w) == WALK_OK &&
+           !w.large && w.gpa - ((u64)lp << PAGE_SHIFT) == delta && global(s, &w) == !own &&
+           !(own && w.user) && rights(s, &w, false) == r;
+}
+
 enum shadow_mapped sh_kwin_map(struct shadow *s, u32 lin, bool write, bool anyway)
 {
-    struct sh_walk w, n;
-    u32 lp = lin >> PAGE_SHIFT, first = lp, end = lp + 1;
-    int r = rights(s, lp, &w, anyway);
+    struct sh_walk w;
+    u32 lp = lin >> PAGE_SHIFT, first = lp, end = lp + 1, low = 0, high = SH_PAGES;
     u64 delta;
+    bool own;
+    int r;
 
-    if (r < 0 || s->phys_mask != ~0ull)
+    if (s->phys_mask != ~0ull || sh_walk(s, s->cur, lin, &w) != WALK_OK)
+        return SH_MISFIT;
+    own = !global(s, &w);
+    r = rights(s, &w, anyway);
+    if (r < 0 || (own && (w.user || !sh_local_wanted(s))))
         return SH_MISFIT;
     if (write && !r)
         return s->map.watch[w.gpa >> PAGE_SHIFT] ? SH_MISFIT : SH_UNSTEADY;
@@ -200,6 +232,12 @@ enum shadow_mapped sh_kwin_map(struct shadow *s, u32 lin, bool write, bool anywa
     if (unlikely(s->node_left < KWIN_RUN + RMAP_RESERVE)) {
         s->v->stats.shadow_rmap_full++;
         shadow_flush_all(s->v);
+    }
+    if (own) {
+        if (!sh_local_bind(s, lp, &w))
+            return SH_MISFIT;
+        low = lp & ~511u;
+        high = low + 512;
     }
     delta = w.gpa - ((u64)lp << PAGE_SHIFT);
     if (w.large) {
@@ -215,12 +253,9 @@ enum shadow_mapped sh_kwin_map(struct shadow *s, u32 lin, bool write, bool anywa
                 writable_page(s, w.gpa + (end - lp) * 4096ull)) == r)
             end++;
     } else {
-        while (end < lp + 32 && end < SH_PAGES && !mapped(s, end) && !fleeting(s, end) &&
-               rights(s, end, &n, false) == r && !n.large && n.gpa - ((u64)end << PAGE_SHIFT) == delta)
+        while (end < lp + 32 && end < high && alike(s, end, delta, r, own))
             end++;
-        while (first > 0 && lp - first < 32 && !mapped(s, first - 1) && !fleeting(s, first - 1) &&
-               rights(s, first - 1, &n, false) == r && !n.large &&
-               n.gpa - ((u64)(first - 1) << PAGE_SHIFT) == delta)
+        while (first > low && lp - first < 32 && alike(s, first - 1, delta, r, own))
             first--;
     }
     if (!sh_window_map_run(s, s->kwin_base, first, end - first, delta + ((u64)first << PAGE_SHIFT), r))

@@ -103,6 +103,8 @@ const u8 *shadow_window_flag(const struct vcpu *v);
  * nor 1 as long as there are any. */
 void shadow_window_settle(struct vcpu *v);
 bool shadow_window_enable(struct vcpu *v); /* false: no memory */
+/* Could it hold anything? */
+bool shadow_window_useful(const struct vcpu *v);
 void shadow_window_disable(struct vcpu *v);
 void shadow_window_tick(struct vcpu *v); /* the current view was found running with its window on */
 /* What decides about the current view's window; cleared with the space. */

@@ -129,6 +129,7 @@ static __attribute__((noinline)) struct sh_space *new_space(struct shadow *s, u3
     struct sh_space *sp = take_space(s);
     s->v->stats.shadow_space_new++;
     s->epoch++; /* the views' identity may be an old one's */
+    sp->kwin_gen = 0;
     hash_insert(s, sp, key);
     for (int i = 0; i < 4; i++)
         sp->pdpte[i] = key & KEY_PAE ? s->v->pdpte[i] : 0;
@@ -205,12 +206,14 @@ void shadow_cr3_loaded(struct vcpu *v)
 {
     v->stats.shadow_cr3_loads++;
     switch_space(sh_of(v));
+    sh_kwin_choose(sh_of(v));
 }
 
 void shadow_paging_changed(struct vcpu *v)
 {
     switch_space(sh_of(v));
     sh_kwin_paging_changed(sh_of(v));
+    sh_kwin_choose(sh_of(v));
 }
 
 void shadow_invlpg(struct vcpu *v, u32 lin)
@@ -267,8 +270,8 @@ static void *carve(uintptr_t *p, u64 bytes)
 static u64 lay_out_arrays(struct shadow *s)
 {
     uintptr_t p = (uintptr_t)s->arrays;
-    s->spaces = carve(&p, s->max_spaces * sizeof(*s->spaces));
-    s->uses = carve(&p, (u64)s->max_spaces * USE_STRIDE * sizeof(*s->uses));
+    s->spaces = carve(&p, (s->max_spaces + 1) * sizeof(*s->spaces));
+    s->uses = carve(&p, (s->max_spaces + 1ull) * USE_STRIDE * sizeof(*s->uses));
     s->bigs = carve(&p, (u64)s->max_spaces * 2 * SH_CHUNKS * sizeof(*s->bigs));
     s->nodes = carve(&p, RMAP_NODES * sizeof(*s->nodes));
     s->masters = carve(&p, 2ull * SH_CHUNKS * MASTER_WAYS * sizeof(*s->masters));
@@ -277,6 +280,7 @@ static u64 lay_out_arrays(struct shadow *s)
     s->pt_writes = carve(&p, SH_PAGES * sizeof(*s->pt_writes));
     s->rmap_head = carve(&p, SH_PAGES * sizeof(*s->rmap_head));
     s->kwin = carve(&p, SH_PAGES / 8);
+    s->klocal = carve(&p, sizeof(*s->klocal));
     s->big_head = carve(&p, SH_PAGES / 512 * sizeof(*s->big_head));
     return p - (uintptr_t)s->arrays;
 }
@@ -336,6 +340,8 @@ static int reserve_all(struct shadow *s)
     if (!s->arrays)
         return -ENOMEM;
     lay_out_arrays(s);
+    s->kspace = &s->spaces[s->max_spaces];
+    s->kspace->index = (u16)s->max_spaces;
     u64 base = ALIGN_UP((u64)s->area, 4 * GiB) + 4 * GiB;
     for (u32 i = 0; i < s->max_spaces; i++) {
         struct sh_space *sp = &s->spaces[i];
@@ -388,6 +394,7 @@ int shadow_create(struct vcpu *v, struct memory *m, u32 max_spaces)
     s->v = v;
     s->m = m;
     s->phys_mask = ~0ull;
+    s->kwin_gen = 1;
     s->map = *memory_map(m);
     s->max_spaces = max_spaces ? max_spaces : SH_DEFAULT_SPACES;
     if (s->max_spaces < 2)

@@ -100,7 +100,7 @@ void sh_clear_chunks(struct shadow *s, struct sh_space *sp, u32 c, u32 n)
     u32 gone = 0, end = c + n;
     tw_clear(s);
     if (n <= 2) /* a PDE changed; the end of a whole space says nothing about global pages */
-        sh_kwin_drop(s, c << 9, n << 9);
+        sh_kwin_chunks_gone(s, sp, c, n);
     for (int i = 0; i < 2; i++) {
         struct sh_view *vw = &sp->view[i];
         for (u32 word = c >> 6; word <= (end - 1) >> 6; word++) {

@@ -29,6 +29,8 @@ void sh_use_unlink(struct shadow *s, struct sh_space *sp, u32 slot)
         s->uses[u->next - 1].prev = u->prev;
     *u = (struct sh_use){0};
     sp->slots[slot >> 6] &= ~(1ull << (slot & 63));
+    if (slot >= SLOT_PD)
+        sh_kwin_directory_gone(s, sp);
     if (!s->pt_head[page]) {
         s->pt_last[page] = (u32)s->clock + 1;
         memory_unwatch(s->m, (u64)page << PAGE_SHIFT, MEMW_PT);
@@ -47,6 +49,8 @@ void sh_use_link_slow(struct shadow *s, struct sh_space *sp, u32 slot, u32 page)
         s->uses[head - 1].prev = id + 1;
     s->pt_head[page] = id + 1;
     sp->slots[slot >> 6] |= 1ull << (slot & 63);
+    if (slot >= SLOT_PD)
+        sp->kwin_gen = 0; /* it can be compared from now on */
     if (!(s->map.watch[page] & MEMW_PT))
         memory_watch(s->m, (u64)page << PAGE_SHIFT, MEMW_PT);
     sp->idle = 0;
@@ -93,6 +97,8 @@ static void pdes_written(struct shadow *s, struct sh_space *sp, u32 slot, u32 fi
             any |= (sp->view[0].any[k >> 6] | sp->view[1].any[k >> 6]) >> (k & 63) & 1;
         if (any)
             sh_clear_chunks(s, sp, c, per);
+        else if (unlikely(sh_kwin_bound(s, c)))
+            sh_kwin_chunks_gone(s, sp, c, per);
         if (sp->slots[c >> 6] >> (c & 63) & 1)
             sh_use_unlink(s, sp, c);
     }
@@ -125,7 +131,7 @@ void sh_pt_written(void *opaque, u64 gpa, u32 len)
     u32 count = before + end / 4 - off / 4 + 1;
     bool followed = false;
     s->pt_writes[page] = count < 0xffff ? (u16)count : 0xffff;
-    if (count > PT_WRITES_MAX) {
+    if (count > PT_WRITES_MAX && !sh_kwin_needs(s, page)) {
         v->stats.shadow_pt_given_up++;
         while (s->pt_head[page]) {
             u32 id = s->pt_head[page] - 1;

@@ -417,7 +417,12 @@ bool shadow_window_low(const struct vcpu *v)
 const u8 *shadow_window_flag(const struct vcpu *v)
 {
     const struct shadow *s = sh_of(v);
-    return v->cpl != 3 ? &s->kwin_on : &s->cur->view[1].win_on;
+    return v->cpl != 3 ? &s->cur->kwin_on : &s->cur->view[1].win_on;
+}
+
+bool shadow_window_useful(const struct vcpu *v)
+{
+    return v->cpl == 3 || sh_kwin_useful(sh_of(v));
 }
 
 bool shadow_window_enable(struct vcpu *v)
@@ -468,8 +473,7 @@ void shadow_window_disable(struct vcpu *v)
 {
     struct shadow *s = sh_of(v);
     if (v->cpl != 3) {
-        sh_kwin_empty(s);
-        s->kwin_on = false;
+        sh_kwin_disable(s);
     } else {
         sh_win_off(s, current(s));
     }

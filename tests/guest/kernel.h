@@ -194,7 +194,7 @@ void timer_off(void);
 /* clang-format off */
 #define SUBJECTS(X) \
     X(seg) X(idt) X(paging) X(user) X(flags) X(sysinsn) X(gate) X(irq) X(string) X(smc) X(flow) X(ret) X(debug) X(alu) \
-    X(misc) X(fpu) X(mode16) X(v86) X(task) X(pae) X(ring) X(nest) X(corner) X(storm) X(again)
+    X(misc) X(fpu) X(mode16) X(v86) X(task) X(pae) X(ring) X(nest) X(corner) X(storm) X(again) X(local)
 /* clang-format on */
 #define X(name) void test_##name(void);
 SUBJECTS(X)
