@@ -475,6 +475,8 @@ void cpu_update_mode(struct vcpu *v);
 /* Guest FPU state: host registers -> v->fx; the host's own control words are restored. What the host knows of
  * the last x87 instruction is taken over into v->fpu_ip and its siblings. Idempotent. */
 void cpu_fpu_park(struct vcpu *v);
+/* The same, and the host forgets it: the code of that instruction is about to go away. */
+void cpu_fpu_park_last(struct vcpu *v);
 /* v->fx -> host registers. Idempotent. */
 void cpu_fpu_live(struct vcpu *v);
 /* Power-up state (SDM vol. 3, table 9-1), parked. Called by cpu_reset(). */

@@ -19,6 +19,9 @@
  */
 #include "cpu/fpu.h"
 
+#define FX_POINTERS     8 /* SDM vol. 1, table 10-2: instruction and data pointer */
+#define FX_POINTERS_LEN 16
+
 void cpu_fpu_park(struct vcpu *v)
 {
     static const u32 mxcsr = 0x1f80;
@@ -37,6 +40,12 @@ void cpu_fpu_park(struct vcpu *v)
     v->fpu_live = 0;
     if (env[3] && v->ops->fpu_env)
         v->ops->fpu_env(v, env[3], fpu_host_dp(env[1], env[5]));
+}
+
+void cpu_fpu_park_last(struct vcpu *v)
+{
+    cpu_fpu_park(v);
+    fpu_zero(v->fx + FX_POINTERS, FX_POINTERS_LEN);
 }
 
 void cpu_fpu_live(struct vcpu *v)

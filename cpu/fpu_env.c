@@ -68,19 +68,26 @@ static void name_pointers(struct vcpu *v, const struct env32 *e)
         v->ops->fpu_env(v, e->ip, fpu_host_dp(e->sw, e->dp));
 }
 
-/* Takes what the host knows of the last x87 instruction over into v->fpu_ip and its siblings, and forgets it.
- * Leaves the state live. */
-static void take_pointers(struct vcpu *v)
+/* The host's fxsave, and what it knows of the last x87 instruction goes to v->fpu_ip and its siblings. */
+static void save_and_name(struct vcpu *v, struct fxsave *fx)
 {
     struct env32 e;
 
+    cpu_fpu_live(v);
+    __asm__ volatile("fxsave64 %0" : "=m"(*fx));
     if (!v->ops->fpu_env)
         return;
-    cpu_fpu_live(v);
-    __asm__ volatile("fnstenv %0" : "=m"(e));
+    if (host_cpu.fxsave_has_pointers) {
+        e.sw = fx->sw;
+        e.ip = fx->ip; /* the lower halves, as fnstenv's */
+        e.dp = fx->dp;
+    } else {
+        __asm__ volatile("fnstenv %0\n\t" /* which masks all exceptions */
+                         "fldcw %1"
+                         : "=m"(e)
+                         : "m"(fx->cw));
+    }
     name_pointers(v, &e);
-    e.ip = e.cs_op = e.dp = e.ds = 0;
-    __asm__ volatile("fldenv %0" : : "m"(e)); /* an unmasked exception is pending again, as before */
 }
 
 static void set_pointers(struct vcpu *v, u16 cs, u32 ip, u16 ds, u32 dp, u16 op)
@@ -338,9 +345,7 @@ static int x_fxsave(struct vcpu *v, const struct insn *i)
 
     TRY(fx_linear(v, i, SEGF_W, &lin));
     TRY(lin_probe_write(v, lin, 512));
-    take_pointers(v);
-    cpu_fpu_live(v);
-    __asm__ volatile("fxsave64 %0" : "=m"(fx));
+    save_and_name(v, &fx);
     fx.rsvd0 = 0;
     fx.rsvd1 = fx.rsvd2 = 0;
     fx.op = v->fpu_op;

@@ -48,6 +48,16 @@ static bool x87_dp_of_exceptions(void)
     return env[3] && !env[5]; /* AMD's lose both when the host's kernel switches just then */
 }
 
+static bool fxsave_has_pointers(void)
+{
+    struct {
+        u64 control, ip, more[62];
+    } fx __attribute__((aligned(16)));
+
+    __asm__ volatile("fninit; fldz; fxsave64 %0; fninit" : "=m"(fx));
+    return fx.ip;
+}
+
 void host_cpu_probe(void)
 {
     static bool done;
@@ -59,6 +69,7 @@ void host_cpu_probe(void)
     done = true;
     host_cpu.rotate_keeps_of = rotate_keeps_of();
     host_cpu.x87_dp_of_exceptions = x87_dp_of_exceptions();
+    host_cpu.fxsave_has_pointers = fxsave_has_pointers();
     sigaction(SIGSEGV, &sa, &old);
     if (!sigsetjmp(fault_return, 1)) {
         /* an empty register, with that exception unmasked */

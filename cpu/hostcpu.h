@@ -17,6 +17,8 @@ struct host_cpu {
     /* the x87's data pointer tells the operand of the last unmasked exception, not of the last instruction
      * (CPUID.7:EBX[6]) */
     bool x87_dp_of_exceptions;
+    /* fxsave stores the x87's pointers; AMD's does if an exception is pending only (APM vol. 2, 11.4.4) */
+    bool fxsave_has_pointers;
     /* an MMX store that faults at its operand has set the x87's TOP to 0 */
     bool mmx_fault_clears_top;
 };

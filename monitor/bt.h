@@ -99,7 +99,7 @@ struct bt {
     u64 faults_since;
     bool faults_hot;  /* they took much of the time when last looked at */
     u64 *table_sites; /* guest-physical addresses of instructions that stay in table form, hashed */
-    u64 table_pages[TABLE_PAGES / 64]; /* pages that may have any, hashed */
+    u64 learned_pages[TABLE_PAGES / 64]; /* pages that may have sites of either kind, hashed */
     struct {
         const struct fragment *frag;
         u32 insn; /* of it */
@@ -200,9 +200,15 @@ static inline u64 *bt_table_site(struct bt *b, u64 gpa)
     return &b->table_sites[(u32)(gpa * 0x9e3779b1u) >> 16];
 }
 
-static inline u32 bt_table_page(u64 gpa)
+static inline u32 bt_learned_page(u64 gpa)
 {
     return (u32)(gpa >> PAGE_SHIFT) % TABLE_PAGES;
+}
+
+/* May the page have any? */
+static inline bool bt_learned(const struct bt *b, u64 gpa)
+{
+    return b->learned_pages[bt_learned_page(gpa) >> 6] >> (bt_learned_page(gpa) & 63) & 1;
 }
 
 static inline u64 *bt_check_site(struct bt *b, u64 gpa)

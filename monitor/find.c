@@ -96,7 +96,7 @@ void bt_flush(struct vcpu *v)
 {
     struct bt *b = bt_of(v);
 
-    cpu_fpu_park(v); /* it also looks up the x87's pointers, while the code that they point to is there */
+    cpu_fpu_park_last(v); /* the x87's pointers are looked up while the code that they point to is there */
     tcache_flush(b->tc, forget_page, b);
     if (b->kick_tried)
         madvise(b->kick_tried, bt_kick_tried_bytes(b), MADV_DONTNEED);
@@ -141,7 +141,7 @@ static void flush_copies(struct vcpu *v)
 {
     struct bt *b = bt_of(v);
 
-    cpu_fpu_park(v);
+    cpu_fpu_park_last(v);
     tcache_flush_copies(b->tc);
     forget_copies(b);
     v->events |= EV_SMC;
@@ -280,7 +280,7 @@ static enum bt_found translate(struct vcpu *v, const struct frag_key *k, const s
     env.hint = check ? hint_of_check : NULL;
     env.opaque = b;
     b->unit_check = check;
-    if (b->table_pages[bt_table_page(k->gpa) >> 6] >> (bt_table_page(k->gpa) & 63) & 1)
+    if (bt_learned(b, k->gpa))
         env.table_site = table_site;
     if (unlikely(!b->memo || b->verifier || b->cfg.code_made))
         cpu_fpu_park(v);

@@ -31,9 +31,15 @@ static u64 flavour(const struct vcpu *v)
     return XXH3_64bits(&all, sizeof(all));
 }
 
+struct adoption {
+    struct vcpu *v;
+    u64 learned[PAGE_SIZE /
+                64]; /* instructions, by offset, that need other code than the file's: it knows none */
+};
+
 static void renew(void *opaque, struct insn *i, u32 mode)
 {
-    struct vcpu *v = opaque;
+    struct vcpu *v = ((struct adoption *)opaque)->v;
     struct insn fresh;
 
     if (insn_decode(v->model, i->raw, INSN_MAX, mode & MODE_CS32, &fresh) || fresh.len != i->len)
@@ -41,12 +47,30 @@ static void renew(void *opaque, struct insn *i, u32 mode)
     *i = fresh;
 }
 
+static bool has_learned(struct adoption *x, const struct fragment *f)
+{
+    struct bt *b = bt_of(x->v);
+    bool any = false;
+
+    for (u32 n = 0; n < f->n_insns; n++) {
+        u64 gpa = f->key.gpa + f->pcmap[n].guest;
+        if (*bt_table_site(b, gpa) != gpa + 1 && *bt_check_site(b, gpa) != gpa + 1)
+            continue;
+        x->learned[(gpa & PAGE_MASK) >> 6] |= 1ull << (gpa & 63);
+        any = true;
+    }
+    return any;
+}
+
 static void adopted(void *opaque, struct fragment *f)
 {
-    struct vcpu *v = opaque;
+    struct adoption *x = opaque;
+    struct vcpu *v = x->v;
     struct bt *b = bt_of(v);
 
     v->stats.tc_adopted++;
+    if (unlikely(bt_learned(b, f->key.gpa)) && has_learned(x, f))
+        return; /* bt_see_page() drops it */
     if (b->cfg.code_made)
         b->cfg.code_made(b->cfg.code_opaque, fragment_host(b->tc, f), f->host_len,
                          f->key.cs_base + f->key.eip);
@@ -57,12 +81,16 @@ static void adopted(void *opaque, struct fragment *f)
 void bt_see_page(struct vcpu *v, u64 gpa)
 {
     struct bt *b = bt_of(v);
-    const struct tcache_adopter a = {.renew = renew, .adopted = adopted, .opaque = v};
+    struct adoption x = {.v = v};
+    const struct tcache_adopter a = {.renew = renew, .adopted = adopted, .opaque = &x};
     bool whole = !(v->debug && v->debug->n_breaks); /* units end where a debugger's breakpoint is */
 
     shadow_code_page(v, gpa);
     if (tcache_see(b->tc, gpa, memory_host(b->m, gpa), whole ? &a : NULL))
         v->stats.tc_adopted_pages++;
+    for (u32 n = 0; n < ARRAY_SIZE(x.learned); n++)
+        for (u64 m = x.learned[n]; m; m &= m - 1)
+            bt_retranslate(v, gpa + n * 64 + (u32)__builtin_ctzll(m));
 }
 
 void bt_count_arms(struct vcpu *v)

@@ -91,9 +91,11 @@ static u64 hf_gpa(const struct bt *b)
  * a translation is can always be told from the tables (copies at other addresses are compared with it). */
 static void add_site(struct vcpu *v, u64 *site, u64 gpa)
 {
+    struct bt *b = bt_of(v);
     u64 old = *site;
 
     *site = gpa + 1;
+    b->learned_pages[bt_learned_page(gpa) >> 6] |= 1ull << (bt_learned_page(gpa) & 63);
     if (unlikely(old && old != gpa + 1))
         bt_retranslate(v, old - 1);
 }
@@ -105,7 +107,6 @@ static void to_table_form(struct vcpu *v)
     u64 gpa = hf_gpa(b);
 
     add_site(v, bt_table_site(b, gpa), gpa);
-    b->table_pages[bt_table_page(gpa) >> 6] |= 1ull << (bt_table_page(gpa) & 63);
     v->stats.window_table_sites++;
     bt_retranslate(v, gpa);
 }

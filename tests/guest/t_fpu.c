@@ -96,7 +96,7 @@ static void x87(void)
  * Recorded and lockstep runs show zero; so does a virtual machine whose host has switched tasks meanwhile
  * (AMD's processors lose them with a state switch, and --kick makes one at each instruction), so the few
  * instructions may be tried again. */
-extern u8 fpu_ip_a[], fpu_ip_b[], fpu_ip_c[];
+extern u8 fpu_ip_a[], fpu_ip_b[], fpu_ip_c[], fpu_ip_d[];
 static u32 pointers_env(void)
 {
     static struct {
@@ -107,7 +107,7 @@ static u32 pointers_env(void)
     static const u32 snan = 0x7fa00000;
     static const u16 unmasked = 0x37e;
     u32 good = 0;
-    for (u32 n = 0; n < 50 && good != 31; n++) {
+    for (u32 n = 0; n < 50 && good != 63; n++) {
         good = 0;
         asm volatile("fninit\n\tnop\nfpu_ip_a:\tfldl %1\n\tnop\n\tfnstenv %0" : "=m"(env) : "m"(value));
         if (env.ip == (u32)fpu_ip_a && (env.cs_op >> 16 & 0x7ff) == 0x505)
@@ -125,6 +125,17 @@ static u32 pointers_env(void)
                      : "memory");
         if (env.ip == (u32)fpu_ip_b && (env.cs_op >> 16 & 0x7ff) == 0x1eb)
             good |= 4;
+        /* Twice in a row, and what was loaded in between. */
+        asm volatile("fninit\n\tfld1\nfpu_ip_d:\tfldpi\n\tfxsave %0\n\tfxsave %1"
+                     : "=m"(image), "=m"(image2)
+                     :
+                     : "memory");
+        u32 *first = (u32 *)(image + 8), *second = (u32 *)(image2 + 8);
+        bool same = *first == (u32)fpu_ip_d && *second == *first && *(u16 *)(image2 + 6) == 0x1eb;
+        *first = 0x1234;
+        asm volatile("fxrstor %0\n\tfxsave %1\n\tfninit" : : "m"(image), "m"(image2) : "memory");
+        if (same && *second == 0x1234)
+            good |= 32;
         /* The way in which position-independent code without a call finds itself. */
         asm volatile("fpu_ip_c:\tfldz\n\tfnstenv %0\n\tfninit" : "=m"(env));
         if (env.ip == (u32)fpu_ip_c)
@@ -144,6 +155,7 @@ static void pointers(void)
     check_tcg_gap("and the operand's of one that raises an exception", good & 16);
     check_tcg_gap("fnsave, too; fnstcw does not count", good & 4);
     check_tcg_gap("fldz; fnstenv", good & 8);
+    check_tcg_gap("fxsave, again, and behind fxrstor", good & 32);
 }
 
 static void numeric_errors(void)
