@@ -31,10 +31,11 @@ static u64 flavour(const struct vcpu *v)
     return XXH3_64bits(&all, sizeof(all));
 }
 
+/* learned: instructions of the page, by offset, for which something was learned that the file does not know.
+ */
 struct adoption {
     struct vcpu *v;
-    u64 learned[PAGE_SIZE /
-                64]; /* instructions, by offset, that need other code than the file's: it knows none */
+    u64 learned[PAGE_SIZE / 64];
 };
 
 static void renew(void *opaque, struct insn *i, u32 mode)

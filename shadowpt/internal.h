@@ -129,8 +129,8 @@ struct sh_fleeting {
 
 /* Chunks of the supervisor window that hold pages which are not global. */
 struct sh_local {
-    u64 bound[SH_CHUNKS / 64]; /* with pages by the directory entry of the same number in: */
-    u64 pde[SH_CHUNKS];
+    u64 bound[SH_CHUNKS / 64]; /* hold such pages, mapped by: */
+    u64 pde[SH_CHUNKS];        /* directory entries */
     u64 never[SH_CHUNKS / 64]; /* spaces have different tables there */
     u8 state;                  /* LOCAL_* */
     u32 asked;                 /* how often there would have been one, before it was allowed */

@@ -91,9 +91,9 @@ bool sh_local_wanted(struct shadow *s)
 
     if (!(s->v->opts & OPT(winlocal)) || l->state == LOCAL_NO)
         return false;
-    if (l->state == LOCAL_UNKNOWN && (!(s->v->cr4 & CR4_PGE) || ++l->asked > LOCAL_ASKED))
+    if (l->state == LOCAL_UNKNOWN && (s->v->cr4 & CR4_PGE) && ++l->asked > LOCAL_ASKED)
         l->state = LOCAL_YES;
-    return l->state == LOCAL_YES;
+    return l->state == LOCAL_YES || !(s->v->cr4 & CR4_PGE);
 }
 
 /* Chunks that hold global pages, and none that are not. */
@@ -189,29 +189,27 @@ void sh_kwin_chunks_gone(struct shadow *s, struct sh_space *sp, u32 c, u32 n)
         unbind(s, i);
 }
 
-void sh_kwin_directory_gone(struct shadow *s, struct sh_space *sp)
+static bool any_bound(const struct shadow *s)
 {
     u64 any = 0;
 
-    sp->kwin_gen = 0;
-    if (sp != s->cur || !s->kwin_on)
-        return;
     for (u32 i = 0; i < SH_CHUNKS / 64; i++)
         any |= s->klocal->bound[i];
-    if (any) /* nobody would notice if it did not fit in any more */
+    return any;
+}
+
+void sh_kwin_directory_gone(struct shadow *s, struct sh_space *sp)
+{
+    sp->kwin_gen = 0;
+    if (sp == s->cur && s->kwin_on && any_bound(s)) /* nobody would notice if it did not fit in any more */
         sh_kwin_empty(s);
 }
 
 bool sh_kwin_needs(const struct shadow *s, u32 page)
 {
     const struct sh_use *u = &s->uses[s->cur->index * USE_STRIDE + SLOT_PD];
-    u64 any = 0;
 
-    if (!s->kwin_on)
-        return false;
-    for (u32 i = 0; i < SH_CHUNKS / 64; i++)
-        any |= s->klocal->bound[i];
-    return any &&
+    return s->kwin_on && any_bound(s) &&
            (u[0].page == page + 1 || u[1].page == page + 1 || u[2].page == page + 1 || u[3].page == page + 1);
 }
 
