@@ -62,7 +62,7 @@ void monitor_fpu_env(struct vcpu *v, u32 host_ip, u32 host_dp)
     u32 off, k, lin;
     int seg;
 
-    if (!b)
+    if (!b || !host_ip) /* there was none; the lower half of an address in the cache may be 0, too */
         return;
     code = tcache_code(b->tc);
     off = host_ip - (u32)(uintptr_t)code; /* the cache is smaller than 4 GiB */
