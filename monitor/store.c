@@ -87,8 +87,9 @@ void bt_see_page(struct vcpu *v, u64 gpa)
     bool whole = !(v->debug && v->debug->n_breaks); /* units end where a debugger's breakpoint is */
 
     shadow_code_page(v, gpa);
-    if (tcache_see(b->tc, gpa, memory_host(b->m, gpa), whole ? &a : NULL))
-        v->stats.tc_adopted_pages++;
+    if (!tcache_see(b->tc, gpa, memory_host(b->m, gpa), whole ? &a : NULL))
+        return;
+    v->stats.tc_adopted_pages++;
     for (u32 n = 0; n < ARRAY_SIZE(x.learned); n++)
         for (u64 m = x.learned[n]; m; m &= m - 1)
             bt_retranslate(v, gpa + n * 64 + (u32)__builtin_ctzll(m));

@@ -22,17 +22,12 @@ static inline u16 *master_slot(struct shadow *s, const struct sh_view *vw, u32 c
     return &s->masters[(vw->user * SH_CHUNKS + c) * MASTER_WAYS + way];
 }
 
-/* Does the directory of sp, as far as it is traced, have this entry for lin? */
-static bool has_pde(const struct shadow *s, const struct sh_space *sp, u32 lin, u64 pde)
+/* Does the directory of sp, as far as it is traced, have this entry for chunk c? */
+static bool has_pde(const struct shadow *s, const struct sh_space *sp, u32 c, u64 pde)
 {
-    bool pae = sp->key & KEY_PAE;
-    u32 page = s->uses[sp->index * USE_STRIDE + SLOT_PD + (pae ? lin >> 30 : 0)].page;
-    if (!page)
-        return false;
-    const u8 *dir = s->map.base + ((u64)(page - 1) << PAGE_SHIFT);
-    if (pae)
-        return __atomic_load_n((const u64 *)dir + (lin >> 21 & 0x1ff), __ATOMIC_RELAXED) == pde;
-    return __atomic_load_n((const u32 *)dir + (lin >> 22), __ATOMIC_RELAXED) == pde;
+    u64 has;
+
+    return sh_traced_pde(s, sp, c, &has) && has == pde;
 }
 
 struct sh_space *sh_master(struct shadow *s, struct sh_space *sp, const struct sh_view *vw, u32 lin,
@@ -45,7 +40,7 @@ struct sh_space *sh_master(struct shadow *s, struct sh_space *sp, const struct s
     struct sh_space *m = &s->spaces[*slot];
     if (likely(m == sp))
         return NULL;
-    if (m->keyed && ((m->key ^ sp->key) & 31) == 0 && has_pde(s, m, lin, pde))
+    if (m->keyed && ((m->key ^ sp->key) & 31) == 0 && has_pde(s, m, lin >> 21, pde))
         return m;
     *slot = sp->index;
     return NULL;

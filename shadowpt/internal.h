@@ -395,6 +395,8 @@ static inline void sh_use_link(struct shadow *s, struct sh_space *sp, u32 slot, 
     s->pt_writes[page] = 0;
 }
 void sh_use_unlink(struct shadow *s, struct sh_space *sp, u32 slot);
+/* The entry for chunk c in the directory of sp. False: that is not traced. */
+bool sh_traced_pde(const struct shadow *s, const struct sh_space *sp, u32 c, u64 *pde);
 /* Unlinks a slot with everything below it and removes the entries that came from them. */
 void sh_use_drop(struct shadow *s, struct sh_space *sp, u32 slot);
 void sh_pt_written(void *opaque, u64 gpa, u32 len);

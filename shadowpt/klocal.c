@@ -35,20 +35,6 @@ static inline u32 group(const struct shadow *s, u32 *c)
     return n;
 }
 
-/* The entry for a chunk in the directory of sp, if that is traced. */
-static bool directory_entry(const struct shadow *s, const struct sh_space *sp, u32 c, u64 *pde)
-{
-    bool pae = sp->key & KEY_PAE;
-    u32 page = s->uses[sp->index * USE_STRIDE + SLOT_PD + (pae ? c >> 9 : 0)].page;
-    const u8 *dir = s->map.base + ((u64)(page - 1) << PAGE_SHIFT);
-
-    if (!page)
-        return false;
-    *pde = pae ? __atomic_load_n((const u64 *)dir + (c & 0x1ff), __ATOMIC_RELAXED)
-               : __atomic_load_n((const u32 *)dir + (c >> 1), __ATOMIC_RELAXED);
-    return true;
-}
-
 static void unbind(struct shadow *s, u32 c)
 {
     u32 n = group(s, &c);
@@ -67,7 +53,7 @@ bool sh_local_bind(struct shadow *s, u32 lp, const struct sh_walk *w)
     u32 c = lp >> 9, n = group(s, &c);
     u64 pde;
 
-    if (has(l->never, c) || !w->cacheable || !directory_entry(s, s->cur, c, &pde))
+    if (has(l->never, c) || !w->cacheable || !sh_traced_pde(s, s->cur, c, &pde))
         return false;
     if (has(l->bound, c)) {
         if (l->pde[c] == pde)
@@ -134,7 +120,7 @@ static bool fits(struct shadow *s, struct sh_space *sp)
         for (u64 m = l->bound[i]; m; m &= m - 1) {
             u32 c = i * 64 + (u32)__builtin_ctzll(m);
             u64 pde;
-            if (!directory_entry(s, sp, c, &pde) || pde == (l->pde[c] & ~(u64)PTE_A))
+            if (!sh_traced_pde(s, sp, c, &pde) || pde == (l->pde[c] & ~(u64)PTE_A))
                 return false; /* not known; or a walk would set a bit */
             if (pde == l->pde[c]) {
                 same++;

@@ -17,6 +17,19 @@
  */
 #include "shadowpt/internal.h"
 
+bool sh_traced_pde(const struct shadow *s, const struct sh_space *sp, u32 c, u64 *pde)
+{
+    bool pae = sp->key & KEY_PAE;
+    u32 page = s->uses[sp->index * USE_STRIDE + SLOT_PD + (pae ? c >> 9 : 0)].page;
+    const u8 *dir = s->map.base + ((u64)(page - 1) << PAGE_SHIFT);
+
+    if (!page)
+        return false;
+    *pde = pae ? __atomic_load_n((const u64 *)dir + (c & 0x1ff), __ATOMIC_RELAXED)
+               : __atomic_load_n((const u32 *)dir + (c >> 1), __ATOMIC_RELAXED);
+    return true;
+}
+
 void sh_use_unlink(struct shadow *s, struct sh_space *sp, u32 slot)
 {
     struct sh_use *u = &s->uses[sp->index * USE_STRIDE + slot];
