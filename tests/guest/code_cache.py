@@ -66,7 +66,13 @@ def main():
         r.check("others cannot read it", os.stat(r.file).st_mode & 0o777 == 0o600)
         second, _ = r.run("with it")
         r.check("most is taken over", second["tc_adopted"] > 1000 and second["tc_adopted_pages"] > 10, second["tc_adopted"])
-        r.check("less is translated", second["tc_fragments"] < first["tc_fragments"] - 1000, (first["tc_fragments"], second["tc_fragments"]))
+        # How much less is translated is only sure without windows: which pages' code runs in one is a matter of time, and
+        # code of one form is of no use where the other is wanted.
+        whole, r.file = r.file, os.path.join(folder, "no-windows")
+        none, _ = r.run("without windows or a file", "paging,flow", ["--no-opt=window"])
+        some, _ = r.run("without windows, with a file", "paging,flow", ["--no-opt=window"])
+        r.check("little is translated", some["tc_fragments"] < none["tc_fragments"] // 10, (none["tc_fragments"], some["tc_fragments"]))
+        r.file = whole
         third, _ = r.run("other subjects, that were there", "smc,again,paging,fpu")
         r.check("they are taken over, too", third["tc_adopted"] > 300, third["tc_adopted"])
         r.run("and some that were not", "alu,misc,v86,pae,nest,irq")
