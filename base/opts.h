@@ -8,6 +8,7 @@
 #define OPT_LIST(X)                                                                                          \
     X(chain, "chain fragments with direct jumps within a page")                                              \
     X(xpage, "chain fragments across pages with a checked jump")                                             \
+    X(kdirect, "in a kernel's window, chain across pages without a check, until one of them is mapped anew") \
     X(ibtc, "look indirect branch targets up in translated code")                                            \
     X(ras, "guest calls and returns as host calls and returns, for the host's return prediction")            \
     X(ofcheck, "compare where flags may be live by an addition that changes OF alone, on hosts with ADX")    \
@@ -51,6 +52,7 @@
     X(winholes, "window pages that are not mapped are holes in the address space, not reserved memory")      \
     X(wintables, "keep pages that were page tables a moment ago out of windows")                             \
     X(winfleeting, "keep addresses where a kernel maps one page after another out of its window")            \
+    X(winagain, "store loops that met a page table have window form again when it is one no more")           \
     X(faultsites, "no host signals at divisions and window operands that keep faulting in the guest")        \
     X(apart, "the event thread keeps off the host processor that the CPU's thread runs on")                  \
     X(wakeup, "a halted CPU wakes up by itself for the guest's timers")                                      \

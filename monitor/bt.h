@@ -91,7 +91,8 @@ struct bt {
     pthread_t thread;
     bool kernel_window_off; /* for good */
     u32 kernel_misfits;
-    bool windows; /* the host lets us set the GS base */
+    u32 direct_undone; /* how often chains without checks had to be given up */
+    bool windows;      /* the host lets us set the GS base */
     /* divisions that have failed: guest-physical addresses + 1, hashed */
     u64 check_sites[CHECK_SITES];
     struct fault_site fault_sites[FAULT_SITES];
@@ -105,8 +106,9 @@ struct bt {
         u32 insn; /* of it */
         u64 addr; /* host address that faulted, if addr_valid */
         bool addr_valid, write;
-        bool divide; /* #DE */
-    } hf;            /* the last host fault in translated code */
+        bool divide;       /* #DE */
+    } hf;                  /* the last host fault in translated code */
+    u8 again[TABLE_PAGES]; /* window.c: how often their table sites have got window form again; hashed */
     struct {
         u64 gpa;
         u32 when, count;
@@ -279,6 +281,8 @@ void bt_window_tick(struct vcpu *v);
 /* A page fault of the guest's is delivered. If its view has a window: the handler will map the page and come
  * back; have it in the window by then, and save a host fault. */
 void bt_window_expect(struct vcpu *v, u32 lin, bool write);
+/* A page that the guest has just written to, by the instruction before BT_RESUME, is not watched any more. */
+void bt_window_again(struct vcpu *v);
 /* The view that a page fault was delivered from is about to run again: map the page. */
 void bt_window_prefill(struct vcpu *v);
 /* Translated code faulted on the host. Returns whether to enter it again at BT_RESUME. */

@@ -414,7 +414,8 @@ static bool write_watched(struct vcpu *v, u32 lin, u32 eip, int *result)
     u32 next = eip + i->len;
     v->stats.insns_slow++;
     r = interp_exec(v, i);
-    shadow_write_close(v);
+    if (unlikely(!shadow_write_close(v)))
+        bt_window_again(v);
     if (unlikely(r != CPU_OK)) {
         cpu_deliver_fault(v);
         *result = bt_continue(v);
@@ -510,21 +511,54 @@ static int do_lookup(struct vcpu *v, u64 eip, u32 unused)
     return bt_continue(v); /* which fills the branch cache */
 }
 
+/*
+ * What holds for the operands of a kernel that has its window holds for its branches: a page that is in the
+ * window is the same one wherever that code runs (shadowpt/kwindow.c), until something removes it. So a chain
+ * from page to page needs no check meanwhile. Guests that remap their kernel's code all the time have them.
+ */
+#define DIRECT_UNDONE 1000u
+
+static inline bool may_be_direct(struct vcpu *v, u32 link, u32 eip)
+{
+    struct bt *b = bt_of(v);
+
+    return (v->opts & OPT(kdirect)) && v->cpl != 3 && b->direct_undone < DIRECT_UNDONE &&
+           tcache_link_direct_of_use(b->tc, link) && shadow_page_stays(v, v->seg[S_CS].base + eip);
+}
+
+/* (A hook.) */
+static void page_moved(void *opaque)
+{
+    struct bt *b = opaque;
+
+    b->direct_undone++;
+    b->v->stats.tc_directs_undone++;
+    tcache_check_links(b->tc);
+}
+
 static int do_link(struct vcpu *v, u64 unused, u32 link)
 {
     struct bt *b = bt_of(v);
     u32 gen = tcache_generation(b->tc), mode = v->mode, eip = tcache_link_target(b->tc, link);
+    u32 undone = b->direct_undone;
     u64 base = v->bt[BT_BASE];
+    bool direct;
     int r;
 
     v->stats.exit_link++;
     v->eip = eip;
+    direct = may_be_direct(v, link, eip);
     tcache_expect_link(b->tc, link);
     r = what_next(v, true);
     /* Chain only if the lookup led straight to the target: no fault, interrupt or flush came between. */
     if (r == 0 && v->eip == eip && tcache_generation(b->tc) == gen && v->mode == mode &&
         v->bt[BT_BASE] == base && tcache_link_owner(b->tc, link)->valid) {
-        tcache_link(b->tc, link, b->found);
+        if (direct && undone == b->direct_undone) {
+            tcache_link_direct(b->tc, link, b->found);
+            v->stats.tc_directs++;
+        } else {
+            tcache_link(b->tc, link, b->found);
+        }
         v->stats.tc_links++;
     }
     return r;
@@ -758,6 +792,7 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
     w.opaque = b;
     memory_add_watcher(m, &w);
     shadow_set_exec_hook(v, bt_exec_removed, b);
+    shadow_set_stays_hook(v, page_moved, b);
     err = bt_signals_init(v);
     if (!err && b->windows && cfg->tick && !cfg->exact && !cfg->kicks && !cfg->windows_always)
         bt_tick_start(v);
@@ -774,6 +809,7 @@ void monitor_destroy(struct vcpu *v)
     bt_tick_stop(v);
     memory_remove_watcher(b->m, b);
     shadow_set_exec_hook(v, NULL, NULL);
+    shadow_set_stays_hook(v, NULL, NULL);
     v->tc = NULL;
     if (b->kick_tried)
         munmap(b->kick_tried, bt_kick_tried_bytes(b));

@@ -111,6 +111,41 @@ static void to_table_form(struct vcpu *v)
     bt_retranslate(v, gpa);
 }
 
+/*
+ * The page that translated code has just written to was watched, and is not any more: mostly a page table
+ * that was given up, by a loop that goes on writing there. What went to table form of the page of code that
+ * the loop is in has window form again; a few times, since who meets one page table after another is better
+ * off as it is.
+ */
+#define AGAIN_TIMES 2u
+
+void bt_window_again(struct vcpu *v)
+{
+    struct bt *b = bt_of(v);
+    const struct fragment *f;
+    u64 page;
+    bool any = false;
+
+    if (!(v->opts & OPT(winagain)) || !v->bt[BT_RESUME])
+        return;
+    f = tcache_find_host(b->tc, (const u8 *)(uintptr_t)v->bt[BT_RESUME]);
+    if (!f || !(f->key.mode & MODE_WIN) || !bt_learned(b, f->key.gpa))
+        return;
+    page = f->key.gpa & ~(u64)PAGE_MASK;
+    if (b->again[bt_learned_page(page)] == AGAIN_TIMES)
+        return;
+    for (u64 gpa = page; gpa < page + PAGE_SIZE; gpa++) {
+        u64 *site = bt_table_site(b, gpa);
+        if (*site != gpa + 1)
+            continue;
+        *site = 0;
+        any = true;
+        bt_retranslate(v, gpa);
+    }
+    b->again[bt_learned_page(page)] += any;
+    v->stats.window_again += any;
+}
+
 /* The faulting instruction works on pages that the window cannot hold (watched, MMIO, not global): table form
  * serves it better. */
 static void window_give_up(struct vcpu *v, bool misfit)

@@ -100,7 +100,7 @@ bool shadow_write_open(struct vcpu *v, u32 lin, u32 len)
     return true;
 }
 
-void shadow_write_close(struct vcpu *v)
+bool shadow_write_close(struct vcpu *v)
 {
     struct shadow *s = sh_of(v);
 
@@ -109,6 +109,7 @@ void shadow_write_close(struct vcpu *v)
         sh_pt_written(s, s->open.gpa, s->open.len);
     else
         memory_touched(s->m, s->open.gpa, s->open.len, 0);
+    return s->map.watch[s->open.gpa >> PAGE_SHIFT];
 }
 
 int shadow_mem_read(struct vcpu *v, u32 lin, void *buf, u32 len, int user)

@@ -112,7 +112,10 @@ static u64 audit_local(struct shadow *s, u32 lp)
 static u64 audit_kwin(struct shadow *s)
 {
     u64 bad = 0;
-    for (u32 i = 0; i < SH_PAGES / 64; i++)
+    for (u32 i = 0; i < SH_PAGES / 64; i++) {
+        if (s->kstays && (s->kstays[i] & ~s->kwin[i]))
+            bad += differs(s, &s->cur->view[0], K_X, i * 64, 0,
+                           "a page that stays is not in the supervisor window");
         for (u64 m = s->kwin[i]; m; m &= m - 1) {
             u32 lp = i * 64 + (u32)__builtin_ctzll(m), page = s->kphys[lp] - 1;
             bad += audit_local(s, lp);
@@ -125,6 +128,7 @@ static u64 audit_kwin(struct shadow *s)
                 bad += differs(s, &s->cur->view[0], K_W, lp, page,
                                "the supervisor window's could not be revoked");
         }
+    }
     return bad;
 }
 

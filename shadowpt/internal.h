@@ -154,7 +154,11 @@ struct shadow {
     u64 kwin_base;  /* the supervisor window, see kwindow.c */
     u64 *kwin;      /* one bit a mapped page */
     u64 *klarge;    /* one bit a page that was mapped by a large one */
-    u32 *kphys;     /* 1 + physical page where mapped writable */
+    u64 *kstays;    /* one bit a mapped page that somebody relies on (shadow_page_stays()) */
+    bool kstays_any;
+    void (*stays_hook)(void *opaque);
+    void *stays_opaque;
+    u32 *kphys;                /* 1 + physical page where mapped writable */
     struct sh_fleeting *kgone; /* by page: how its translations went lately */
     struct sh_local *klocal;   /* what of the supervisor window is not global */
     u32 kwin_gen;              /* moves on when spaces may fit in that did not, or not any more */

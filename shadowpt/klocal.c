@@ -166,8 +166,11 @@ void sh_kwin_chunks_gone(struct shadow *s, struct sh_space *sp, u32 c, u32 n)
         return;
     for (u32 i = c; i < c + n; i++)
         bound |= has(s->klocal->bound, i);
-    if (bound && sp != s->cur && sp != s->kspace) {
-        sp->kwin_gen = 0; /* what is there is right for who fits in; this one has to be looked at again */
+    if (sp != s->cur && sp != s->kspace) {
+        /* What is bound is right for who fits in; this one has to be looked at again. What is global stays,
+         * as in a TLB: mostly the directory of a program that has ended is becoming something else. */
+        if (bound)
+            sp->kwin_gen = 0;
         return;
     }
     sh_kwin_drop_slow(s, c << 9, n << 9);

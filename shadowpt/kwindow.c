@@ -8,8 +8,8 @@
  *
  * It is a TLB for global pages and may keep what a TLB may keep (SDM vol. 3, 4.10.2.4 and 4.10.4.1): CR3
  * loads leave it alone; invlpg removes a page; a change of CR4.PGE, PSE or PAE or of CR0.PG removes all, and
- * so does CR0.WP, whose effect is baked into the mappings. Beyond that, whatever a trace removes from any
- * space's tables is removed here as well.
+ * so does CR0.WP, whose effect is baked into the mappings. Beyond that, what a trace removes from any space's
+ * tables is removed here as well; for a directory's entries, from the current space's.
  *
  * The watch flags of physical pages are not the guest's business and are coherent at all times: a writable
  * page has an rmap node with the view number KWIN_ID, so that watching the page takes the right to write
@@ -40,7 +40,9 @@ bool sh_kwin_enable(struct shadow *s)
         s->kphys = (u32 *)sparse_array(SH_PAGES * sizeof(u32));
     if (!s->kgone)
         s->kgone = (struct sh_fleeting *)sparse_array(SH_PAGES * sizeof(*s->kgone));
-    if (!s->klarge || !s->kphys || !s->kgone)
+    if (!s->kstays)
+        s->kstays = sparse_array(SH_PAGES / 8);
+    if (!s->klarge || !s->kphys || !s->kgone || !s->kstays)
         return false;
     if (!s->kwin_on) {
         s->kwin_on = true;
@@ -60,11 +62,44 @@ void sh_kwin_disable(struct shadow *s)
     sh_kwin_choose(s);
 }
 
+/* A page that had to stay does not. */
+static void moved(struct shadow *s)
+{
+    if (!s->kstays_any)
+        return;
+    s->kstays_any = false;
+    for (u32 i = 0; i < SH_PAGES / 64; i++)
+        if (s->kstays[i])
+            s->kstays[i] = 0;
+    if (s->stays_hook)
+        s->stays_hook(s->stays_opaque);
+}
+
+void shadow_set_stays_hook(struct vcpu *v, void (*hook)(void *opaque), void *opaque)
+{
+    sh_of(v)->stays_hook = hook;
+    sh_of(v)->stays_opaque = opaque;
+}
+
+bool shadow_page_stays(struct vcpu *v, u32 lin)
+{
+    struct shadow *s = sh_of(v);
+    u32 lp = lin >> PAGE_SHIFT;
+
+    if (v->cpl == 3 || !s->cur->kwin_on ||
+        (!mapped(s, lp) && shadow_window_map(v, lin, false, false) != SH_MAPPED) || !s->cur->kwin_on)
+        return false;
+    s->kstays[lp >> 6] |= 1ull << (lp & 63);
+    s->kstays_any = true;
+    return true;
+}
+
 void sh_kwin_empty(struct shadow *s)
 {
     bool any = false;
     if (!s->kphys)
         return;
+    moved(s);
     for (u32 i = 0; i < SH_PAGES / 64; i++) {
         if (!s->kwin[i])
             continue;
@@ -104,7 +139,7 @@ static void note_gone(struct shadow *s, u32 lp)
 
 void sh_kwin_drop_slow(struct shadow *s, u32 lp, u32 n)
 {
-    bool any = false;
+    bool any = false, stays = false;
     for (u32 i = lp; i < lp + n; i++) {
         if (!s->kwin[i >> 6]) {
             i |= 63;
@@ -112,6 +147,7 @@ void sh_kwin_drop_slow(struct shadow *s, u32 lp, u32 n)
         }
         if (mapped(s, i)) {
             any = true;
+            stays |= s->kstays[i >> 6] >> (i & 63) & 1;
             s->kwin[i >> 6] &= ~(1ull << (i & 63));
             s->klarge[i >> 6] &= ~(1ull << (i & 63));
             s->kphys[i] = 0;
@@ -119,6 +155,8 @@ void sh_kwin_drop_slow(struct shadow *s, u32 lp, u32 n)
     }
     if (!any)
         return;
+    if (unlikely(stays))
+        moved(s);
     if (n == 1)
         note_gone(s, lp);
     sh_window_unmap(s, s->kwin_base, lp, n);
@@ -151,6 +189,7 @@ void sh_kwin_revoke(struct shadow *s, u32 lp, u32 page)
     s->win_areas += 2;
     s->v->stats.window_protects++;
     if (!sh_window_protect(s, s->kwin_base, lp, 1)) {
+        moved(s);
         s->kwin[lp >> 6] &= ~(1ull << (lp & 63));
         sh_window_unmap(s, s->kwin_base, lp, 1);
     }

@@ -70,9 +70,10 @@ bool shadow_write_slow(const struct vcpu *v, u32 lin);
 
 /* Where that is so: for the next instruction, which writes up to len bytes at lin and nothing else there, the
  * page is as if it were not watched: it has a write-table entry. shadow_write_close() takes that away again
- * and tells the watchers of the write. False: they cross into another page. */
+ * and tells the watchers of the write. False: they cross into another page. shadow_write_close() returns
+ * whether somebody still watches the page. */
 bool shadow_write_open(struct vcpu *v, u32 lin, u32 len);
-void shadow_write_close(struct vcpu *v);
+bool shadow_write_close(struct vcpu *v);
 
 /* Walks without side effects (debugger, dumps): CPU_OK with *gpa, or CPU_FAULT (v->fault is untouched). */
 int shadow_probe(struct vcpu *v, u32 lin, u64 *gpa);
@@ -124,6 +125,11 @@ enum shadow_mapped {
 enum shadow_mapped shadow_window_map(struct vcpu *v, u32 lin, bool want_write, bool anyway);
 /* The same after a walk, if that needs no A or D bit to be set and no fault would result. */
 bool shadow_window_prefill(struct vcpu *v, u32 lin, bool write);
+
+/* Until the hook runs: wherever the supervisor's code has its window, the page of lin is what it is now, for
+ * execution, too (which is known to be allowed). False: that is not certain. The hook must not call back. */
+bool shadow_page_stays(struct vcpu *v, u32 lin);
+void shadow_set_stays_hook(struct vcpu *v, void (*hook)(void *opaque), void *opaque);
 
 /* A bit for each linear page: whether invlpg of it has anything to do. NULL: it always may. */
 const u64 *shadow_invlpg_pages(const struct vcpu *v);

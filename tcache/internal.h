@@ -7,8 +7,9 @@
 #include "tcache/tcache.h"
 
 struct link {
-    u32 owner : 31;  /* fragment number */
+    u32 owner : 30;  /* fragment number */
     u32 far : 1;     /* leads to the target's checked entry */
+    u32 direct : 1;  /* that is left out now; it is in tc->direct */
     u32 patch, stub; /* absolute offsets in the code area */
     u32 target;      /* guest eip */
     u32 next;        /* in the target's list of incoming ones, 1 + number; ~0: the last */
@@ -74,6 +75,7 @@ struct tcache {
     u32 hash_mask;
     u32 (*page_head)[ARENAS]; /* per physical page: 1 + fragment number, with the list's slot (0 or 1) in bit
                                  31 */
+    u32 *direct, n_directs;   /* links without the check, and such that were; DIRECT_MAX at most */
     u32 copies_lead_to;       /* 1 + number of the first of the translations that copies' exits lead to */
     u64 phys_pages;
     u32 generation;
@@ -83,6 +85,7 @@ struct tcache {
     u16 *arm;         /* by link: struct unit_link's; NULL: not kept */
 };
 
+#define DIRECT_MAX 131072u
 #define SLOT1      0x80000000u
 #define SIDE_SPARE 16384 /* side tables: at most what one unit needs */
 
@@ -115,6 +118,15 @@ static inline void tc_unchain(struct tcache *tc, struct link *l)
 {
     tc_patch32(tc, l->patch, l->stub - (l->patch + 4));
     l->next = 0;
+    l->direct = 0;
+}
+
+/* Does the link lead to a checked entry, from code that may do without (tcache_link_direct())? */
+static inline bool tc_may_be_direct(const struct tcache *tc, const struct link *l)
+{
+    u32 mode = tc->frags[l->owner].key.mode;
+
+    return l->far && (tc->opts & OPT(kdirect)) && (mode & MODE_WIN) && (mode & MODE_CPL) != MODE_CPL;
 }
 
 /* 1 + number of what the fragment is a copy of: itself, if it is none. */

@@ -261,10 +261,10 @@ static void chain(struct relay *r)
         if (!led || !(led = r->s->frag[led - 1]))
             continue;
         target = &to->frags[led - 1];
-        if (target->key.eip == l->target && target->key.mode == f->key.mode)
-            tcache_link(to, n, target);
-        else
+        if (target->key.eip != l->target || target->key.mode != f->key.mode)
             l->led = led;
+        else if (!tc_may_be_direct(to, l))
+            tcache_link(to, n, target);
     }
 }
 

@@ -268,7 +268,7 @@ static void chain(struct saver *s)
             const struct link *link = &from->links[l - 1];
             u32 owner = s->frag[link->owner];
             next = link->next;
-            if (owner)
+            if (owner && !tc_may_be_direct(from, link)) /* these are chained when they are known to be */
                 tcache_link(to,
                             to->frags[owner - 1].first_link + (l - 1 - from->frags[link->owner].first_link),
                             &to->frags[s->frag[n] - 1]);

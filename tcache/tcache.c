@@ -156,7 +156,8 @@ struct tcache *tcache_create(u64 bytes, u64 phys_pages, u64 opts, int *err)
     tc->hash = map_array(tc, (tc->hash_mask + 1ull) * sizeof(*tc->hash));
     tc->alike = map_array(tc, (tc->hash_mask + 1ull) * sizeof(*tc->alike));
     tc->page_head = map_array(tc, phys_pages * sizeof(*tc->page_head));
-    if (!tc->frags || !tc->links || !tc->side || !tc->hash || !tc->alike || !tc->page_head)
+    tc->direct = map(DIRECT_MAX * sizeof(*tc->direct));
+    if (!tc->direct || !tc->frags || !tc->links || !tc->side || !tc->hash || !tc->alike || !tc->page_head)
         goto fail;
     split(tc, COPY_SHARE);
     prepare(tc);
@@ -180,6 +181,8 @@ void tcache_destroy(struct tcache *tc)
         munmap(tc->frags, (u64)tc->frags_max * sizeof(*tc->frags));
     if (tc->links)
         munmap(tc->links, (u64)tc->links_max * sizeof(*tc->links));
+    if (tc->direct)
+        munmap(tc->direct, DIRECT_MAX * sizeof(*tc->direct));
     if (tc->side)
         munmap(tc->side, tc->side_bytes);
     if (tc->hash)
@@ -502,7 +505,7 @@ static void note_led(struct tcache *tc, const struct link *l, u32 link, const st
         tc->links[link - owner->first_link + o->first_link].led = tc_original(tc, to);
 }
 
-void tcache_link(struct tcache *tc, u32 link, struct fragment *f)
+static void link_to(struct tcache *tc, u32 link, struct fragment *f, bool check)
 {
     struct link *l = &tc->links[link];
     u32 from, *head;
@@ -511,7 +514,12 @@ void tcache_link(struct tcache *tc, u32 link, struct fragment *f)
     if (l->next) /* chained already, for another physical page: that target's list owns it */
         return;
     NOVT_ASSERT(!l->far || has_entry(tc, f));
-    tc_patch32(tc, l->patch, f->host - (l->far ? tc->entry[f->of].check : 0) - (l->patch + 4));
+    if (!check && tc_may_be_direct(tc, l) && tc->n_directs < DIRECT_MAX &&
+        tc_arena(tc, l->owner) == TRANSLATED && !f->original) {
+        l->direct = 1;
+        tc->direct[tc->n_directs++] = link;
+    }
+    tc_patch32(tc, l->patch, f->host - (l->far && !l->direct ? tc->entry[f->of].check : 0) - (l->patch + 4));
     from = tc_arena(tc, l->owner);
     head = &f->incoming[from];
     if (from == COPIES && !*head && !f->original) {
@@ -521,6 +529,50 @@ void tcache_link(struct tcache *tc, u32 link, struct fragment *f)
     l->next = *head ? *head : ~0u;
     *head = link + 1;
     note_led(tc, l, link, f);
+}
+
+void tcache_link(struct tcache *tc, u32 link, struct fragment *f)
+{
+    link_to(tc, link, f, true);
+}
+
+void tcache_link_direct(struct tcache *tc, u32 link, struct fragment *f)
+{
+    link_to(tc, link, f, false);
+}
+
+bool tcache_link_direct_of_use(const struct tcache *tc, u32 link)
+{
+    NOVT_ASSERT(link < tc->links_max);
+    return tc_may_be_direct(tc, &tc->links[link]);
+}
+
+void tcache_check_links(struct tcache *tc)
+{
+    for (u32 i = 0; i < tc->n_directs; i++) {
+        const struct link *first = &tc->links[tc->direct[i]];
+        struct fragment *f;
+        u32 rel, n, *p;
+
+        if (!first->direct)
+            continue;
+        __builtin_memcpy(&rel, tc->rw + first->patch, 4);
+        f = (struct fragment *)tcache_find_host(tc, tc->rx + (u32)(first->patch + 4 + rel));
+        /* all that lead to the same fragment */
+        p = &f->incoming[TRANSLATED];
+        for (n = *p; n && n != ~0u;) {
+            struct link *l = &tc->links[n - 1];
+            n = l->next;
+            if (l->direct) {
+                tc_unchain(tc, l);
+                *p = p == &f->incoming[TRANSLATED] && n == ~0u ? 0 : n;
+            } else {
+                p = &l->next;
+            }
+        }
+        NOVT_ASSERT(!first->direct);
+    }
+    tc->n_directs = 0;
 }
 
 /* Calls that the fragment made return into a lookup from now on. */
@@ -666,6 +718,7 @@ void tcache_flush(struct tcache *tc, void (*forget)(void *, u64 gpa), void *opaq
     reset(&tc->arena[TRANSLATED]);
     reset(&tc->arena[COPIES]);
     tc->copies_lead_to = 0;
+    tc->n_directs = 0;
     tc->side_used = 0;
     tc->store.n_pages = 0;
     tc->generation++;

@@ -111,6 +111,13 @@ struct fragment *tcache_latest(struct tcache *tc, const struct fragment *from, c
 
 /* Chains link number `link` to f. */
 void tcache_link(struct tcache *tc, u32 link, struct fragment *f);
+/* The same past f's checked entry, if the link leads there: until tcache_check_links() it is certain that f
+ * is what the link leads to, wherever the link's fragment runs. Only between translations, not copies. */
+void tcache_link_direct(struct tcache *tc, u32 link, struct fragment *f);
+/* Does it make a difference for that link, which belongs to code of a supervisor with a window? */
+bool tcache_link_direct_of_use(const struct tcache *tc, u32 link);
+/* Nothing is certain any more: what tcache_link_direct() chained is not chained. */
+void tcache_check_links(struct tcache *tc);
 /* The fragment's checked entry, *len bytes just before its code (0: it has none); *check: the offset in it
  * that other pages' code jumps to. */
 const u8 *tcache_entry(const struct tcache *tc, const struct fragment *f, u32 *len, u32 *check);

@@ -88,26 +88,29 @@ struct timing {
     u32 median, min, max; /* tenths of a cycle an operation */
 };
 
-/* Runs an operation until a sample is long enough (rounds 0), or so many rounds, and then takes the samples.
- */
+static inline u32 cycles_of(void (*run)(u32), u32 rounds)
+{
+    u32 before = tsc();
+
+    run(rounds);
+    return tsc() - before;
+}
+
+/* Runs an operation until a sample is long enough twice in a row (rounds 0; a VMM may still be translating,
+ * or learning, the first time), or so many rounds, and then takes the samples. */
 static inline struct timing measure(void (*run)(u32), u32 ops, u32 rounds, u32 samples)
 {
     static u32 sample[MAX_SAMPLES];
 
-    if (!rounds)
-        for (rounds = 1; rounds < 1u << 24; rounds *= 2) {
-            u32 before = tsc();
-            run(rounds);
-            if (tsc() - before >= TARGET)
-                break;
-        }
-    else
+    if (!rounds) {
+        rounds = 1;
+        while (rounds < 1u << 24 && (cycles_of(run, rounds) < TARGET || cycles_of(run, rounds) < TARGET))
+            rounds *= 2;
+    } else {
         run(rounds); /* warm */
-    for (u32 n = 0; n < samples; n++) {
-        u32 before = tsc();
-        run(rounds);
-        sample[n] = tenths(tsc() - before, rounds * ops);
     }
+    for (u32 n = 0; n < samples; n++)
+        sample[n] = tenths(cycles_of(run, rounds), rounds * ops);
     sort(sample, samples);
     return (struct timing){sample[samples / 2], sample[0], sample[samples - 1]};
 }

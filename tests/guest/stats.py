@@ -67,6 +67,11 @@ def main():
         # A kernel maps 4,000 pages for some accesses each; the window soon leaves them alone.
         stats = json.loads(run(args, where, ["--windows=always"], "s.json", "corner"))
         assert stats["window_maps"] < 1000 and stats["host_signals"] < 2000, (stats["window_maps"], stats["host_signals"])
+        # Its branches from page to page are chained without checks, as long as the pages stay; and stores to what was a page
+        # table do not stay in table form.
+        for more, on in (([], True), (["--no-opt=kdirect,winagain"], False)):
+            stats = json.loads(run(args, where, ["--windows=always", *more], "s.json", "local"))
+            assert [bool(stats[x]) for x in ("tc_directs", "tc_directs_undone", "window_again")] == [on] * 3, stats
         stats = json.loads(run(args, where, ["--engine=interp"], "s.json", "irq,paging"))
         cycles = adds_up(stats, "interp")
         assert cycles["interp"] and cycles["halted"] and cycles["fill"] and not cycles["code"] and not cycles["translate"], cycles

@@ -366,10 +366,154 @@ static void code(void)
     check("code that is written through a window", good);
 }
 
+static void put_jump(u32 page, u32 at, u32 to)
+{
+    volatile u8 *p = (volatile u8 *)ARENA(page);
+
+    p[0] = 0xe9;
+    *(volatile u32 *)(p + 1) = to - (at + 5);
+}
+
+static void put_value(u32 page, u32 value)
+{
+    volatile u8 *p = (volatile u8 *)ARENA(page);
+
+    p[0] = 0xb8; /* mov eax, value; ret */
+    *(volatile u32 *)(p + 1) = value;
+    p[5] = 0xc3;
+}
+
+static u32 from_lin, to_lin, to_page[2];
+
+/* From window 1 a jump leads to a page of window 7, another one each time (what comes and goes at the same
+ * address all the time may be treated otherwise); in the two sets of tables that is code of its own. */
+static void aim(u32 n, u32 flags)
+{
+    u32 p = 10 + n % 20;
+
+    from_lin = (u32)AT(1, 6);
+    to_lin = (u32)AT(7, p);
+    for (u32 set = 0; set < 2; set++) {
+        to_page[set] = page_of(set, 7, p);
+        put_value(to_page[set], 0x100 * (set + 1) + n);
+        put(tables[set][7], p, ARENA(to_page[set]) | flags | P_A | FLAGS);
+    }
+    put(tables[0][1], 6, ARENA(page_of(0, 1, 6)) | flags | P_A | FLAGS);
+    put_jump(page_of(0, 1, 6), from_lin, to_lin);
+}
+
+/* The page that the jump leads to is mapped as set has it. */
+static void map_to(u32 set, u32 flags)
+{
+    put(tables[0][7], to_lin >> 12 & 1023, ARENA(to_page[set]) | flags | P_A | FLAGS);
+}
+
+/* Where does it lead, the first time and then? */
+static inline __attribute__((always_inline)) bool leads(u32 set, u32 n)
+{
+    u32 (*const f)(void) = (u32(*)(void))from_lin;
+    bool good = f() == 0x100 * (set + 1) + n;
+
+    return good && f() == 0x100 * (set + 1) + n && f() == 0x100 * (set + 1) + n;
+}
+
+/* Branches from page to page: what was chained must not lead to what is not there any more. */
+static void branches(void)
+{
+    bool good = true;
+
+    for (u32 n = 0; n < 40; n++) {
+        go(n & 1 ? A : B);
+        aim(n, 0);
+        good &= leads(0, n);
+        go(PART);
+        good &= leads(1, n);
+        go(n & 2 ? A : B);
+        good &= leads(0, n);
+    }
+    check("branches to where a space has other tables", good);
+    for (u32 n = 0; n < 40; n++) {
+        go(n & 1 ? A : B);
+        aim(n, 0);
+        good &= leads(0, n);
+        go(n & 2 ? A : PROGRAM);
+        map_to(1, 0);
+        go(n & 4 ? A : B);
+        good &= leads(1, n);
+        map_to(0, 0);
+        invlpg(to_lin);
+        good &= leads(0, n);
+        put_value(to_page[0], 0x100 + n + 1);
+        good &= leads(0, n + 1);
+    }
+    check("to pages that are mapped elsewhere, or written", good);
+    for (u32 n = 0; n < 40; n++) {
+        go(A);
+        aim(n, 0);
+        good &= leads(0, n);
+        if (n & 1)
+            go(B);
+        window(A, 7, 1);
+        go(A);
+        good &= leads(1, n);
+        go(B);
+        good &= leads(0, n);
+        go(A);
+        window(A, 7, 0);
+        invlpg(to_lin);
+        good &= leads(0, n);
+    }
+    check("to tables that are replaced", good);
+    if (!(cpu_features() & FEAT_PGE))
+        return;
+    write_cr4(read_cr4() | CR4_PGE);
+    for (u32 n = 0; n < 40; n++) {
+        go(n & 1 ? A : B);
+        aim(n, P_G);
+        invlpg(to_lin);
+        invlpg(from_lin);
+        good &= leads(0, n);
+        map_to(1, P_G);
+        invlpg(to_lin);
+        good &= leads(1, n);
+        go(n & 2 ? A : B);
+        good &= leads(1, n);
+        map_to(0, P_G);
+        write_cr4(read_cr4() & ~(u32)CR4_PGE);
+        good &= leads(0, n);
+        write_cr4(read_cr4() | CR4_PGE);
+        good &= leads(0, n);
+    }
+    check("to global pages", good);
+    for (u32 n = 0; n < 40; n++) {
+        go(n & 1 ? A : B);
+        aim(n, P_G);
+        invlpg(to_lin);
+        invlpg(from_lin);
+        good &= leads(0, n);
+        for (u32 other = PROGRAM; other < SPACES; other++) {
+            go(other);
+            (void)*(volatile u32 *)arena;
+        }
+        map_to(1, P_G);
+        go(n & 1 ? A : B);
+        if (n & 2) {
+            write_cr4(read_cr4() & ~(u32)CR4_PGE);
+            good &= leads(1, n);
+            write_cr4(read_cr4() | CR4_PGE);
+        } else {
+            invlpg(to_lin);
+        }
+        good &= leads(1, n);
+    }
+    write_cr4(read_cr4() & ~(u32)CR4_PGE);
+    check("to global pages of a table that was forgotten", good);
+}
+
 void test_local(void)
 {
     static void (*const parts[])(void) = {first_uses, forgotten, in_turn, directories, pointers,
-                                          entries,    sizes,     code,    others};
+                                          entries,    sizes,     code,    branches,    others};
 
     for (u32 n = 0; n < 2; n++) {
         pae = n;

@@ -306,10 +306,97 @@ static void foretold(void **st)
     tcache_destroy(tc);
 }
 
+/* Where the fragment's only exit leads: offset from the fragment `to`. */
+static i64 leads(struct tcache *tc, const struct fragment *f, const struct fragment *to)
+{
+    i32 rel;
+
+    memcpy(&rel, fragment_host(tc, f) + 1, 4);
+    return fragment_host(tc, f) + 5 + rel - fragment_host(tc, to);
+}
+
+/* Chains past the check, with and without others to the same fragment, and all taken back at once. */
+static void direct(void **st)
+{
+    int err;
+    struct tcache *tc = tcache_create(1 * MiB, PAGES, translate_host_opts(OPT_ALL), &err);
+    static const u8 bytes[] = {0xe9, 0xfb, 0x0f, 0, 0}; /* jmp to the next page */
+    struct unit_env env = window_env(bytes, sizeof(bytes));
+    struct frag_key k = {.eip = 0xc0005010, .mode = env.mode, .cs_limit = 0xffffffff};
+    struct fragment *from[4], *to[2], *copy;
+    u8 before[4][64];
+    u32 dropped = 0, len, check, far, n;
+
+    (void)st;
+    for (n = 0; n < 6; n++) {
+        k.gpa = 0x1010 + n * 0x1000;
+        k.eip += 0x1000;
+        if (n < 4) {
+            from[n] = commit(tc, &env, &k);
+            assert_int_equal(*fragment_host(tc, from[n]), 0xe9);
+            assert_true(from[n]->host_len <= sizeof(before[n]));
+            memcpy(before[n], fragment_host(tc, from[n]), from[n]->host_len);
+            assert_true(tcache_link_direct_of_use(tc, from[n]->first_link));
+        } else {
+            to[n - 4] = commit(tc, &env, &k);
+        }
+    }
+    tcache_entry(tc, to[0], &len, &check);
+    assert_true(len);
+    far = len - check;
+    for (u32 which = 0; which < 16; which++) { /* those of them without the check */
+        for (n = 0; n < 4; n++) {
+            struct fragment *t = to[n == 3];
+            (which >> n & 1 ? tcache_link_direct : tcache_link)(tc, from[n]->first_link, t);
+            assert_int_equal(leads(tc, from[n], t), which >> n & 1 ? 0 : -(i64)far);
+        }
+        tcache_check_links(tc);
+        for (n = 0; n < 4; n++) {
+            if (which >> n & 1)
+                assert_memory_equal(before[n], fragment_host(tc, from[n]), from[n]->host_len);
+            else
+                assert_int_equal(leads(tc, from[n], to[n == 3]), -(i64)far);
+        }
+        tcache_check_links(tc); /* of none */
+        /* one of them goes, with what is chained to it in either way */
+        tcache_link_direct(tc, from[0]->first_link, to[0]);
+        k = to[0]->key;
+        assert_int_equal(tcache_invalidate(tc, k.gpa, 1, none_dropped, &dropped), 1);
+        for (n = 0; n < 3; n++)
+            assert_memory_equal(before[n], fragment_host(tc, from[n]), from[n]->host_len);
+        to[0] = commit(tc, &env, &k);
+        tcache_check_links(tc);
+        k = to[1]->key;
+        assert_int_equal(tcache_invalidate(tc, k.gpa, 1, none_dropped, &dropped), 1);
+        to[1] = commit(tc, &env, &k);
+    }
+    /* copies keep the check, and so does code of programs, or that has no window */
+    k = from[0]->key;
+    k.eip += 0x70000;
+    copy = tcache_move(tc, from[0], &k);
+    tcache_link_direct(tc, copy->first_link, to[0]);
+    assert_int_equal(leads(tc, copy, to[0]), -(i64)far);
+    for (n = 0; n < 2; n++) {
+        k.gpa = 0x8010 + n * 0x1000;
+        k.mode = n ? env.mode | 3 : env.mode & ~MODE_WIN;
+        env.mode = k.mode;
+        copy = commit(tc, &env, &k);
+        assert_false(tcache_link_direct_of_use(tc, copy->first_link));
+        env.mode = from[0]->key.mode;
+    }
+    /* nothing of it is left behind a flush */
+    tcache_link_direct(tc, from[0]->first_link, to[0]);
+    tcache_flush(tc, nothing, NULL);
+    k = from[0]->key;
+    from[0] = commit(tc, &env, &k);
+    tcache_check_links(tc);
+    tcache_destroy(tc);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(moved), cmocka_unit_test(ends),
-                                       cmocka_unit_test(foretold)};
+                                       cmocka_unit_test(foretold), cmocka_unit_test(direct)};
 
     programs = argv + 1;
     n_programs = argc - 1;
