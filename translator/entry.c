@@ -21,6 +21,8 @@
  * how adox compares), so exits need no knowledge of the target's liveness. On hosts without ADX, or with
  * --no-opt=ofcheck, jrcxz compares.
  *
+ * Code of a kernel that has its window is chained past it as long as the page stays (tcache_link_direct()).
+ *
  * Nothing of the guest's state changes here: a kick steps through to the fragment or to what follows th_far.
  */
 #include "shadowpt/shadowpt.h"
