@@ -136,17 +136,17 @@ struct dtr {
 };
 
 /* A load of a data segment register that succeeded: what it was made from, and what came out. Good as long as
- * the GDT is where it was and still holds `raw`; see monitor/thunks.S, th_seg_load. */
+ * the GDT or LDT is where it was and still holds `raw`; see monitor/thunks.S, th_seg_load. */
 #define SEGC_ENTRIES 64
 #define SEGC_NONE    ~0u /* a tag: what 0 is in the other entries, where no null selector is looked for */
 #define SEGC_VERW    0x100000u /* in a tag: verw found the segment writable; `seg` is unused */
 struct seg_cached {
-    u32 tag;  /* selector | CPL << 16 | SEGC_VERW, of a selector that is not null; 0: none */
-    u32 lin;  /* where the descriptor was read, 8-byte aligned */
-    u64 gdtr; /* which had room for it: as it is in struct vcpu */
-    u64 raw;  /* the descriptor, accessed bit set */
-    u32 page; /* 8 * number of lin's page */
-    u32 pad;
+    u32 tag;   /* selector | CPL << 16 | SEGC_VERW, of a selector that is not null; 0: none */
+    u32 lin;   /* where the descriptor was read, 8-byte aligned */
+    u64 table; /* which had room for it: GDTR, or LDTR's base and limit, as in struct vcpu */
+    u64 raw;   /* the descriptor, accessed bit set */
+    u32 page;  /* 8 * number of lin's page */
+    u32 attr;  /* LDTR's, where it is the table */
     struct seg seg;
     u64 pad2[2]; /* 64 bytes: the thunk scales by 8 only */
 };

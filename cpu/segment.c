@@ -78,11 +78,16 @@ void segc_put(struct vcpu *v, u32 tag, const struct desc *d, const struct seg *s
 {
     struct seg_cached *c = &v->segc[tag >> 3 & (SEGC_ENTRIES - 1)];
 
-    if (!(tag & 0xfffc) || (tag & 4) || (d->lin & 7))
+    if (!(tag & 0xfffc) || (d->lin & 7))
         return;
     *c = (struct seg_cached){
         .tag = tag, .lin = d->lin, .raw = d->raw, .page = (d->lin >> PAGE_SHIFT) * 8, .seg = *s};
-    __builtin_memcpy(&c->gdtr, &v->gdtr, sizeof(c->gdtr));
+    if (tag & 4) {
+        c->attr = v->seg[S_LDTR].attr;
+        c->table = (u64)v->seg[S_LDTR].limit << 32 | v->seg[S_LDTR].base;
+    } else {
+        __builtin_memcpy(&c->table, &v->gdtr, sizeof(c->table));
+    }
 }
 
 int seg_load(struct vcpu *v, int seg, u16 sel)

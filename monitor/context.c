@@ -114,6 +114,7 @@ void bt_select_context(struct vcpu *v)
     u64 base = bt_view_base(v);
 
     v->bt[BT_BASE] = base;
+    v->bt[BT_SUPER] = shadow_supervisor_base(v);
     if (unlikely(!c)) {
         find_context(v, NULL, base);
         return;

@@ -40,6 +40,7 @@ _Static_assert(offsetof(struct vcpu, bt) == VO_BT, "abi.h");
 _Static_assert(offsetof(struct vcpu, cpl) == VO_CPL, "abi.h");
 _Static_assert(offsetof(struct vcpu, tsc_offset) == VO_TSC, "abi.h");
 _Static_assert(offsetof(struct vcpu, segc) == VO_SEGC, "abi.h");
+_Static_assert(offsetof(struct vcpu, seg[S_LDTR]) == VO_LDTR, "abi.h");
 _Static_assert(offsetof(struct vcpu, gdtr) == VO_GDTR, "abi.h");
 _Static_assert(offsetof(struct vcpu, sflags) == VO_SFLAGS && VO_MODE == VO_SFLAGS + 4, "abi.h, thunks.S");
 _Static_assert(offsetof(struct vcpu, cr0) == VO_CR0 && offsetof(struct vcpu, cr2) == VO_CR2, "abi.h");
@@ -48,8 +49,9 @@ _Static_assert(offsetof(struct vcpu, ports) == VO_PORTS && PORT_VALUE == 0x100 &
                    PORT_QUICK_OFF == 131072,
                "abi.h, thunks.S");
 _Static_assert(sizeof(struct seg_cached) == 64 && SEGC_ENTRIES == 64, "thunks.S");
-_Static_assert(offsetof(struct seg_cached, lin) == 4 && offsetof(struct seg_cached, gdtr) == 8 &&
-                   offsetof(struct seg_cached, raw) == 16 && offsetof(struct seg_cached, page) == 24,
+_Static_assert(offsetof(struct seg_cached, lin) == 4 && offsetof(struct seg_cached, table) == 8 &&
+                   offsetof(struct seg_cached, raw) == 16 && offsetof(struct seg_cached, page) == 24 &&
+                   offsetof(struct seg_cached, attr) == 28,
                "thunks.S");
 _Static_assert(offsetof(struct seg_cached, seg) == 32 && offsetof(struct seg, attr) == 12, "thunks.S");
 _Static_assert(offsetof(struct vcpu, mode) == VO_MODE && offsetof(struct vcpu, rtab) == VO_TABLES &&

@@ -385,34 +385,46 @@ th_far:
          * code with r8d = selector | CPL << 16, r9d = offset of the register in struct vcpu. ZF: done; else nothing has
          * changed.
          *
-         * An entry may be used if selector and CPL are the same, the GDT is where it was, and as long, and the descriptor
-         * in memory is the same eight bytes, read through this view's table. What the load gives follows from these
-         * alone. Null selectors have no entry. Left to the interpreter: whatever changes the mode (flat to not flat, DS
+         * An entry may be used if selector and CPL are the same, the GDT or LDT is where it was, and as long, and the
+         * descriptor in memory is the same eight bytes, read through the supervisor's table. What the load gives follows
+         * from these alone. Null selectors have no entry. Left to the interpreter: whatever changes the mode (flat to not flat, DS
          * and ES).
          */
-        .macro  SEGC_FIND absent, miss
+        .macro  SEGC_FIND name, absent
         movl    %r8d, %r10d
         andl    $0x1f8, %r10d
         leaq    VO_SEGC(%r15, %r10, 8), %r10
         cmpl    %r8d, (%r10)
         jne     \absent
         movq    VO_GDTR(%r15), %r11
+        testb   $4, %r8b
+        jnz     \name\()_ldt
+\name\()_table:
         cmpq    %r11, 8(%r10)
-        jne     \miss
+        jne     th_seg_miss
         movl    24(%r10), %r11d
-        movq    -RT_OFF(%r14, %r11), %r11
+        addq    BT_OFF(BT_SUPER)(%r15), %r11
+        movq    -RT_OFF(%r11), %r11
         testq   %r11, %r11
-        jz      \miss
+        jz      th_seg_miss
         movl    4(%r10), %r8d
         movq    (%r11, %r8), %r11
         cmpq    16(%r10), %r11
-        jne     \miss
+        jne     th_seg_miss
+        .endm
+        .macro  SEGC_LDT name           /* behind it */
+\name\()_ldt:
+        movl    VO_LDTR + 12(%r15), %r11d
+        cmpl    %r11d, 28(%r10)
+        jne     th_seg_miss
+        movq    VO_LDTR + VO_SEG_BASE(%r15), %r11
+        jmp     \name\()_table
         .endm
 
         .globl  th_seg_load, th_seg_fsgs, th_seg_real, th_verw
         .p2align 4
 th_seg_load:
-        SEGC_FIND seg_null, th_seg_miss
+        SEGC_FIND seg, seg_null
         movq    32(%r10), %r8
         movl    %r8d, %r11d
         xorl    (%r15, %r9), %r11d
@@ -422,14 +434,16 @@ th_seg_load:
         movq    40(%r10), %r8
         movq    %r8, 8(%r15, %r9)
         ret
+        SEGC_LDT seg
         .p2align 4
 th_seg_fsgs:
-        SEGC_FIND fsgs_null, th_seg_miss
+        SEGC_FIND fsgs, fsgs_null
         movq    32(%r10), %r8
         movq    %r8, (%r15, %r9)
         movq    40(%r10), %r8
         movq    %r8, 8(%r15, %r9)
         ret
+        SEGC_LDT fsgs
 seg_null:
         cmpw    $0, 2(%r15, %r9)        /* base and limit stay */
         jne     th_seg_miss
@@ -582,8 +596,9 @@ th_invlpg:
 
         .p2align 4
 th_verw:
-        SEGC_FIND th_seg_miss, th_seg_miss
+        SEGC_FIND verw, th_seg_miss
         ret
+        SEGC_LDT verw
 
         /*
          * rep movs and rep stos in table form, upwards. Called like the thunks above, but what is not done may be a part:

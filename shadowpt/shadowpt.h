@@ -136,6 +136,8 @@ const u64 *shadow_invlpg_pages(const struct vcpu *v);
 
 /* Base (r14) of the current view. */
 u64 shadow_view_base(const struct vcpu *v);
+/* The same of the view that descriptors are read through, whoever runs. */
+u64 shadow_supervisor_base(const struct vcpu *v);
 /* A number that changes whenever any exec-table entry is removed or the current view's identity may have been
  * reused: the indirect-branch caches compare or flush on it. */
 u64 shadow_exec_epoch(const struct vcpu *v);

@@ -50,6 +50,12 @@ u64 shadow_view_base(const struct vcpu *v)
     return v->slow_access ? s->empty_base : current_view(s)->base;
 }
 
+u64 shadow_supervisor_base(const struct vcpu *v)
+{
+    const struct shadow *s = sh_of(v);
+    return v->slow_access ? s->empty_base : s->cur->view[VIEW_SUPER].base;
+}
+
 u64 shadow_exec_epoch(const struct vcpu *v)
 {
     return sh_of(v)->epoch;

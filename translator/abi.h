@@ -44,6 +44,7 @@
 #define VO_SEG_FAST  2
 #define VO_SEG_BASE  4
 #define VO_SEG_LIMIT 8
+#define VO_LDTR      704
 #define VO_TSC       736
 #define VO_SEGC      744 /* struct seg_cached[], 64 bytes each */
 #define VO_GDTR      4840
@@ -78,6 +79,7 @@
 #define BT_GS      44 /* GS base, as last set: in window form the window */
 #define BT_PF      45 /* a page fault was delivered from window code: base of its view, which wants the page */
 #define BT_INTS    46 /* software interrupts that were not counted by C code yet */
+#define BT_SUPER   48 /* r14 of the supervisor's view of the current space */
 #define BT_INVLPG  47 /* a bit for each page that invlpg does anything to; 0: it is not known */
 
 /* Thunks: jmp [r15 + BT_OFF(BT_THUNK0 + n)]. r8-r11 carry arguments, see monitor/thunks.S. */

@@ -118,6 +118,23 @@ static u32 do_load_ds(u32 sel)
     return 1;
 }
 
+static u32 do_read_fs(u32 sel)
+{
+    u32 v;
+    asm volatile("movl %1, %%fs\n\tmovl %%fs:0, %0\n\tmovl %2, %%fs" : "=&r"(v) : "r"(sel), "r"(0));
+    return v;
+}
+
+static u32 do_read_es(u32 sel)
+{
+    u32 v;
+    asm volatile("movl %1, %%es\n\tmovl %%es:0, %0\n\tpushl %%ss\n\tpopl %%es"
+                 : "=&r"(v)
+                 : "r"(sel)
+                 : "memory");
+    return v;
+}
+
 static u32 do_load_ss(u32 sel)
 {
     u32 v;
@@ -185,6 +202,46 @@ static void sensitive(u32 ring)
     check_eq("mov ss, ring 3's", in_ring(ring, do_load_ss, SEL_UDATA, 0), ring == 3 ? 1 : FAULTED(V_GP));
     check_eq("mov ss, its own with another rpl", in_ring(ring, do_load_ss, data_of[ring] & ~3u, 0),
              FAULTED(V_GP));
+}
+
+/* The same selectors again and again, of the GDT and of two LDTs, while what they stand for changes. */
+static void loads(u32 ring)
+{
+    static u64 other[4];
+    bool global = true, local = true;
+
+    for (u32 p = 0; p < 16; p++)
+        *(volatile u32 *)ARENA(p) = 0xa0 + p;
+    for (u32 n = 0; n < 300; n++) {
+        u32 from = n / 4 % 4, ldt_from = 4 + n / 5 % 3, other_from = 8 + n / 3 % 4, which = n / 7 % 3;
+        u32 room = n / 11 % 3 ? 31 : 15, want;
+        u32 (*const read)(u32) = n & 1 ? do_read_fs : do_read_es;
+        set_desc(SEL_T6, make_desc(ARENA(from), 0xfff, ACC_DATA | ACC_DPL3, DESC_D));
+        set_desc(SEL_T7, make_desc((u32)other, room, ACC_LDT, 0));
+        ldt[2] = make_desc(ARENA(ldt_from), 0xfff, ACC_DATA | ACC_DPL3, DESC_D);
+        other[2] = make_desc(ARENA(other_from), 0xfff, ACC_DATA | ACC_DPL3, DESC_D);
+        asm volatile("lldt %w0" : : "r"(which == 0 ? 0 : which == 1 ? SEL_LDT : SEL_T7));
+        want = which == 0   ? FAULTED(V_GP)
+               : which == 1 ? 0xa0 + ldt_from
+               : room == 31 ? 0xa0 + other_from
+                            : FAULTED(V_GP);
+        for (u32 times = 0; times < 3; times++) {
+            global &= in_ring(ring, read, SEL_T6 | 3, 0) == 0xa0 + from;
+            local &= in_ring(ring, read, 2 << 3 | 4 | 3, 0) == want;
+        }
+        if (which == 2 &&
+            room == 31) { /* what LDTR has counts, until it is loaded again; but each descriptor is read */
+            set_desc(SEL_T7, make_desc((u32)other, 15, ACC_LDT, 0));
+            local &= in_ring(ring, read, 2 << 3 | 4 | 3, 0) == want;
+            other[2] = make_desc(ARENA(3), 0xfff, ACC_DATA | ACC_DPL3, DESC_D);
+            local &= in_ring(ring, read, 2 << 3 | 4 | 3, 0) == 0xa3;
+            other[2] = make_desc(ARENA(3), 0xfff, ACC_DATA, DESC_D);
+            local &= in_ring(ring, read, 2 << 3 | 4 | 3, 0) == FAULTED(V_GP);
+        }
+    }
+    asm volatile("lldt %w0" : : "r"(0));
+    check("loads of the gdt's segments that change", global);
+    check("of the ldt's", local);
 }
 
 static void between(void)
@@ -298,6 +355,7 @@ void test_ring(void)
     for (u32 ring = 1; ring < 4; ring++) {
         puts(ring == 1 ? "# ring 1\n" : ring == 2 ? "# ring 2\n" : "# ring 3\n");
         sensitive(ring);
+        loads(ring);
     }
     between();
     irets();
