@@ -214,12 +214,12 @@ static void loads(u32 ring)
         *(volatile u32 *)ARENA(p) = 0xa0 + p;
     for (u32 n = 0; n < 300; n++) {
         u32 from = n / 4 % 4, ldt_from = 4 + n / 5 % 3, other_from = 8 + n / 3 % 4, which = n / 7 % 3;
-        u32 room = n / 11 % 3 ? 31 : 15, want;
-        u32 (*const read)(u32) = n & 1 ? do_read_fs : do_read_es;
+        u32 room = n / 11 % 3 ? 31 : 23, want;
+        u32 (*const read)(u32) = n % 13 ? do_read_fs : do_read_es;
         set_desc(SEL_T6, make_desc(ARENA(from), 0xfff, ACC_DATA | ACC_DPL3, DESC_D));
         set_desc(SEL_T7, make_desc((u32)other, room, ACC_LDT, 0));
-        ldt[2] = make_desc(ARENA(ldt_from), 0xfff, ACC_DATA | ACC_DPL3, DESC_D);
-        other[2] = make_desc(ARENA(other_from), 0xfff, ACC_DATA | ACC_DPL3, DESC_D);
+        ldt[3] = make_desc(ARENA(ldt_from), 0xfff, ACC_DATA | ACC_DPL3, DESC_D);
+        other[3] = make_desc(ARENA(other_from), 0xfff, ACC_DATA | ACC_DPL3, DESC_D);
         asm volatile("lldt %w0" : : "r"(which == 0 ? 0 : which == 1 ? SEL_LDT : SEL_T7));
         want = which == 0   ? FAULTED(V_GP)
                : which == 1 ? 0xa0 + ldt_from
@@ -227,16 +227,28 @@ static void loads(u32 ring)
                             : FAULTED(V_GP);
         for (u32 times = 0; times < 3; times++) {
             global &= in_ring(ring, read, SEL_T6 | 3, 0) == 0xa0 + from;
-            local &= in_ring(ring, read, 2 << 3 | 4 | 3, 0) == want;
+            local &= in_ring(ring, read, 3 << 3 | 4 | 3, 0) == want;
         }
         if (which == 2 &&
             room == 31) { /* what LDTR has counts, until it is loaded again; but each descriptor is read */
-            set_desc(SEL_T7, make_desc((u32)other, 15, ACC_LDT, 0));
-            local &= in_ring(ring, read, 2 << 3 | 4 | 3, 0) == want;
-            other[2] = make_desc(ARENA(3), 0xfff, ACC_DATA | ACC_DPL3, DESC_D);
-            local &= in_ring(ring, read, 2 << 3 | 4 | 3, 0) == 0xa3;
-            other[2] = make_desc(ARENA(3), 0xfff, ACC_DATA, DESC_D);
-            local &= in_ring(ring, read, 2 << 3 | 4 | 3, 0) == FAULTED(V_GP);
+            set_desc(SEL_T7, make_desc((u32)other, 23, ACC_LDT, 0));
+            local &= in_ring(ring, read, 3 << 3 | 4 | 3, 0) == want;
+            other[3] = make_desc(ARENA(3), 0xfff, ACC_DATA | ACC_DPL3, DESC_D);
+            local &= in_ring(ring, read, 3 << 3 | 4 | 3, 0) == 0xa3;
+            other[3] = make_desc(ARENA(3), 0xfff, ACC_DATA, DESC_D);
+            local &= in_ring(ring, read, 3 << 3 | 4 | 3, 0) == FAULTED(V_GP);
+        }
+        set_desc(SEL_T7, make_desc((u32)other, 31, ACC_LDT, 0));
+        other[3] = make_desc(ARENA(other_from), 0xfff, ACC_DATA | ACC_DPL3, DESC_D);
+        for (u32 times = 0; times < 3; times++) { /* only LDTR changes */
+            asm volatile("lldt %w0" : : "r"(SEL_LDT));
+            local &= in_ring(ring, read, 3 << 3 | 4 | 3, 0) == 0xa0 + ldt_from;
+            if (times == 2) {
+                asm volatile("lldt %w0" : : "r"(0));
+                local &= in_ring(ring, read, 3 << 3 | 4 | 3, 0) == FAULTED(V_GP);
+            }
+            asm volatile("lldt %w0" : : "r"(SEL_T7));
+            local &= in_ring(ring, read, 3 << 3 | 4 | 3, 0) == 0xa0 + other_from;
         }
     }
     asm volatile("lldt %w0" : : "r"(0));
