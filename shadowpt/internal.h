@@ -135,6 +135,8 @@ struct sh_local {
     u8 state;                  /* LOCAL_* */
     u32 asked;                 /* how often there would have been one, before it was allowed */
     u32 unfit;                 /* how often a space had other tables in most chunks */
+    u32 global, counted_at;    /* chunks that hold global pages only; at kwin_changes, if counted */
+    bool counted;
 };
 
 struct shadow {
@@ -147,14 +149,15 @@ struct shadow {
     bool holes;              /* what is not mapped in a window is not mapped at all, in place of PROT_NONE */
     bool low;                /* the host's lowest 4 GiB are reserved, for one program's window at a time: */
     struct sh_view *low_owner;
-    u64 low_taken;  /* interrupts delivered before it got there */
-    u32 low_missed; /* how often others were found running in their windows since it was */
-    u32 low_rises;  /* how often it was taken for that reason from one that lives, the last times */
-    u32 win_areas;  /* memory areas that windows may have made since they were last emptied */
-    u64 kwin_base;  /* the supervisor window, see kwindow.c */
-    u64 *kwin;      /* one bit a mapped page */
-    u64 *klarge;    /* one bit a page that was mapped by a large one */
-    u64 *kstays;    /* one bit a mapped page that somebody relies on (shadow_page_stays()) */
+    u64 low_taken;    /* interrupts delivered before it got there */
+    u32 low_missed;   /* how often others were found running in their windows since it was */
+    u32 low_rises;    /* how often it was taken for that reason from one that lives, the last times */
+    u32 win_areas;    /* memory areas that windows may have made since they were last emptied */
+    u64 kwin_base;    /* the supervisor window, see kwindow.c */
+    u64 *kwin;        /* one bit a mapped page */
+    u64 *klarge;      /* one bit a page that was mapped by a large one */
+    u32 kwin_changes; /* calls that mapped or dropped pages there */
+    u64 *kstays;      /* one bit a mapped page that somebody relies on (shadow_page_stays()) */
     bool kstays_any;
     void (*stays_hook)(void *opaque);
     void *stays_opaque;

@@ -82,17 +82,25 @@ bool sh_local_wanted(struct shadow *s)
     return l->state == LOCAL_YES || !(s->v->cr4 & CR4_PGE);
 }
 
-/* Chunks that hold global pages, and none that are not. */
+#define LOCAL_RECOUNT 32u /* calls that map or drop pages, until the global chunks are counted again */
+
+/* Chunks that hold global pages, and none that are not: about so many. */
 static u32 global_chunks(const struct shadow *s)
 {
+    struct sh_local *l = s->klocal;
     u32 n = 0;
 
+    if (l->counted && s->kwin_changes - l->counted_at < LOCAL_RECOUNT)
+        return l->global;
     for (u32 c = 0; c < SH_CHUNKS; c++) {
         u64 any = 0;
         for (u32 i = 0; i < 512 / 64; i++)
             any |= s->kwin[c * (512 / 64) + i];
-        n += any && !has(s->klocal->bound, c);
+        n += any && !has(l->bound, c);
     }
+    l->counted = true;
+    l->counted_at = s->kwin_changes;
+    l->global = n;
     return n;
 }
 

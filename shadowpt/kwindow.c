@@ -110,6 +110,7 @@ void sh_kwin_empty(struct shadow *s)
     }
     sh_local_forget(s);
     if (any) {
+        s->klocal->counted = false;
         sh_window_unmap(s, s->kwin_base, 0, SH_PAGES);
         s->v->stats.kwindow_flushes++;
     }
@@ -159,6 +160,7 @@ void sh_kwin_drop_slow(struct shadow *s, u32 lp, u32 n)
         moved(s);
     if (n == 1)
         note_gone(s, lp);
+    s->kwin_changes++;
     sh_window_unmap(s, s->kwin_base, lp, n);
     s->win_areas += 2;
     s->v->stats.window_drops++;
@@ -299,6 +301,7 @@ enum shadow_mapped sh_kwin_map(struct shadow *s, u32 lin, bool write, bool anywa
     }
     if (!sh_window_map_run(s, s->kwin_base, first, end - first, delta + ((u64)first << PAGE_SHIFT), r))
         return SH_MISFIT;
+    s->kwin_changes++;
     for (u32 i = first; i < end; i++) {
         s->kwin[i >> 6] |= 1ull << (i & 63);
         if (w.large)
