@@ -387,8 +387,8 @@ th_far:
          *
          * An entry may be used if selector and CPL are the same, the GDT or LDT is where it was, and as long, and the
          * descriptor in memory is the same eight bytes, read through the supervisor's table. What the load gives follows
-         * from these alone. Null selectors have no entry. Left to the interpreter: whatever changes the mode (flat to not flat, DS
-         * and ES).
+         * from these alone. Null selectors have no entry. Left to the interpreter: whatever changes the mode (flat to not
+         * flat, DS and ES).
          */
         .macro  SEGC_FIND name, absent
         movl    %r8d, %r10d
