@@ -417,15 +417,23 @@ static inline __attribute__((always_inline)) bool leads(u32 set, u32 n)
     return good && f() == 0x100 * (set + 1) + n && f() == 0x100 * (set + 1) + n;
 }
 
+/* In that space: the jump is made anew, and leads to what set 0 has there. */
+static inline __attribute__((always_inline)) bool leads_first(u32 space, u32 n, u32 flags)
+{
+    go(space);
+    aim(n, flags);
+    invlpg(to_lin);
+    invlpg(from_lin);
+    return leads(0, n);
+}
+
 /* Branches from page to page: what was chained must not lead to what is not there any more. */
 static void branches(void)
 {
     bool good = true;
 
     for (u32 n = 0; n < 40; n++) {
-        go(n & 1 ? A : B);
-        aim(n, 0);
-        good &= leads(0, n);
+        good &= leads_first(n & 1 ? A : B, n, 0);
         go(PART);
         good &= leads(1, n);
         go(n & 2 ? A : B);
@@ -433,9 +441,7 @@ static void branches(void)
     }
     check("branches to where a space has other tables", good);
     for (u32 n = 0; n < 40; n++) {
-        go(n & 1 ? A : B);
-        aim(n, 0);
-        good &= leads(0, n);
+        good &= leads_first(n & 1 ? A : B, n, 0);
         go(n & 2 ? A : PROGRAM);
         map_to(1, 0);
         go(n & 4 ? A : B);
@@ -448,9 +454,7 @@ static void branches(void)
     }
     check("to pages that are mapped elsewhere, or written", good);
     for (u32 n = 0; n < 40; n++) {
-        go(A);
-        aim(n, 0);
-        good &= leads(0, n);
+        good &= leads_first(A, n, 0);
         if (n & 1)
             go(B);
         window(A, 7, 1);
@@ -468,11 +472,7 @@ static void branches(void)
         return;
     write_cr4(read_cr4() | CR4_PGE);
     for (u32 n = 0; n < 40; n++) {
-        go(n & 1 ? A : B);
-        aim(n, P_G);
-        invlpg(to_lin);
-        invlpg(from_lin);
-        good &= leads(0, n);
+        good &= leads_first(n & 1 ? A : B, n, P_G);
         map_to(1, P_G);
         invlpg(to_lin);
         good &= leads(1, n);
@@ -486,11 +486,7 @@ static void branches(void)
     }
     check("to global pages", good);
     for (u32 n = 0; n < 40; n++) {
-        go(n & 1 ? A : B);
-        aim(n, P_G);
-        invlpg(to_lin);
-        invlpg(from_lin);
-        good &= leads(0, n);
+        good &= leads_first(n & 1 ? A : B, n, P_G);
         for (u32 other = PROGRAM; other < SPACES; other++) {
             go(other);
             (void)*(volatile u32 *)arena;

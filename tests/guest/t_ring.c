@@ -207,6 +207,7 @@ static void sensitive(u32 ring)
 /* The same selectors again and again, of the GDT and of two LDTs, while what they stand for changes. */
 static void loads(u32 ring)
 {
+    enum { LOCAL = 3 << 3 | 4 | 3 };
     static u64 other[4];
     bool global = true, local = true;
 
@@ -227,28 +228,28 @@ static void loads(u32 ring)
                             : FAULTED(V_GP);
         for (u32 times = 0; times < 3; times++) {
             global &= in_ring(ring, read, SEL_T6 | 3, 0) == 0xa0 + from;
-            local &= in_ring(ring, read, 3 << 3 | 4 | 3, 0) == want;
+            local &= in_ring(ring, read, LOCAL, 0) == want;
         }
-        if (which == 2 &&
-            room == 31) { /* what LDTR has counts, until it is loaded again; but each descriptor is read */
+        /* What LDTR has counts, until it is loaded again; but each descriptor is read. */
+        if (which == 2 && room == 31) {
             set_desc(SEL_T7, make_desc((u32)other, 23, ACC_LDT, 0));
-            local &= in_ring(ring, read, 3 << 3 | 4 | 3, 0) == want;
+            local &= in_ring(ring, read, LOCAL, 0) == want;
             other[3] = make_desc(ARENA(3), 0xfff, ACC_DATA | ACC_DPL3, DESC_D);
-            local &= in_ring(ring, read, 3 << 3 | 4 | 3, 0) == 0xa3;
+            local &= in_ring(ring, read, LOCAL, 0) == 0xa3;
             other[3] = make_desc(ARENA(3), 0xfff, ACC_DATA, DESC_D);
-            local &= in_ring(ring, read, 3 << 3 | 4 | 3, 0) == FAULTED(V_GP);
+            local &= in_ring(ring, read, LOCAL, 0) == FAULTED(V_GP);
         }
         set_desc(SEL_T7, make_desc((u32)other, 31, ACC_LDT, 0));
         other[3] = make_desc(ARENA(other_from), 0xfff, ACC_DATA | ACC_DPL3, DESC_D);
         for (u32 times = 0; times < 3; times++) { /* only LDTR changes */
             asm volatile("lldt %w0" : : "r"(SEL_LDT));
-            local &= in_ring(ring, read, 3 << 3 | 4 | 3, 0) == 0xa0 + ldt_from;
+            local &= in_ring(ring, read, LOCAL, 0) == 0xa0 + ldt_from;
             if (times == 2) {
                 asm volatile("lldt %w0" : : "r"(0));
-                local &= in_ring(ring, read, 3 << 3 | 4 | 3, 0) == FAULTED(V_GP);
+                local &= in_ring(ring, read, LOCAL, 0) == FAULTED(V_GP);
             }
             asm volatile("lldt %w0" : : "r"(SEL_T7));
-            local &= in_ring(ring, read, 3 << 3 | 4 | 3, 0) == 0xa0 + other_from;
+            local &= in_ring(ring, read, LOCAL, 0) == 0xa0 + other_from;
         }
     }
     asm volatile("lldt %w0" : : "r"(0));
