@@ -8,8 +8,8 @@
  * byte nobody claims reads FFh and its write is dropped.
  *
  * Invariants:
- *  - every device callback runs with the lock held; bus_in(), bus_out(), bus_intr_ack() and bus_reset() take
- * it themselves
+ *  - every device callback but struct port_ops' quick runs with the lock held; bus_in(), bus_out(),
+ * bus_intr_ack() and bus_reset() take it themselves
  *  - a device's state is what its field table names; reset writes each field that is not `keep`, then calls
  * the device's hook
  *  - devices are destroyed in the reverse order of their registration, so a back end outlives the devices

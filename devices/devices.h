@@ -50,7 +50,7 @@ struct port_ops {
      * bus_port_changed(). NULL: never. */
     int (*peek)(void *opaque, u16 port);
     /* Reads the byte that read() would give, at once: on the CPU's thread straight out of translated code,
-     * without the lock (it takes it if it is free: bus_quick_lock()). Else -1, and nothing has changed. It is
+     * without the lock, so from what only the CPU's accesses change. Else -1, and nothing has changed. It is
      * light code, does nothing that anybody beside the device could notice (no interrupt, timer or callback),
      * and has no string instructions. Not together with peek. NULL: none. */
     int (*quick)(void *opaque, u16 port);

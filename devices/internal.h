@@ -91,9 +91,6 @@ void event_look_again(struct bus *b); /* wakes the event thread, lock held */
 
 /* light.c */
 void bus_clock_init(struct bus *b);
-/* For struct port_ops' quick: the lock, if it is free. Whoever holds it must not come back for it. */
-bool bus_quick_lock(struct bus *b);
-void bus_quick_unlock(struct bus *b);
 /* bus_now(), or false where that takes more than a look at the time-stamp counter. */
 bool bus_quick_now(struct bus *b, u64 *ns);
 /* Whoever may use the FPU in an access that is light (struct port_ops): from here on the guest's state is out

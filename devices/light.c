@@ -61,21 +61,10 @@ void bus_unlock(struct bus *b)
     u8 wake = b->wake;
     b->wake = 0;
     __atomic_store_n(&b->lock_owner, 0, __ATOMIC_RELAXED);
-    bus_quick_unlock(b);
-    if (unlikely(wake) && b->host.wake)
-        b->host.wake(b->host.opaque);
-}
-
-bool bus_quick_lock(struct bus *b)
-{
-    u32 free = 0;
-    return __atomic_compare_exchange_n(&b->lock, &free, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
-}
-
-void bus_quick_unlock(struct bus *b)
-{
     if (unlikely(__atomic_exchange_n(&b->lock, 0, __ATOMIC_RELEASE) == 2))
         host_syscall(SYS_futex, (u64)(uintptr_t)&b->lock, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
+    if (unlikely(wake) && b->host.wake)
+        b->host.wake(b->host.opaque);
 }
 
 void bus_heavy(struct bus *b)

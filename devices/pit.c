@@ -112,8 +112,8 @@ static void settle(struct pit_channel *c, u64 t)
     if (periodic(c) && c->next_count && c->running && t >= c->next_at) {
         c->start = c->next_at - (c->next_low ? (c->next_count + 1) / 2 : 0);
         c->count = c->next_count;
-        c->next_count = 0;
         c->null_count = 0;
+        __atomic_store_n(&c->next_count, 0, __ATOMIC_RELEASE); /* see pit_quick() */
     }
 }
 
@@ -317,7 +317,7 @@ static u64 passed_edges(struct pit *p, u64 t)
 static void arm(struct pit *p)
 {
     u64 at = next_edge(&p->ch[0], p->edges_from);
-    p->edge_at = at ? at : UINT64_MAX;
+    __atomic_store_n(&p->edge_at, at ? at : UINT64_MAX, __ATOMIC_RELAXED);
     if (!at) {
         bus_timer_set(p->timer, 0);
         return;
@@ -335,7 +335,7 @@ static void catch_up(struct pit *p, u64 t)
         return;
     u64 n = passed_edges(p, t);
     u64 next = next_edge(c, t);
-    p->edge_at = next ? next : UINT64_MAX;
+    __atomic_store_n(&p->edge_at, next ? next : UINT64_MAX, __ATOMIC_RELAXED);
     if (n) {
         u64 period_ns = ticks_ns(c->count), cap = 1;
         bool masked = p->b->pic && !bus_irq_open(p->b, 0);
@@ -477,21 +477,20 @@ static u8 read_channel(struct pit *p, int n)
     return read_channel_at(p, n, t);
 }
 
-/* Where channel 0 has an edge to give it is left to read_channel(). */
+/* Where channel 0 has an edge to give, or a count that waits, it is left to read_channel(): those are what
+ * the timer's thread changes, all else is the CPU's own. */
 static int pit_quick(void *opaque, u16 port)
 {
     struct pit *p = opaque;
-    int n = port & 3, val = -1;
+    int n = port & 3;
     u64 ns, t;
-    if (n == 3 || !bus_quick_lock(p->b))
+    if (n == 3 || !bus_quick_now(p->b, &ns))
         return -1;
-    if (bus_quick_now(p->b, &ns)) {
-        t = ns_to_tick(ns);
-        if (n || t < p->edge_at)
-            val = read_channel_at(p, n, t);
-    }
-    bus_quick_unlock(p->b);
-    return val;
+    t = ns_to_tick(ns);
+    if (n == 0 && (__atomic_load_n(&p->ch[0].next_count, __ATOMIC_ACQUIRE) ||
+                   t >= __atomic_load_n(&p->edge_at, __ATOMIC_RELAXED)))
+        return -1;
+    return read_channel_at(p, n, t);
 }
 
 static void pit_write(void *opaque, u16 port, int size, u32 val)
@@ -547,13 +546,7 @@ static int port61_quick(void *opaque, u16 port)
 {
     struct pit *p = opaque;
     u64 ns;
-    int val = -1;
-    if (!bus_quick_lock(p->b))
-        return -1;
-    if (bus_quick_now(p->b, &ns))
-        val = (int)(port61_at(p, ns) & 0xff);
-    bus_quick_unlock(p->b);
-    return val;
+    return bus_quick_now(p->b, &ns) ? (int)(port61_at(p, ns) & 0xff) : -1;
 }
 
 static const struct port_ops pit_ops = {
