@@ -16,6 +16,7 @@
     X(jumpthrough, "continue a unit past jumps to further down in its page")                                 \
     X(profile, "translations for --code-cache are laid along the arms that conditional branches took")       \
     X(callthrough, "continue a unit past calls, so that a return lands in the code behind its call")         \
+    X(retpoline, "calls over a trap and returns to what was just stored leave the host's returns alone")     \
     X(spmerge, "in window form, change esp once for a run of pushes and pops")                               \
     X(flags, "skip saving flags that are dead or already saved")                                             \
     X(align, "loops begin at the start of a cache line in window form")                                      \

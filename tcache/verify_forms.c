@@ -107,6 +107,25 @@ static u32 simd_size(const struct hi *h)
     return mmx;
 }
 
+/* MMX and SSE2 instructions without a form that has a memory operand. A prefix that is not theirs makes
+ * another instruction of them, or none. */
+static bool registers_only(const struct hi *h)
+{
+    switch (h->op2) {
+    case 0x50:
+    case 0x71:
+    case 0x72:
+    case 0x73:
+    case 0x77:
+    case 0xc5:
+    case 0xd7:
+        return !h->f2 && !h->f3;
+    case 0xd6: /* movdq2q, movq2dq */
+        return h->f2 || h->f3;
+    }
+    return false;
+}
+
 /* Direction of the ModRM memory operand; 0: the form is not allowed. *size gets its size where it is known
  * here. */
 int vf_direction(const struct hi *h, u32 *size)
@@ -250,7 +269,7 @@ bool vf_plain_opcode(const struct hi *h)
         case 0xae: /* stmxcsr and fences; not rdfsbase and its kin, fxrstor, clflush */
             return h->has_mem ? r == 3 && !h->o66 : r >= 5 && !h->o66;
         }
-        return sse_opcode(h);
+        return sse_opcode(h) && (simd_size(h) || registers_only(h));
     }
     if (h->f2 || h->f3)
         return false;

@@ -81,6 +81,16 @@ bool act_call(struct xl *x, const struct insn *i, struct cls c)
     return true;
 }
 
+bool act_call_over(struct xl *x, const struct insn *i, struct cls c)
+{
+    u32 target = unit_branch_target(x, x->k);
+
+    if (!push_eip(x, next_eip(x, i), i->opsize))
+        return false;
+    exit_push(x, target);
+    return true;
+}
+
 bool act_jmp_ind(struct xl *x, const struct insn *i, struct cls c)
 {
     int reg;
@@ -116,6 +126,21 @@ bool act_call_ind(struct xl *x, const struct insn *i, struct cls c)
     return true;
 }
 
+/* Whether a return leads to what the instruction before it has stored, and not behind a call. */
+static bool returns_elsewhere(const struct xl *x)
+{
+    const struct insn *i;
+    u8 act;
+
+    if (!(x->env->opts & OPT(retpoline)) || !x->k || x->mark[x->k] & MARK_TARGET)
+        return false;
+    i = &x->u->insns[x->k - 1];
+    act = x->cls[x->k - 1].act;
+    return among(act, ACTS(PUSH_R) | ACTS(PUSH_I) | ACTS(PUSH_M)) ||
+           (act == ACT_COPY && i->map == 0 && i->opcode == 0x89 && i->has_mem && i->base == R_ESP &&
+            i->index == NOREG && !i->disp);
+}
+
 bool act_ret(struct xl *x, const struct insn *i, struct cls c)
 {
     u32 n = i->opsize;
@@ -125,7 +150,10 @@ bool act_ret(struct xl *x, const struct insn *i, struct cls c)
     if (!indirect_ok(x, n) || !pop_value(x, n))
         return false;
     sp_add(x, (i32)(n + (i->opcode == 0xc2 ? i->imm & 0xffff : 0)));
-    exit_return(x);
+    if (returns_elsewhere(x))
+        exit_indirect(x, R8, false);
+    else
+        exit_return(x);
     return true;
 }
 

@@ -289,6 +289,7 @@ static bool (*const actions[ACT_COUNT])(struct xl *x, const struct insn *i, stru
     [ACT_JCC_TURNED] = act_jcc_turned,
     [ACT_JMP] = act_jmp,
     [ACT_CALL] = act_call,
+    [ACT_CALL_OVER] = act_call_over,
     [ACT_JMP_IND] = act_jmp_ind,
     [ACT_CALL_IND] = act_call_ind,
     [ACT_RET] = act_ret,

@@ -108,6 +108,7 @@ bool sp_mergeable(const struct xl *x, u32 k)
         return i->opsize == 4 && (i->opcode & 7) != R_ESP;
     case ACT_PUSH_I:
     case ACT_CALL:
+    case ACT_CALL_OVER:
     case ACT_RET:
         return i->opsize == 4 && (x->env->mode & MODE_FLATCS);
     case ACT_CALL_IND:

@@ -273,16 +273,20 @@ static void emit_landing(struct xl *x)
     x->done = true;
 }
 
+void exit_push(struct xl *x, u32 target)
+{
+    if (x->k + 1 < x->u->n_insns && insn_eip(x, x->k + 1) == target)
+        return; /* here */
+    sp_flush(x);
+    exit_direct(x, target);
+    x->done = true;
+}
+
 void exit_call(struct xl *x, u32 target)
 {
     /* `call next` only wants to know its own address: no ret will ever match it */
-    if (target == next_eip(x, &x->u->insns[x->k]) && call_goes_on(x->env, x->cls[x->k].act) &&
-        x->k + 1 < x->u->n_insns)
-        return;
     if (!(x->env->opts & OPT(ras)) || target == next_eip(x, &x->u->insns[x->k])) {
-        sp_flush(x);
-        exit_direct(x, target);
-        x->done = true;
+        exit_push(x, target);
         return;
     }
     sp_flush(x);

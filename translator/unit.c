@@ -13,6 +13,9 @@
 #include <Zydis/Zydis.h>
 #include "translator/xl.h"
 
+#define TRAP_MAX  16 /* bytes that a call jumps over if nobody returns behind it; */
+#define TRAP_LOOK 3  /* so many tell */
+
 /* Direct jumps, whose targets may be in the unit. */
 #define BRANCHES (ACTS(JCC) | ACTS(JMP) | ACTS(LOOP) | ACTS(JCXZ))
 /* Copied, so that none of them may be sensitive. */
@@ -24,12 +27,13 @@
      ACTS(XCHG_A) | ACTS(MOFFS) | ACTS(LEA) | ACTS(MOV_RI) | ACTS(BSWAP) | ACTS(LEAVE) | ACTS(NOP) |         \
      ACTS(BITS) | ACTS(CLI) | ACTS(STI) | ACTS(MOV_FROM_SREG) | ACTS(PUSH_SREG) | ACTS(MOV_TO_SREG) |        \
      ACTS(POP_SREG) | ACTS(VERW) | ACTS(RDTSC) | ACTS(POPF) | ACTS(FROM_CR) | ACTS(TO_CR) | ACTS(IN) |       \
-     ACTS(INVLPG) | ACTS(STRING) | ACTS(REP_STRING))
+     ACTS(INVLPG) | ACTS(STRING) | ACTS(REP_STRING) | ACTS(CALL_OVER))
 
 /* The actions that a unit ends with. */
 static u64 unit_ends(const struct unit_env *env)
 {
-    u64 ends = ACTS(JMP) | ACTS(JMP_IND) | ACTS(RET) | ACTS(CLTS) | ACTS(SYS) | ACTS(EXEC_END);
+    u64 ends =
+        ACTS(JMP) | ACTS(CALL_OVER) | ACTS(JMP_IND) | ACTS(RET) | ACTS(CLTS) | ACTS(SYS) | ACTS(EXEC_END);
 
     if (!call_goes_on(env, ACT_CALL))
         ends |= ACTS(CALL);
@@ -62,6 +66,23 @@ static bool jump_goes_on(const struct xl *x, u32 n, u32 off, u32 end)
     return to >= off && to < end;
 }
 
+/*
+ * Whether nobody returns behind instruction n, a call: it leads a little further down, over an instruction
+ * that stops speculation. So do retpolines (Turner: Retpoline, 2018) and code that fills the processor's
+ * return stack when the task changes (Linux: asm/nospec-branch.h).
+ */
+static bool calls_over(const struct xl *x, u32 n, u32 off, u32 end)
+{
+    const u8 *b = x->env->bytes + off;
+    u32 over = unit_branch_target(x, n) - x->env->eip - off;
+
+    if (!(x->env->opts & OPT(retpoline)) || !(x->env->mode & MODE_FLATCS) || x->u->crosses ||
+        x->u->insns[n].opsize != 4 || over - 1 >= TRAP_MAX || off + TRAP_LOOK > end)
+        return false;
+    return b[0] == 0xcc || (b[0] == 0xf3 && b[1] == 0x90) || /* int3, pause */
+           (b[0] == 0x0f && b[1] == 0xae && b[2] == 0xe8);   /* lfence */
+}
+
 /* Whether the unit may go on where the branch n leads, and leave it where that is not taken. */
 static bool turns(const struct xl *x, u32 n, u32 off, u32 end)
 {
@@ -83,6 +104,7 @@ static enum xlate_status decode_unit(struct xl *x)
     const u64 ends = unit_ends(env);
     const bool flat = env->mode & MODE_FLATCS;
     u32 off = 0, n = 0, end = env->avail, behind = 0; /* the last instruction */
+    u32 seen = 0;                                     /* what was looked at beyond it */
     bool turned = false;                              /* is a branch whose taken arm is next */
 
     if (!flat && (u64)env->cs_limit + 1 - env->eip < end)
@@ -130,15 +152,20 @@ static enum xlate_status decode_unit(struct xl *x)
         n++;
         hints = hint(x, n - 1, off);
         behind = off += i->len;
+        if (act == ACT_CALL && unlikely(calls_over(x, n - 1, off, end))) {
+            x->cls[n - 1].act = act = ACT_CALL_OVER;
+            seen = off + TRAP_LOOK;
+        }
         turned = unlikely(hints & HINT_TAKEN) && turns(x, n - 1, off, end);
-        if (turned || (act == ACT_JMP && jump_goes_on(x, n - 1, off, end)))
+        if (turned || (among(act, ACTS(JMP) | ACTS(CALL_OVER)) && jump_goes_on(x, n - 1, off, end)))
             off = unit_branch_target(x, n - 1) - env->eip;
         else if (u->crosses || among(act, ends) || hints & HINT_NEVER_PASSED)
             break;
     }
     x->mark[n] = 0;
     u->n_insns = n;
-    u->guest_len = u->depends = behind;
+    u->guest_len = behind;
+    u->depends = seen > behind ? seen : behind;
     if (n && u->insns[n - 1].mnemonic == ZYDIS_MNEMONIC_INVALID) {
         /* bytes behind the ones that count for its length may have made it undefined */
         u32 last = u->pcmap[n - 1].guest + INSN_MAX, seen = u->crosses ? env->cross_avail : env->avail;

@@ -44,6 +44,7 @@ enum action {
     ACT_JCC_TURNED, /* the unit goes on where it leads, and leaves where it is not taken */
     ACT_JMP,
     ACT_CALL,
+    ACT_CALL_OVER, /* a call that nobody returns behind: a push and a jump */
     ACT_JMP_IND,
     ACT_CALL_IND,
     ACT_RET,
@@ -347,6 +348,7 @@ void exit_cond(struct xl *x, int cc, u32 target, bool passed);
 void exit_indirect(struct xl *x, int reg, bool call);
 void exit_call(struct xl *x,
                u32 target); /* direct call: the return address is on the guest's stack already */
+void exit_push(struct xl *x, u32 target); /* the same, that nobody returns behind */
 /* Whether the unit continues behind a call of this action. */
 static inline bool call_goes_on(const struct unit_env *env, u8 act)
 {
@@ -405,6 +407,7 @@ bool act_pop_r(struct xl *x, const struct insn *i, struct cls c);
 bool act_pop_m(struct xl *x, const struct insn *i, struct cls c);
 bool act_leave(struct xl *x, const struct insn *i, struct cls c);
 bool act_jcc(struct xl *x, const struct insn *i, struct cls c);
+bool act_call_over(struct xl *x, const struct insn *i, struct cls c);
 bool act_jcc_turned(struct xl *x, const struct insn *i, struct cls c);
 bool act_jmp(struct xl *x, const struct insn *i, struct cls c);
 bool act_call(struct xl *x, const struct insn *i, struct cls c);

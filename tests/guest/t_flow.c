@@ -84,6 +84,71 @@ static u32 conditions_model(u32 a, u32 b)
     return bits;
 }
 
+/* Calls over an instruction that stops speculation, which a translator may take for what nobody returns
+ * behind: as compilers and kernels have them, with flags, and where somebody does return. */
+static void traps(void)
+{
+    static u32 targets[3];
+    u32 v, sum = 0, flags = 0, want = 0, esp = 0;
+    u8 *p = arena + 4096 - 5;
+
+    for (u32 i = 0; i < 3000; i++) { /* a retpoline with three targets; flags come through it */
+        asm volatile("movl $2f, %3\n\tmovl $3f, %3 + 4\n\tmovl $4f, %3 + 8\n\t"
+                     "movl %3(, %4, 4), %%ecx\n\tbtl $0, %5\n\tcall 9f\n\tsetc %b1\n\tjmp 8f\n"
+                     "9:\tcall 1f\n7:\tpause\n\tlfence\n\tjmp 7b\n1:\tmovl %%ecx, (%%esp)\n\tret\n"
+                     "2:\tmovl $1, %0\n\tret\n3:\tmovl $10, %0\n\tret\n4:\tmovl $100, %0\n\tret\n8:"
+                     : "=&r"(v), "+q"(flags), "+r"(esp)
+                     : "m"(targets[0]), "r"(i % 3), "r"(i)
+                     : "ecx", "memory", "cc");
+        sum += v + 1000 * (flags & 1);
+    }
+    for (u32 i = 0; i < 3000; i++)
+        want += (i % 3 ? i % 3 == 1 ? 10 : 100 : 1) + 1000 * (i & 1);
+    check_eq("retpoline", sum, want);
+    sum = 0;
+    for (u32 i = 0; i < 200; i++) { /* as a kernel fills the return stack: what was pushed is there */
+        asm volatile("movl %%esp, %%ebx\n\t.rept 32\n\tcall 1f\n\tint3\n1:\n\t.endr\n\t"
+                     "movl %%ebx, %0\n\tsubl %%esp, %0\n\tmovl (%%esp), %%eax\n\t"
+                     "movl 124(%%esp), %%edx\n\taddl $128, %%esp\n\tsubl %%edx, %%eax\n\tsubl %%eax, %0"
+                     : "=&r"(v)
+                     :
+                     : "eax", "ebx", "edx", "memory", "cc");
+        sum += v == 128u - 31 * 6; /* a call and an int3 are six bytes */
+    }
+    check_eq("32 calls over int3", sum, 200);
+    asm volatile("movl $1, %0\n\tcall 1f\n\tpause\n\tincl %0\n\tjmp 2f\n1:\tret\n2:"
+                 : "=&r"(v)
+                 :
+                 : "memory", "cc");
+    check_eq("a return behind a call over pause", v, 2);
+    asm volatile(
+        "movl $1, %0\n\tcall 1f\n3:\tint3\n4:\tincl %0\n\tjmp 2f\n1:\taddl $4b - 3b, (%%esp)\n\tret\n2:"
+        : "=&r"(v)
+        :
+        : "memory", "cc");
+    check_eq("a return further than behind a call over int3", v, 2);
+    asm volatile("movl $1, %0\n\tmovl $3f, %%eax\n\tcall 1f\n\tincl %0\n\tjmp 2f\n"
+                 "1:\tcmpl $1, %0\n\tjne 4f\n\tpushl %%eax\n4:\tret\n3:\taddl $4, %0\n\tjmp 1b\n2:"
+                 : "=&r"(v)
+                 :
+                 : "eax", "memory", "cc");
+    check_eq("a ret behind a push that is also jumped to", v, 6);
+    asm volatile("pushl $1f\n\tpushl (%%esp)\n\tret\n1:\tpopl %0\n\tsubl $1b, %0"
+                 : "=&r"(v)
+                 :
+                 : "memory", "cc");
+    check_eq("push from memory; ret", v, 0);
+    /* The call ends with its page, and the trap and the target are in the next. */
+    static const u8 over[] = {0xe8, 1, 0, 0, 0, 0xcc, 0x58, 0xc3}; /* call +1; int3; pop %eax; ret */
+    for (u32 k = 0; k < sizeof(over); k++) {
+        p = arena + 4096 - k;
+        memcpy(p, over, sizeof(over));
+        sum += ((u32(*)(void))p)() == (u32)p + 5;
+    }
+    check_eq("calls over a trap across a page boundary", sum, 200 + sizeof(over));
+    memset(arena, 0xcc, 8192);
+}
+
 void test_flow(void)
 {
     u32 x = 1, y = 1, seed = 1;
@@ -129,6 +194,7 @@ void test_flow(void)
                  :
                  : "ebx", "memory");
     check_eq("a stack switched under a call", v, 9);
+    traps();
     asm volatile("movl %%esp, %%ebx\n\tpushl $1\n\tpushl $2\n\tpushl $3\n\tcall 1f\n\tjmp 2f\n1:\tret "
                  "$12\n2:\tmovl %%ebx, %0\n\tsubl %%esp, %0"
                  : "=r"(v)
