@@ -77,6 +77,8 @@ struct ctx {
 };
 #define NO_MODE (~0u) /* in from_mode of any of these: nothing is known */
 
+#define KICK_SITES 65536u
+
 struct bt {
     struct vcpu *v;
     struct memory *m;
@@ -142,7 +144,7 @@ struct bt {
     bool kick_stopped;
     u32 kick_eip;
     u32 kick_host;   /* its offset in the code area */
-    u16 *kick_sites; /* how often, hashed by host address; NULL: not counted */
+    u16 *kick_sites; /* how often, hashed by host address, KICK_SITES of them; NULL: not counted */
     /* KICKS_HOST: behind the trap at kick_host, on the way to a host instruction where no kick was tried; a
      * bit for each byte of the code area, and behind it of the thunks. */
     bool probing;
@@ -289,6 +291,7 @@ void bt_window_prefill(struct vcpu *v);
 bool bt_host_fault(struct vcpu *v);
 
 bool bt_other_fault_first(struct vcpu *v, u32 lin, bool write); /* run.c */
+void bt_page_moved(void *opaque); /* the hook of shadow_set_stays_hook(), opaque = struct bt (run.c) */
 
 /* int n outside of V86, v->next_eip behind it, and iretd at CPL 0; then bt_continue() (gates.c). */
 int bt_soft_interrupt(struct vcpu *v, u8 vector);

@@ -10,7 +10,7 @@
  */
 #include "translator/abi.h"
 
-#define RT_OFF (24 << 20) /* SPACE_RT_OFF, SPACE_WT_OFF; checked in run.c */
+#define RT_OFF (24 << 20) /* SPACE_RT_OFF, SPACE_WT_OFF; checked in create.c */
 #define WT_OFF (16 << 20)
 #define XT_OFF (8 << 20)
 

@@ -26,7 +26,7 @@
 #define ABI_EBP   13 /* r13: guest ebp */
 #define ABI_FLAGS 12 /* r12: saved flags */
 
-/* Offsets into struct vcpu (checked by static assertions in monitor/run.c). */
+/* Offsets into struct vcpu (checked by static assertions in monitor/create.c). */
 #define VO_MINUS_TWO 0 /* -2, 8 bytes: here it takes no displacement */
 #define VO_GPR       8
 #define VO_ESP       24
