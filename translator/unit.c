@@ -104,7 +104,7 @@ static enum xlate_status decode_unit(struct xl *x)
     const u64 ends = unit_ends(env);
     const bool flat = env->mode & MODE_FLATCS;
     u32 off = 0, n = 0, end = env->avail, behind = 0; /* the last instruction */
-    u32 seen = 0;                                     /* what was looked at beyond it */
+    u32 looked = 0;                                   /* how far bytes were looked at beyond it */
     bool turned = false;                              /* is a branch whose taken arm is next */
 
     if (!flat && (u64)env->cs_limit + 1 - env->eip < end)
@@ -154,7 +154,7 @@ static enum xlate_status decode_unit(struct xl *x)
         behind = off += i->len;
         if (act == ACT_CALL && unlikely(calls_over(x, n - 1, off, end))) {
             x->cls[n - 1].act = act = ACT_CALL_OVER;
-            seen = off + TRAP_LOOK;
+            looked = off + TRAP_LOOK;
         }
         turned = unlikely(hints & HINT_TAKEN) && turns(x, n - 1, off, end);
         if (turned || (among(act, ACTS(JMP) | ACTS(CALL_OVER)) && jump_goes_on(x, n - 1, off, end)))
@@ -165,7 +165,7 @@ static enum xlate_status decode_unit(struct xl *x)
     x->mark[n] = 0;
     u->n_insns = n;
     u->guest_len = behind;
-    u->depends = seen > behind ? seen : behind;
+    u->depends = looked > behind ? looked : behind;
     if (n && u->insns[n - 1].mnemonic == ZYDIS_MNEMONIC_INVALID) {
         /* bytes behind the ones that count for its length may have made it undefined */
         u32 last = u->pcmap[n - 1].guest + INSN_MAX, seen = u->crosses ? env->cross_avail : env->avail;
