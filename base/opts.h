@@ -24,6 +24,8 @@
     X(inline_sys, "inline sequences for popf, control registers and reads of simple ports")                  \
     X(quickports, "reads of the timer's ports call the device straight from translated code")                \
     X(segload, "segment loads, verw and rdtsc without leaving translated code")                              \
+    X(cr3, "changes of the address space without the interpreter")                                           \
+    X(fxstate, "fxsave and fxrstor without leaving translated code")                                         \
     X(gates, "entries through gates and irets that were checked before")                                     \
     X(rfahead, "RF after a fault handler's iret needs no step by the interpreter")                           \
     X(string, "fast paths for repeated string instructions")                                                 \

@@ -368,6 +368,7 @@ struct vcpu {
      * PORT_VALUE | value each, or a function that gives it at once; written by the devices at any time. NULL:
      * all reads go through ops->io_in. */
     const void *ports;
+    u8 df_seen; /* 0: the host's DF is clear while translated code runs, which need not clear it */
     /* ---- not addressed by translated code below ---- */
     u32 next_eip; /* where eip goes when the current instruction completes */
     u32 dr[8];

@@ -187,6 +187,7 @@ u32 bt_mode(const struct vcpu *v);
 /* Host code entry points (thunks.S). */
 int bt_enter(struct vcpu *v);
 extern const u8 *const bt_rep_places[4]; /* repeated string instructions in thunks */
+extern const u8 bt_fx_start[], bt_fx_looks[];
 extern const u8 bt_leave_async[], bt_leave_fault[], bt_leave_kick[], bt_kick_trap[], bt_thunks_start[],
     bt_thunks_end[];
 /* In bt_resume, all state is in struct vcpu; up to bt_to_c_end, the way leads to C code or out. */
@@ -195,7 +196,8 @@ extern const u8 th_read_miss[], th_write_miss[], th_slow[], th_exec[], th_lookup
     th_ibranch[], th_underflow[], th_seg_load[], th_seg_fsgs[], th_seg_real[], th_verw[], th_popf[],
     th_popf_if[], th_in[], th_sys[], th_sysenter[], th_sysexit[], th_int[], th_iret[], th_clts[], th_cr0[],
     th_ret_miss[], th_ind_of[], th_far[], th_rep_movs8[], th_rep_movs32[], th_rep_stos8[], th_rep_stos32[],
-    th_invlpg[], th_taken[], th_passed[];
+    th_invlpg[], th_taken[], th_passed[], th_fxsave[], th_fxsave_exact[], th_fxrstor[], th_unable[], th_cr3[],
+    th_seg_both[];
 
 /* Instructions whose memory operands are no good for windows. */
 #define TABLE_SITES 65536u
@@ -297,6 +299,11 @@ void bt_page_moved(void *opaque); /* the hook of shadow_set_stays_hook(), opaque
 int bt_soft_interrupt(struct vcpu *v, u8 vector);
 int bt_iret(struct vcpu *v, const struct insn *i);
 int bt_sysenter_exit(struct vcpu *v, const struct insn *i);
+
+/* mov to CR3 from translated code, whose registers but v->gpr are the guest's; BT_RSP is the return stack.
+ * Returns CR3_*; unless it is CR3_NOT, value is loaded and, with CR3_DONE, its context selected (context.c).
+ */
+int bt_cr3(struct vcpu *v, u32 value);
 
 /* One instruction by the interpreter; counted: translated code has counted it already (run.c). */
 void bt_step(struct vcpu *v, bool counted);

@@ -131,6 +131,20 @@ void bt_select_context(struct vcpu *v)
         find_context(v, c, base);
 }
 
+int bt_cr3(struct vcpu *v, u32 value)
+{
+    struct bt *b = bt_of(v);
+
+    if (unlikely(cpu_write_cr(v, 3, value) != CPU_OK))
+        return CR3_NOT; /* who finds this fault again delivers it */
+    v->stats.insns_callout++;
+    b->retry_eip = ~0u;
+    if (unlikely(v->events || !v->fpu_live || v->debug || b->cfg.windows_always))
+        return CR3_LOOK;
+    bt_select_context(v);
+    return unlikely(v->bt[BT_PF] == v->bt[BT_BASE]) ? CR3_LOOK : CR3_DONE;
+}
+
 void bt_exec_removed(void *opaque, u64 base, u32 page)
 {
     struct bt *b = opaque;

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include "base/log.h"
 #include "base/opts.h"
+#include "cpu/hostcpu.h"
 #include "monitor/bt.h"
 #include "shadowpt/shadowpt.h"
 #include "tcache/verify.h"
@@ -72,6 +73,13 @@ _Static_assert(offsetof(struct ctx, ts.to) == 152 && offsetof(struct ctx, ts.to_
                    offsetof(struct ctx, ts.from_mode) == 168 && offsetof(struct ctx, ts.to_mode) == 172 &&
                    offsetof(struct insn, len) == INSN_LEN && CR0_TS == 8 && CR0_EM == 4,
                "thunks.S");
+_Static_assert(offsetof(struct vcpu, df_seen) == VO_DF_SEEN, "abi.h");
+_Static_assert(offsetof(struct vcpu, fx) == VO_FX && offsetof(struct vcpu, fpu_ip) == VO_FPU_IP &&
+                   offsetof(struct vcpu, fpu_dp) == VO_FPU_DP && offsetof(struct vcpu, fpu_cs) == VO_FPU_CS &&
+                   offsetof(struct vcpu, fpu_ds) == VO_FPU_CS + 2 && VO_FPU_DS == VO_FPU_CS + 2 &&
+                   offsetof(struct vcpu, fpu_op) == VO_FPU_OP &&
+                   offsetof(struct vcpu, fpu_ferr) == VO_FPU_FERR,
+               "abi.h, thunks.S");
 _Static_assert(offsetof(struct vcpu, idtr) == VO_IDTR && offsetof(struct vcpu, nmi_blocked) == VO_NMI &&
                    sizeof(struct dtr) == 8 && offsetof(struct insn, imm) == INSN_IMM && SA_DPL == 0x60,
                "abi.h, thunks.S");
@@ -115,6 +123,7 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
         [TH_INTR] = th_intr,
         [TH_IBRANCH] = th_ibranch,
         [TH_SEG_LOAD] = th_seg_load,
+        [TH_SEG_BOTH] = th_seg_both,
         [TH_SEG_FSGS] = th_seg_fsgs,
         [TH_SEG_REAL] = th_seg_real,
         [TH_VERW] = th_verw,
@@ -135,9 +144,11 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
         [TH_IRET] = th_iret,
         [TH_CLTS] = th_clts,
         [TH_CR0] = th_cr0,
+        [TH_CR3] = th_cr3,
         [TH_INVLPG] = th_invlpg,
         [TH_TAKEN] = th_taken,
         [TH_PASSED] = th_passed,
+        [TH_FXRSTOR] = th_fxrstor,
     };
     struct mem_watcher w = {.written = bt_code_written, .flags = MEMW_CODE};
     struct bt *b = mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -196,6 +207,9 @@ int monitor_create(struct vcpu *v, struct memory *m, const struct monitor_config
     v->bt[BT_INVLPG] = (u64)(uintptr_t)shadow_invlpg_pages(v);
     for (u32 n = 0; n < TH_COUNT_; n++)
         v->bt[BT_THUNK0 + n] = (u64)(uintptr_t)thunks[n];
+    v->bt[BT_THUNK0 + TH_FXSAVE] = (u64)(uintptr_t)(!host_cpu.fxsave_has_pointers ? th_unable
+                                                    : cfg->exact                  ? th_fxsave_exact
+                                                                                  : th_fxsave);
     w.opaque = b;
     memory_add_watcher(m, &w);
     shadow_set_exec_hook(v, bt_exec_removed, b);

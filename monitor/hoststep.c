@@ -249,6 +249,13 @@ static void decode_one(struct cursor *c, struct host_insn *i, u8 op)
         i->rm = (op & 7) | (c->rex & 1) << 3;
         return;
     }
+    if (op == 0x63 && (c->rex & 8)) { /* movsxd */
+        i->op = HOST_MOVSX;
+        i->from = 4;
+        i->to_reg = true;
+        modrm(c, i);
+        return;
+    }
     if (op >= 0x70 && op <= 0x7f) {
         i->cc = op & 15;
         rel8(c, i, HOST_JCC);
@@ -641,7 +648,7 @@ bool host_exec(struct host_state *s, const struct host_insn *i)
         if (!get_rm(s, i, i->from, &val))
             return false;
         if (i->op == HOST_MOVSX)
-            val = i->from == 1 ? (u64)(i64)(i8)val : (u64)(i64)(i16)val;
+            val = i->from == 1 ? (u64)(i64)(i8)val : i->from == 2 ? (u64)(i64)(i16)val : (u64)(i64)(i32)val;
         set_reg(s, i, i->reg, i->size, val);
         break;
     case HOST_LEA:

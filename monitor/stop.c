@@ -452,7 +452,7 @@ static void from_state(const struct host_state *s, greg_t *g)
     g[REG_EFL] = (greg_t)s->flags;
 }
 
-/* Where the thread is in a thunk: need nothing be done, since C code will look at v->kick? */
+/* Where the thread is in a thunk: need nothing be done, since it or C code will look at v->kick? */
 static bool thunk_looks(greg_t *g)
 {
     const u8 *pc = (const u8 *)(uintptr_t)g[REG_RIP];
@@ -461,7 +461,7 @@ static bool thunk_looks(greg_t *g)
         g[REG_RIP] = (greg_t)(uintptr_t)bt_leave_kick;
         return true;
     }
-    return pc < bt_to_c_end || in_rep_thunk(pc);
+    return pc < bt_to_c_end || in_rep_thunk(pc) || (pc >= bt_fx_start && pc <= bt_fx_looks);
 }
 
 /* One host instruction by software. */

@@ -82,6 +82,7 @@ bt_resume:
         adcl    $0, %r12d
         testl   $0x400, %eax
         jz      1f
+        movb    $1, VO_DF_SEEN(%r15)
         std
 1:      movl    %eax, %ecx
         andl    $0x800, %ecx
@@ -176,6 +177,14 @@ bt_to_c_end:
         addb    $0x7f, %al
         sahf
         movq    %r11, %rax
+        .endm
+
+        .macro  CLEAR_DF                        /* cld takes some cycles */
+        cmpb    $0, VO_DF_SEEN(%r15)
+        je      8f
+        cld
+        movb    $0, VO_DF_SEEN(%r15)
+8:
         .endm
 
         /* To \miss unless the context in \ctx is the one that it was when \salt was noted, of a space that has not
@@ -334,12 +343,66 @@ ts_miss:
         FLAGS_BACK
         jmp     th_exec
 
+        /*
+         * mov to CR3, as th_cr0: C code changes the space and the context, and needs no more registers than a C function
+         * does. A kick that comes meanwhile is looked at before going on.
+         */
+        .macro  CR3_POP
+        popq    %r9
+        popq    %r8
+        popq    %rdi
+        popq    %rsi
+        popq    %rdx
+        popq    %rcx
+        popq    %rax
+        .endm
+
+        .globl  th_cr3
+        .p2align 4
+th_cr3:
+        movq    %rsp, BT_OFF(BT_RSP)(%r15)
+        movq    BT_OFF(BT_HOSTRSP)(%r15), %rsp
+        pushfq
+        pushq   %rax
+        pushq   %rcx
+        pushq   %rdx
+        pushq   %rsi
+        pushq   %rdi
+        pushq   %r8
+        pushq   %r9
+        testl   $0x400, 56(%rsp)
+        jnz     cr3_miss
+        movl    %r9d, VO_EIP(%r15)
+        movq    %r15, %rdi
+        movl    %r11d, %esi
+        call    bt_cr3
+        testl   %eax, %eax
+        jz      cr3_miss
+        movl    %eax, %r11d
+        CR3_POP
+        movzbl  INSN_LEN(%r8), %r8d
+        addl    %r9d, %r8d
+        movq    BT_OFF(BT_BASE)(%r15), %r14
+        movq    BT_OFF(BT_RSP)(%r15), %rsp
+        movq    BT_OFF(BT_IBTC)(%r15), %r10
+        addl    VO_KICK(%r15), %r11d
+        cmpl    $CR3_DONE, %r11d
+        jne     2f
+        ENTER_AT
+cr3_miss:
+        CR3_POP
+        movq    BT_OFF(BT_RSP)(%r15), %rsp
+        movl    $0, %r10d
+        FLAGS_BACK
+        jmp     th_exec
+
         /* The bottom of a return stack: stays where it is. */
         .p2align 4
 th_underflow:
         leaq    -8(%rsp), %rsp
-        /* Branch to guest eip r8d through the branch cache, flags untouched. */
+        /* Branch to guest eip r8d through the branch cache, flags untouched. From a return its sign is above it. */
 th_ibranch:
+        movl    %r8d, %r8d
         movzwl  %r8w, %r9d
         movq    BT_OFF(BT_IBTC)(%r15), %r10
         movq    %rcx, %r11
@@ -421,7 +484,7 @@ th_far:
         jmp     \name\()_table
         .endm
 
-        .globl  th_seg_load, th_seg_fsgs, th_seg_real, th_verw
+        .globl  th_seg_load, th_seg_both, th_seg_fsgs, th_seg_real, th_verw
         .p2align 4
 th_seg_load:
         SEGC_FIND seg, seg_null
@@ -435,6 +498,24 @@ th_seg_load:
         movq    %r8, 8(%r15, %r9)
         ret
         SEGC_LDT seg
+        .p2align 4
+th_seg_both:
+        SEGC_FIND both, th_seg_miss
+        movq    32(%r10), %r8
+        movl    (VO_SEG + 3 * VO_SEG_SIZE)(%r15), %r11d
+        movl    VO_SEG(%r15), %r9d
+        xorl    %r8d, %r11d
+        xorl    %r8d, %r9d
+        orl     %r9d, %r11d
+        testl   $0xffff0000, %r11d
+        jnz     th_seg_miss
+        movq    %r8, (VO_SEG + 3 * VO_SEG_SIZE)(%r15)
+        movq    %r8, VO_SEG(%r15)
+        movq    40(%r10), %r8
+        movq    %r8, (VO_SEG + 3 * VO_SEG_SIZE + 8)(%r15)
+        movq    %r8, (VO_SEG + 8)(%r15)
+        ret
+        SEGC_LDT both
         .p2align 4
 th_seg_fsgs:
         SEGC_FIND fsgs, fsgs_null
@@ -455,6 +536,7 @@ fsgs_null:
         orl     $0x10000, 12(%r15, %r9)
         xorl    %r8d, %r8d
         ret
+th_unable:
 th_seg_miss:
         movl    $1, %r8d
         testl   %r8d, %r8d
@@ -510,7 +592,7 @@ th_popf_if:
         movb    $1, VO_IFLAG(%r15)
         jmp     2f
 1:      movb    $0, VO_IFLAG(%r15)
-2:      cld
+2:      CLEAR_DF
         movl    %r8d, %r12d
         andl    $0xd5, %r12d
         shll    $8, %r12d
@@ -599,6 +681,8 @@ th_verw:
         SEGC_FIND verw, th_seg_miss
         ret
         SEGC_LDT verw
+
+#include "monitor/thunks_fpu.S"
 
         /*
          * rep movs and rep stos in table form, upwards. Called like the thunks above, but what is not done may be a part:

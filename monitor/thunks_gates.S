@@ -152,7 +152,7 @@ th_int:
         je      gate_miss
         /* nothing is in the way */
         movl    8(%r11), %r8d
-        cld
+        CLEAR_DF
         movl    %r8d, %r12d
         andl    $0xd5, %r12d
         shll    $8, %r12d

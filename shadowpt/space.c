@@ -154,11 +154,10 @@ static void reload_pdptes(struct shadow *s, struct sh_space *sp)
 
 bool sh_gone(const struct sh_view *vw)
 {
-    u64 any = 0;
-
     for (u32 word = 0; word < SH_CHUNKS / 64; word++)
-        any |= vw->any[word];
-    return !any;
+        if (vw->any[word])
+            return false;
+    return true;
 }
 
 /* A program that has no page table any more is gone, and what comes next under the same root is another:

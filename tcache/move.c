@@ -28,7 +28,7 @@ static bool far_from_ends(u32 eip)
 
 static bool may_copy(const struct fragment *f, u32 eip)
 {
-    return far_from_ends(eip) && far_from_ends(f->key.eip) && eip_low(f->key.eip) == eip_low(eip);
+    return far_from_ends(eip) && far_from_ends(f->key.eip) && eip_near_0(f->key.eip) == eip_near_0(eip);
 }
 
 struct fragment *tcache_alike(struct tcache *tc, const struct frag_key *k)

@@ -134,6 +134,9 @@ static bool step(struct verifier *v, const struct hi *h, struct state *s)
             return vf_bad(v, h, "not a mov");
         return vf_mov(v, h, s);
     }
+    if (op == 0x63 && h->w && h->has_mem && !h->o66 && !h->f2 && !h->f3) /* movsxd: a return's address */
+        return vf_memory(v, h, s, 4, RD, NULL) &&
+               vf_set(v, s, h, h->o[0].reg, 8, (struct val){.kind = K_ANY});
     if (op >= 0xa4 && op <= 0xaf && op != 0xa8 && op != 0xa9)
         return vf_string(v, h, s);
     if (op == 0x9c) { /* pushfq; pop r: to look at DF */

@@ -23,7 +23,7 @@ void vf_canonical(struct verifier *v, struct state *s, const struct hi *h)
         if (vf_guest_reg(i))
             s->r[i] = (struct val){.kind = K_U32, .id = vf_number(v, h, 16 + (i & 15)), .max = ~0u};
     if (h->entry == 2)
-        s->r[R8] = (struct val){.kind = K_U32, .id = vf_number(v, h, 16 + R8), .max = ~0u};
+        s->r[R8] = (struct val){.kind = K_ANY, .id = vf_number(v, h, 16 + R8)};
 }
 
 /* Execution may begin at offset `to`. */
@@ -53,8 +53,6 @@ bool vf_keeps_contract(struct verifier *v, const struct hi *h, const struct stat
 /* May execution with state s go on at the entry point t? */
 bool vf_enters(struct verifier *v, const struct hi *h, const struct hi *t, const struct state *s)
 {
-    if (t->entry == 2 && !vf_is_u32(&s->r[R8]))
-        return vf_bad(v, h, "r8 is not an address at a return point");
     return vf_keeps_contract(v, h, s);
 }
 
@@ -199,8 +197,6 @@ bool vf_return(struct verifier *v, const struct hi *h, struct state *s)
     if (h->a67 || h->o66 || h->f2 || h->f3 || h->gs || h->w)
         return vf_bad(v, h, "prefix on ret");
     s->live = false;
-    if (!vf_is_u32(&s->r[R8]))
-        return vf_bad(v, h, "r8 is not an address at ret");
     return vf_keeps_contract(v, h, s);
 }
 
@@ -252,23 +248,25 @@ bool vf_leave(struct verifier *v, const struct hi *h, const struct state *s, i64
     case TH_IRET:
     case TH_CLTS:
     case TH_CR0:
+    case TH_CR3:
         if (n == TH_SYSENTER && !(v->in->mode & MODE_CPL))
             return vf_bad(v, h, "sysenter at CPL 0");
-        if ((n == TH_SYSEXIT || n == TH_CLTS || n == TH_CR0) && (v->in->mode & MODE_CPL))
-            return vf_bad(v, h, "sysexit, clts or CR0 outside of CPL 0");
+        if ((n == TH_SYSEXIT || n == TH_CLTS || n == TH_CR0 || n == TH_CR3) && (v->in->mode & MODE_CPL))
+            return vf_bad(v, h, "sysexit, clts, CR0 or CR3 outside of CPL 0");
         if ((n == TH_INT || n == TH_IRET) && ((v->in->mode & (MODE_PE | MODE_VM)) != MODE_PE ||
                                               (v->in->mode & MODE_CPL) != (n == TH_INT ? 3 : 0)))
             return vf_bad(v, h, "int elsewhere than at CPL 3, or iret than at CPL 0");
-        if (n == TH_CR0 && !vf_is_u32(&s->r[R11]))
-            return vf_bad(v, h, "r11 is no value for CR0");
+        if ((n == TH_CR0 || n == TH_CR3) && !vf_is_u32(&s->r[R11]))
+            return vf_bad(v, h, "r11 is no value for CR0 or CR3");
         for (u32 i = 0; i < v->in->n_kept; i++)
             if (s->r[R8].kind == K_CONST && s->r[R8].aux == (u64)(uintptr_t)v->in->kept[i])
                 return eip_arg(v, h, s) && (n == TH_SYSENTER || n == TH_SYSEXIT || n == TH_INT ||
                                             n == TH_IRET || code_arg(v, h, s, R10, true));
         return vf_bad(v, h, "r8 is not an instruction that was kept for this unit");
-    case TH_LOOKUP:
-    case TH_IBRANCH:
+    case TH_IBRANCH: /* they take its lower half */
     case TH_RET_MISS:
+        return true;
+    case TH_LOOKUP:
     case TH_IND_OF:
         return vf_is_u32(&s->r[R8]) || vf_bad(v, h, "r8 is not an address");
     case TH_LINK:
@@ -288,12 +286,15 @@ bool vf_call_thunk(struct verifier *v, const struct hi *h, const struct state *s
 
     if (!vf_keeps_contract(v, h, s))
         return false;
-    if (disp == BT_OFF(BT_THUNK0 + TH_VERW) || disp == BT_OFF(BT_THUNK0 + TH_POPF))
+    if (disp == BT_OFF(BT_THUNK0 + TH_SEG_BOTH) || disp == BT_OFF(BT_THUNK0 + TH_VERW) ||
+        disp == BT_OFF(BT_THUNK0 + TH_POPF))
         return true;
     if (disp == BT_OFF(BT_THUNK0 + TH_TAKEN) || disp == BT_OFF(BT_THUNK0 + TH_PASSED))
         return link_arg(v, h, s);
     if (disp == BT_OFF(BT_THUNK0 + TH_INVLPG))
         return !(v->in->mode & MODE_CPL) || vf_bad(v, h, "invlpg outside of CPL 0");
+    if (disp == BT_OFF(BT_THUNK0 + TH_FXSAVE) || disp == BT_OFF(BT_THUNK0 + TH_FXRSTOR))
+        return !(v->in->mode & MODE_NOFPU) || vf_bad(v, h, "fxsave or fxrstor with CR0.EM or TS");
     if (disp == BT_OFF(BT_THUNK0 + TH_POPF_IF) || disp == BT_OFF(BT_THUNK0 + TH_IN))
         return v->in->mode & MODE_IOPL_OK && !(v->in->mode & MODE_VM)
                    ? true

@@ -23,6 +23,7 @@ static const struct {
     {VO_CR0, VO_CR0 + 4, 4, RD},
     {VO_CR2, VO_CR2 + 4, 4, RD | WR},
     {VO_CR3, VO_CR4 + 4, 4, RD},
+    {VO_DF_SEEN, VO_DF_SEEN + 1, 1, WR},
     {BT_OFF(BT_IBTC), BT_OFF(BT_IBTC) + 8, 8, RD},
     {BT_OFF(BT_TMP), BT_OFF(BT_TMP) + 8, 0, RD | WR},
     {BT_OFF(BT_COUNT), BT_OFF(BT_COUNT) + 8, 8, RD | WR},

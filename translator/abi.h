@@ -55,32 +55,40 @@
 #define VO_CR3       4864
 #define VO_CR4       4868
 #define VO_PORTS     4872
+#define VO_DF_SEEN   4880
 #define VO_SYSENTER  4960 /* the three MSRs: cs, esp, eip */
 #define VO_IDTR      4848
 #define VO_NMI       5248 /* nmi_blocked */
-#define INSN_LEN     27   /* struct insn: its length */
-#define INSN_IMM     52   /* and first immediate */
+#define VO_FX        6528 /* fx, 512 bytes */
+#define VO_FPU_IP    7040
+#define VO_FPU_DP    7044
+#define VO_FPU_CS    7048
+#define VO_FPU_DS    7050
+#define VO_FPU_OP    7052
+#define VO_FPU_FERR  7054
+#define INSN_LEN     27 /* struct insn: its length */
+#define INSN_IMM     52 /* and first immediate */
 
 #define BT_OFF(n) (VO_BT + 8 * (n))
 
 /* v->bt[] slots. The first seven are reached by displacements of 8 bits: what nearly every unit names. */
 #define BT_IBTC    0  /* the context's view of the indirect-branch target cache, see below */
 #define BT_THUNK0  1  /* first thunk address */
-#define BT_BASE    33 /* r14 */
-#define BT_HOSTRSP 34 /* rsp of the C caller */
-#define BT_RESUME  35 /* where a callout continues */
-#define BT_TMP     36 /* values that must survive a second memory access of one instruction */
-#define BT_COUNT   37 /* retired guest instructions (only with counting on) */
-#define BT_RETRY   38 /* start of the instruction whose lookup missed */
-#define BT_ARMS    39 /* how often each link's branch was taken and passed, two u32 (only with a profile) */
-#define BT_LEFT    40 /* exact counting: instructions that may still start before TH_INTR is called */
-#define BT_RSP     41 /* rsp of the return stack while C code runs */
-#define BT_CTX     43 /* the current context (monitor/bt.h), 0: to be selected */
-#define BT_GS      44 /* GS base, as last set: in window form the window */
-#define BT_PF      45 /* a page fault was delivered from window code: base of its view, which wants the page */
-#define BT_INTS    46 /* software interrupts that were not counted by C code yet */
-#define BT_SUPER   48 /* r14 of the supervisor's view of the current space */
-#define BT_INVLPG  47 /* a bit for each page that invlpg does anything to; 0: it is not known */
+#define BT_BASE    37 /* r14 */
+#define BT_HOSTRSP 38 /* rsp of the C caller */
+#define BT_RESUME  39 /* where a callout continues */
+#define BT_TMP     40 /* values that must survive a second memory access of one instruction */
+#define BT_COUNT   41 /* retired guest instructions (only with counting on) */
+#define BT_RETRY   42 /* start of the instruction whose lookup missed */
+#define BT_ARMS    43 /* how often each link's branch was taken and passed, two u32 (only with a profile) */
+#define BT_LEFT    44 /* exact counting: instructions that may still start before TH_INTR is called */
+#define BT_RSP     45 /* rsp of the return stack while C code runs */
+#define BT_CTX     47 /* the current context (monitor/bt.h), 0: to be selected */
+#define BT_GS      48 /* GS base, as last set: in window form the window */
+#define BT_PF      49 /* a page fault was delivered from window code: base of its view, which wants the page */
+#define BT_INTS    50 /* software interrupts that were not counted by C code yet */
+#define BT_SUPER   52 /* r14 of the supervisor's view of the current space */
+#define BT_INVLPG  51 /* a bit for each page that invlpg does anything to; 0: it is not known */
 
 /* Thunks: jmp [r15 + BT_OFF(BT_THUNK0 + n)]. r8-r11 carry arguments, see monitor/thunks.S. */
 #define TH_LINK 0 /* r9d link number: find or translate what it leads to, chain */
@@ -130,7 +138,18 @@
  * changed but r8 and r10. */
 #define TH_TAKEN  30
 #define TH_PASSED 31
-#define TH_COUNT_ 32
+/* Called, as TH_INVLPG: r8d linear address of the operand; x87 and SSE instructions do not trap. */
+#define TH_FXSAVE  32
+#define TH_FXRSTOR 33
+/* As TH_CR0: mov to CR3 of r11d, which goes on in the new space at once if nothing else comes of it. */
+#define TH_CR3      34
+#define TH_SEG_BOTH 35 /* as TH_SEG_LOAD, DS and ES with the same selector */
+#define TH_COUNT_   36
+
+/* What bt_cr3() has done: nothing; all; all, but C code must see what comes next. */
+#define CR3_NOT  0
+#define CR3_DONE 1
+#define CR3_LOOK 2
 
 /* Up to how many elements the thunks of rep movs and stos do one by one: doublewords, bytes. */
 #define REP_FEW32 32

@@ -144,16 +144,17 @@ static bool returns_elsewhere(const struct xl *x)
 bool act_ret(struct xl *x, const struct insn *i, struct cls c)
 {
     u32 n = i->opsize;
+    bool predicted = (x->env->opts & OPT(ras)) && !returns_elsewhere(x);
 
     if (n == 2)
         x->u->fixed = true;
-    if (!indirect_ok(x, n) || !pop_value(x, n))
+    if (!indirect_ok(x, n) || !(predicted ? pop_address(x, n) : pop_value(x, n)))
         return false;
     sp_add(x, (i32)(n + (i->opcode == 0xc2 ? i->imm & 0xffff : 0)));
-    if (returns_elsewhere(x))
-        exit_indirect(x, R8, false);
-    else
+    if (predicted)
         exit_return(x);
+    else
+        exit_indirect(x, R8, false);
     return true;
 }
 

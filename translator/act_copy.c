@@ -66,6 +66,8 @@ bool act_copy(struct xl *x, const struct insn *i, struct cls c)
         if (i->map == 0 && i->opcode == 0xfc && x->df_clear) /* cld takes some cycles */
             return true;
         fl_before_op(x, i);
+        if (i->map == 0 && i->opcode == 0xfd)
+            e_mov_mi8(&x->e, R15, VO_DF_SEEN, 1);
         e_piece(&x->e, opcode_piece(i, c, 0, 0));
         emit_imm(x, i);
         if (i->map == 0 && (i->opcode == 0xfc || i->opcode == 0xfd))
@@ -77,6 +79,10 @@ bool act_copy(struct xl *x, const struct insn *i, struct cls c)
         bool rex = reg >= 8 || rm >= 8;
         if (rex && (is_high(c.reg, i->reg) || is_high(c.rm, i->rm)))
             return false;
+        if (x->sp_pend && sp_mov(i)) {
+            e_lea32(&x->e, i->opcode == 0x89 ? rm : reg, ABI_ESP, -1, 1, x->sp_pend);
+            return true;
+        }
         fl_before_op(x, i);
         if (i->map == 1 && i->opcode == 0xae) /* fences: rm is ignored, but 0 is what disassemblers know */
             rm = 0;

@@ -135,14 +135,6 @@ static bool act_mov_from_sreg(struct xl *x, const struct insn *i, struct cls c)
     return true;
 }
 
-static void iflag(struct xl *x, u8 v)
-{
-    e_rex(&x->e, 0, 0, 0, R15); /* mov byte [iflag], v */
-    e8(&x->e, 0xc6);
-    e_mem(&x->e, 0, R15, -1, 1, VO_IFLAG);
-    e8(&x->e, v);
-}
-
 /* Is the instruction a direct branch to itself? */
 static bool leads_to_itself(const struct xl *x, u32 k)
 {
@@ -181,14 +173,14 @@ static bool act_sti(struct xl *x, const struct insn *i, struct cls c)
         e_fix8(e, none, e->pos);
         e_mov_rr64(e, RCX, R11);
     }
-    iflag(x, 1);
+    e_mov_mi8(&x->e, R15, VO_IFLAG, 1);
     x->inhibit = true;
     return true;
 }
 
 static bool act_cli(struct xl *x, const struct insn *i, struct cls c)
 {
-    iflag(x, 0);
+    e_mov_mi8(&x->e, R15, VO_IFLAG, 0);
     return true;
 }
 
@@ -260,6 +252,12 @@ static bool act_clts(struct xl *x, const struct insn *i, struct cls c)
     return true;
 }
 
+static bool act_cr3(struct xl *x, const struct insn *i, struct cls c)
+{
+    exit_cr3(x, i);
+    return true;
+}
+
 static bool act_sys(struct xl *x, const struct insn *i, struct cls c)
 {
     exit_sys(x, i);
@@ -309,9 +307,11 @@ static bool (*const actions[ACT_COUNT])(struct xl *x, const struct insn *i, stru
     [ACT_TO_CR] = act_to_cr,
     [ACT_IN] = act_in,
     [ACT_INVLPG] = act_invlpg,
+    [ACT_FXSTATE] = act_fxstate,
     [ACT_STRING] = act_string,
     [ACT_REP_STRING] = act_string,
     [ACT_CLTS] = act_clts,
+    [ACT_CR3] = act_cr3,
     [ACT_SYS] = act_sys,
 };
 

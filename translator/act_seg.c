@@ -87,10 +87,30 @@ bool act_rdtsc(struct xl *x, const struct insn *i, struct cls c)
     return true;
 }
 
+/* Whether instructions k and k+1 load DS and ES, or ES and DS, with the same register, as kernels do. */
+static bool loads_both(const struct xl *x, u32 k)
+{
+    const struct insn *i = &x->u->insns[k], *j = i + 1;
+
+    return k + 1 < x->u->n_insns && x->cls[k + 1].act == ACT_MOV_TO_SREG && !(x->mark[k + 1] & MARK_TARGET) &&
+           !i->has_mem && !j->has_mem && i->rm == j->rm &&
+           (i->reg == S_DS ? j->reg == S_ES : i->reg == S_ES && j->reg == S_DS) && !real_like(x) &&
+           !x->env->exact && !x->env->count;
+}
+
 bool act_mov_to_sreg(struct xl *x, const struct insn *i, struct cls c)
 {
+    if (x->k && x->k == x->both) /* with the one before */
+        return true;
     if (!selector(x, i))
         return false;
+    if (loads_both(x, x->k)) {
+        fl_clobber(x);
+        x->both = x->k + 1;
+        tag(x, 0);
+        call_thunk(x, TH_SEG_BOTH, STUB_SLOW_OUT); /* the second of them has no code to come back to */
+        return true;
+    }
     load(x, i->reg);
     return true;
 }

@@ -81,11 +81,21 @@ static bool flat_operand(const struct insn *i)
     return i->adsize == 4 && (i->seg == S_DS || i->seg == S_SS);
 }
 
-/* A copied instruction does not look at esp but through its memory operand. */
+/* mov of esp to another register: with what is pending it is a lea. */
+bool sp_mov(const struct insn *i)
+{
+    if (i->map != 0 || i->has_mem || i->opsize != 4 || i->reg == i->rm)
+        return false;
+    return i->opcode == 0x89 ? i->reg == R_ESP : i->opcode == 0x8b && i->rm == R_ESP;
+}
+
+/* A copied instruction does not look at esp but through its memory operand, or in a way that is known. */
 static bool copy_mergeable(const struct insn *i, const struct cls *c)
 {
     if (!i->has_modrm)
         return i->map == 0 && i->opcode == 0xfc; /* cld */
+    if (sp_mov(i))
+        return true;
     if (i->fpu || c->reg == OK_GB || c->rm == OK_GB || (c->reg != OK_NONE && i->reg == R_ESP))
         return false;
     if (!i->has_mem)
@@ -224,6 +234,17 @@ bool pop_value(struct xl *x, u32 n)
         return false;
     mem_stack(x, 0, n, false);
     load_op(x, R8, n);
+    return true;
+}
+
+bool pop_address(struct xl *x, u32 n)
+{
+    if (n == 2)
+        return pop_value(x, n);
+    if (!seg_inline(x, S_SS, false))
+        return false;
+    mem_stack(x, 0, n, false);
+    op_mem(x, OP_W, 0, 0x63, R8); /* movsxd */
     return true;
 }
 

@@ -6,9 +6,11 @@
  *  popf    arithmetic flags and IF change; TF, IOPL, NT, AC and ID are as they were, and DF is clear.
  *  mov to  CR2; CR0 and CR4, if the value is what they hold.
  *  invlpg  of a page that nothing is known about which the page tables do not say.
+ *  fxsave, fxrstor  of an operand in memory.
  *  in      one byte, from a port whose value the device has given in advance, or gives at once (vcpu.ports).
  *
- * Only where no check of rights is left: control registers at CPL 0, ports where CPL <= IOPL outside of V86.
+ * Only where no check of rights is left: control registers at CPL 0, ports where CPL <= IOPL outside of V86,
+ * FPU state where CR0.EM and TS are clear.
  */
 #include "translator/xl.h"
 
@@ -94,6 +96,17 @@ bool act_invlpg(struct xl *x, const struct insn *i, struct cls c)
         e_lea32(e, R8, R8, R9, 1, 0);
     }
     call_thunk(x, TH_INVLPG, STUB_EXEC);
+    return true;
+}
+
+/* The thunks know MXCSR as a processor with SSE2 has it. */
+bool act_fxstate(struct xl *x, const struct insn *i, struct cls c)
+{
+    if (i->seg == S_CS || !(x->env->mode & flat_bit(i->seg)) || !(x->env->model->features & CPUF_SSE2))
+        return false;
+    fl_clobber(x);
+    ea_offset(x, i, R8, 0);
+    call_thunk(x, i->reg == 0 ? TH_FXSAVE : TH_FXRSTOR, STUB_EXEC);
     return true;
 }
 

@@ -314,6 +314,8 @@ static struct cls ask_two_byte(const struct insn *i, u32 mode, u64 opts)
     case 0x20:
         return !(mode & MODE_CPL) && (opts & OPT(inline_sys)) ? CLS(ACT(FROM_CR)) : CLS(ACT(EXEC));
     case 0x22:
+        if (i->reg == 3 && !(mode & MODE_CPL) && (opts & OPT(cr3)))
+            return CLS(ACT(CR3));
         return !(mode & MODE_CPL) && (opts & OPT(inline_sys)) ? CLS(ACT(TO_CR)) : CLS(ACT(EXEC));
     case 0x31:
         return (mode & MODE_TSD) && (mode & MODE_CPL) ? CLS(ACT(EXEC))
@@ -326,9 +328,11 @@ static struct cls ask_two_byte(const struct insn *i, u32 mode, u64 opts)
     case 0xa9:
         return opts & OPT(segload) ? CLS(ACT(POP_SREG)) : CLS(ACT(EXEC));
     case 0xae:
-        /* fences are copied; fxsave, fxrstor, ldmxcsr, clflush go through the interpreter */
+        /* fences are copied; ldmxcsr, clflush go through the interpreter */
         if (!i->has_mem)
             return CLS(COPY(NONE, NONE, NONE));
+        if (i->fpu && i->reg < 2 && (opts & OPT(fxstate)))
+            return CLS(ACT(FXSTATE));
         return i->reg == 3 ? CLS(COPY(W, NONE, NONE)) : CLS(ACT(EXEC));
     case 0xba:
         return i->reg == 4 ? CLS(COPY(R, NONE, G)) : CLS(COPY(RW, NONE, G));

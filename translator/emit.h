@@ -147,6 +147,14 @@ static inline void e_rm(struct emit *e, int w, u8 op, int reg, int base, int ind
 {
     e_piece(e, p_join(p_op(w, reg, index < 0 ? 0 : index, base, op), p_mem(reg, base, index, scale, disp)));
 }
+/* mov byte [base + disp], imm */
+static inline void e_mov_mi8(struct emit *e, int base, i32 disp, u8 imm)
+{
+    e_rex(e, 0, 0, 0, base);
+    e8(e, 0xc6);
+    e_mem(e, 0, base, -1, 1, disp);
+    e8(e, imm);
+}
 
 static inline void e_mov_rr32(struct emit *e, int dst, int src)
 {

@@ -20,12 +20,14 @@
  *  same: mov rcx, r11
  *
  * Calls are host calls, so that the host predicts their returns. A guest ret pops the guest's return address
- * into r8d and does a host ret, which lands behind the host call of some call site; the landing goes on only
- * if r8d is the address that its own call pushed, and otherwise looks r8d up like any indirect branch:
+ * into r8, with its sign, and does a host ret, which lands behind the host call of some call site; the
+ * landing goes on only if r8d is the address that its own call pushed, and otherwise looks r8d up like any
+ * indirect branch:
  *
  *      call target
- *      lea  r11d, [r8 - return address]              (below 1 GiB, where the displacement has room:
- *      lea  r11, [r11 + r11]                          lea r11, [r8 + r8 - 2 * return address])
+ *      lea  r11, [r8 + r8 - 2 * return address]      (where the displacement has no room:
+ *                                                     lea r11d, [r8 - return address]
+ *                                                     lea r11, [r11 + r11])
  *      adox r11, [-2]
  *      jo   stub                                     -> TH_RET_MISS
  *      adox r11d, [1]
@@ -211,8 +213,8 @@ static u32 jump_nonzero(struct emit *e, int w, int reg, bool of)
  */
 static void align_landing(struct xl *x, u32 bytes)
 {
-    const u32 landing = (eip_low(x->env->eip) ? 8 : 7 + 4) + 6 + 6 /* lea or two, adox, jo */
-                        + (fl_live(x, x->k + 1, FL_OF) ? 7 : 0);   /* adox */
+    const u32 landing = (eip_near_0(x->env->eip) ? 8 : 7 + 4) + 6 + 6 /* lea or two, adox, jo */
+                        + (fl_live(x, x->k + 1, FL_OF) ? 7 : 0);      /* adox */
     u32 at = (x->line_at + x->e.pos + bytes) & (CODE_LINE - 1);
 
     if ((x->env->opts & OPT(ofcheck)) && (x->env->opts & OPT(align)) && (x->env->mode & MODE_WIN) &&
@@ -242,7 +244,7 @@ static void emit_landing(struct xl *x)
 
     x->fs = FS_HOST;
     if (x->env->opts & OPT(ofcheck)) {
-        if (eip_low(x->env->eip)) {
+        if (eip_near_0(x->env->eip)) {
             e_lea64(e, R11, R8, R8, 1, -2 * (i32)ret);
             unit_moves(x, MOVE_NEG_2EIP);
         } else {
@@ -300,10 +302,6 @@ void exit_call(struct xl *x, u32 target)
 void exit_return(struct xl *x)
 {
     sp_flush(x);
-    if (!(x->env->opts & OPT(ras))) {
-        exit_indirect(x, R8, false);
-        return;
-    }
     fl_host(x);
     count_flush(x);
     e8(&x->e, 0xc3); /* ret */
@@ -431,6 +429,22 @@ void exit_clts(struct xl *x, const struct insn *i)
         return;
     e_mov_ri32(e, R10, 0);
     jmp_thunk(e, TH_CLTS);
+    x->done = true;
+}
+
+void exit_cr3(struct xl *x, const struct insn *i)
+{
+    struct emit *e = &x->e;
+
+    if (x->env->exact) {
+        exit_exec(x, i);
+        return;
+    }
+    if (!exit_insn(x, i, true))
+        return;
+    e_mov_ri32(e, R10, 0);
+    e_mov_rr32(e, R11, hreg(i->rm));
+    jmp_thunk(e, TH_CR3);
     x->done = true;
 }
 

@@ -193,7 +193,7 @@ void op_mem(struct xl *x, u32 pfx, int map, u8 op, int reg)
         p = h->plain ? p : x->win;
     }
     p = p_prefixes(p, pfx);
-    e_piece(e, p_join(p, p_rex_op(h->rex | (u32)(reg & 8) >> 1, op_bytes(map, op))));
+    e_piece(e, p_join(p, p_rex_op(h->rex | (u32)(reg & 8) >> 1 | (pfx & OP_W), op_bytes(map, op))));
     e_word(e, h->mem.bytes | (u32)(reg & 7) << 3, h->mem.n);
 }
 

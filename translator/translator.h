@@ -66,11 +66,11 @@ static inline u16 unit_arm(u32 off, bool passed)
 #define HINT_NEVER_TAKEN  2u
 #define HINT_NEVER_PASSED 4u
 
-/* Whether minus twice any address in a unit that begins here is a displacement of 32 bits, and never one
- * of 8. */
-static inline bool eip_low(u32 eip)
+/* Whether minus twice any address in a unit that begins here, with its sign, is a displacement of 32 bits,
+ * and never one of 8: the lowest and the highest GiB. */
+static inline bool eip_near_0(u32 eip)
 {
-    return eip >= PAGE_SIZE && eip < 0x40000000 - 2 * PAGE_SIZE;
+    return eip + 0x40000000 - PAGE_SIZE < 0x80000000 - 3 * PAGE_SIZE && eip + 2 * PAGE_SIZE >= 3 * PAGE_SIZE;
 }
 
 /* Whether indirect branches leave it to their target to bring OF back (exits.c): it has a checked entry, the
@@ -88,7 +88,7 @@ static inline bool entry_restores_of(u64 opts, u32 mode)
 enum move_kind {
     MOVE_EIP,      /* imm32: an address */
     MOVE_NEG_EIP,  /* disp32: minus an address */
-    MOVE_NEG_2EIP, /* disp32: minus twice an address, which is low (eip_low()) */
+    MOVE_NEG_2EIP, /* disp32: minus twice an address (eip_near_0()) */
     MOVE_EXEC,     /* disp32 from the view's base: the exec-table entry of a page */
     MOVE_LINK,     /* imm32: the number of one of the unit's links */
     MOVE_INSN,     /* imm64: a struct insn that was kept, of which any copy will do */

@@ -27,13 +27,13 @@
      ACTS(XCHG_A) | ACTS(MOFFS) | ACTS(LEA) | ACTS(MOV_RI) | ACTS(BSWAP) | ACTS(LEAVE) | ACTS(NOP) |         \
      ACTS(BITS) | ACTS(CLI) | ACTS(STI) | ACTS(MOV_FROM_SREG) | ACTS(PUSH_SREG) | ACTS(MOV_TO_SREG) |        \
      ACTS(POP_SREG) | ACTS(VERW) | ACTS(RDTSC) | ACTS(POPF) | ACTS(FROM_CR) | ACTS(TO_CR) | ACTS(IN) |       \
-     ACTS(INVLPG) | ACTS(STRING) | ACTS(REP_STRING) | ACTS(CALL_OVER))
+     ACTS(INVLPG) | ACTS(FXSTATE) | ACTS(STRING) | ACTS(REP_STRING) | ACTS(CALL_OVER))
 
 /* The actions that a unit ends with. */
 static u64 unit_ends(const struct unit_env *env)
 {
-    u64 ends =
-        ACTS(JMP) | ACTS(CALL_OVER) | ACTS(JMP_IND) | ACTS(RET) | ACTS(CLTS) | ACTS(SYS) | ACTS(EXEC_END);
+    u64 ends = ACTS(JMP) | ACTS(CALL_OVER) | ACTS(JMP_IND) | ACTS(RET) | ACTS(CLTS) | ACTS(CR3) | ACTS(SYS) |
+               ACTS(EXEC_END);
 
     if (!call_goes_on(env, ACT_CALL))
         ends |= ACTS(CALL);

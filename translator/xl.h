@@ -64,9 +64,11 @@ enum action {
     ACT_TO_CR,
     ACT_IN,
     ACT_INVLPG,
+    ACT_FXSTATE,
     ACT_STRING,     /* one movs/cmps/stos/lods/scas */
     ACT_REP_STRING, /* the same, repeated */
     ACT_CLTS,
+    ACT_CR3,
     ACT_SYS,      /* int n, iret, sysenter, sysexit */
     ACT_EXEC_END, /* callout after which control never falls through */
     ACT_ASK,      /* only in the table: depends on more than the opcode */
@@ -170,6 +172,7 @@ struct xl {
                     */
     bool op_saved; /* while the main host instruction runs, the guest's flags are in r12 */
     bool df_clear; /* known */
+    u32 both;      /* the second of two segment loads that are done in one, 0: none */
     bool inhibit;  /* the previous instruction was sti: no interrupt before this one */
     bool done;     /* control does not fall through */
     bool all_far;  /* jumps ahead within the unit take 32 bits: */
@@ -285,6 +288,7 @@ void fl_emit_restore(struct emit *e); /* r12 -> EFLAGS; uses r11 */
 #define OP_66 1u
 #define OP_F3 2u
 #define OP_F2 4u
+#define OP_W  8u /* operands of 64 bits; for op_mem() */
 static inline struct piece p_prefixes(struct piece p, u32 pfx)
 {
     if (unlikely(pfx)) {
@@ -359,6 +363,7 @@ static inline bool call_goes_on(const struct unit_env *env, u8 act)
 void exit_return(struct xl *x);                     /* r8d = guest eip that was popped */
 void exit_exec(struct xl *x, const struct insn *i); /* callout; falls through in flags state HOST */
 void exit_clts(struct xl *x, const struct insn *i);
+void exit_cr3(struct xl *x, const struct insn *i); /* neither comes back here */
 void exit_sys(struct xl *x, const struct insn *i); /* callout that never comes back here */
 void jump_insn(struct xl *x, u32 at, u32 insn);    /* rel32 at `at` goes to an instruction of the unit */
 int unit_insn_at(const struct xl *x, u32 target);  /* index of the unit's instruction at eip, or -1 */
@@ -375,6 +380,7 @@ static inline void call_thunk(struct xl *x, int th, enum stub_kind otherwise)
 }
 
 /* ---- pieces of stack operations (act_stack.c) ---- */
+bool sp_mov(const struct insn *i);    /* mov of esp to a register */
 void sp_add(struct xl *x, i32 delta); /* esp += delta */
 void sp_flush_pending(struct xl *x);  /* what is pending goes into the register of esp */
 static inline void sp_flush(struct xl *x)
@@ -392,6 +398,7 @@ bool push_keeps_r8(const struct xl *x);           /* a push of a constant or r8 
 bool push_const(struct xl *x, u32 imm, u32 n);    /* false: the stack segment needs the interpreter */
 bool push_eip(struct xl *x, u32 eip, u32 n);      /* the same for a return address */
 bool pop_value(struct xl *x, u32 n);              /* r8d = [esp]; esp unchanged */
+bool pop_address(struct xl *x, u32 n);            /* r8 = [esp], 32 bits with their sign */
 
 /* ---- actions (act_*.c) ---- */
 void emit_insn(struct xl *x, const struct insn *i);
@@ -425,6 +432,7 @@ bool act_from_cr(struct xl *x, const struct insn *i, struct cls c);
 bool act_to_cr(struct xl *x, const struct insn *i, struct cls c);
 bool act_in(struct xl *x, const struct insn *i, struct cls c);
 bool act_invlpg(struct xl *x, const struct insn *i, struct cls c);
+bool act_fxstate(struct xl *x, const struct insn *i, struct cls c);
 bool act_string(struct xl *x, const struct insn *i, struct cls c);
 
 #endif

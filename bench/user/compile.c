@@ -35,6 +35,14 @@ static int compile(const char *source, const char *object)
     return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0 ? 0 : -1;
 }
 
+/* What went wrong once may tell more by whether it does again. */
+static int failed(const char *source, const char *object)
+{
+    fprintf(stderr, "compile: %s failed; ", source);
+    fprintf(stderr, "again, it %s\n", compile(source, object) ? "does, too" : "does not");
+    return -1;
+}
+
 static uint32_t file_hash(const char *path)
 {
     static unsigned char bytes[1 << 20];
@@ -78,11 +86,11 @@ static int work(int argc, char **argv, const char *object, uint32_t *sum)
     err = fclose(f);
     bench_start();
     err = err || compile(source, object);
+    if (err)
+        failed(source, object);
     unlink(source);
-    if (err) {
-        fprintf(stderr, "compile: %s failed\n", source);
+    if (err)
         return -1;
-    }
     *sum = file_hash(object);
     return 0;
 }
@@ -110,10 +118,8 @@ static int work(int argc, char **argv, const char *object, uint32_t *sum)
     bench_start();
     for (int i = 0; i < n; i++) {
         snprintf(source, sizeof(source), "/src/%s", name[i]->d_name);
-        if (compile(source, object)) {
-            fprintf(stderr, "compile: %s failed\n", source);
-            return -1;
-        }
+        if (compile(source, object))
+            return failed(source, object);
         *sum = *sum * 31 + file_hash(object);
     }
     return 0;

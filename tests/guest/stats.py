@@ -72,6 +72,10 @@ def main():
         for more, on in (([], True), (["--no-opt=kdirect,winagain"], False)):
             stats = json.loads(run(args, where, ["--windows=always", *more], "s.json", "local"))
             assert [bool(stats[x]) for x in ("tc_directs", "tc_directs_undone", "window_again")] == [on] * 3, stats
+        # Address spaces are changed, and FPU state saved, without the interpreter.
+        for subject, switch, least in (("local", "cr3", 5000), ("fpu", "fxstate", 700)):
+            with_it, without = (json.loads(run(args, where, more, "s.json", subject))["exit_exec"] for more in ([], ["--no-opt=" + switch]))
+            assert with_it + least < without, (switch, with_it, without)
         stats = json.loads(run(args, where, ["--engine=interp"], "s.json", "irq,paging"))
         cycles = adds_up(stats, "interp")
         assert cycles["interp"] and cycles["halted"] and cycles["fill"] and not cycles["code"] and not cycles["translate"], cycles

@@ -103,6 +103,20 @@ void test_flags(void)
                  :
                  : "memory", "cc");
     check_eq("DF set by popf behind cld", v & FL_DF, FL_DF);
+    for (int k = 0; k < 3; k++) {
+        asm volatile("std\n\tpushl $2\n\tpopfl\n\tpushfl\n\tpopl %0\n\tcld" : "=r"(v) : : "memory", "cc");
+        check_eq("DF cleared by popf behind std", v & FL_DF, 0);
+        asm volatile("pushl $0x402\n\tpopfl\n\tpushl $2\n\tpopfl\n\tpushfl\n\tpopl %0\n\tcld"
+                     : "=r"(v)
+                     :
+                     : "memory", "cc");
+        check_eq("DF cleared by popf behind popf", v & FL_DF, 0);
+        asm volatile("cld\n\tpushfl\n\tpushl %%cs\n\tpushl $1f\n\tstd\n\tiret\n1:\tpushfl\n\tpopl %0\n\tcld"
+                     : "=r"(v)
+                     :
+                     : "memory", "cc");
+        check_eq("DF cleared by iret", v & FL_DF, 0);
+    }
     asm volatile("stc\n\tverw %w1\n\tpushl $2\n\tpopfl\n\tpushfl\n\tpopl %0"
                  : "=r"(v)
                  : "r"(0x10)

@@ -232,6 +232,105 @@ static void mmx_and_sse(void)
     CHECK_FAULT("fxsave unaligned", V_GP, 0, "fxsave (%0)", : : "r"(image + 8) : "memory");
 }
 
+static void fxsave_to(u32 at)
+{
+    asm volatile("fxsave (%0)" : : "r"(at) : "memory");
+}
+static void fxrstor_from(u32 at)
+{
+    asm volatile("fxrstor (%0)" : : "r"(at) : "memory");
+}
+
+/* A state that no instruction has made. */
+static void make_image(u8 seed)
+{
+    static const u32 header[8] = {
+        0x037f | 0x1800 << 16, 0x0123 << 16 | 0x3c, 0x11223344, 0x08, 0x55667788, 0x10, 0x9fc0, 0};
+
+    memset(image, 0, sizeof(image));
+    memcpy(image, header, sizeof(header));
+    for (u32 n = 0; n < 8; n++)
+        for (u32 i = 0; i < 16; i++) {
+            image[32 + 16 * n + i] = i < 10 ? (u8)(seed + 3 * n + i) : 0;
+            image[160 + 16 * n + i] = (u8)(seed + 17 * n + 5 * i);
+        }
+}
+
+/* Is what was saved at va the state of make_image()? What fxsave does not store is 0xaa still; the six bytes
+ * behind an x87 register are 0 by processors and TCG leaves them. */
+static bool saved_at(u32 va)
+{
+    const u8 *p = (const u8 *)va;
+    bool same = !memcmp(p, image, 6) && !memcmp(p + 24, image + 24, 4) && !memcmp(p + 160, image + 160, 128);
+
+    for (u32 n = 32; n < 160; n += 16)
+        same = same && !memcmp(p + n, image + n, 10);
+
+    for (u32 i = 288; i < 512; i++)
+        same = same && p[i] == 0xaa;
+    return same;
+}
+
+/* Operands in one page, in two that lie side by side, in two that do not, and in pages that are not there. */
+static void fx_memory(void)
+{
+    static const u16 offset[] = {0, 16, 3584, 3600, 4080};
+    u32 hole = WINDOW_AT(4) - 256, good = 0, pointers = 0, restored = 0;
+
+    paging_on();
+    set_pte(2, ARENA(7) | P_U | P_W | P_P); /* page 1's neighbour is elsewhere */
+    write_cr3((u32)page_dir);
+    for (u32 round = 0; round < 40; round++)
+        for (u32 page = 0; page < 2; page++)
+            for (u32 n = 0; n < 5; n++) {
+                u32 at = WINDOW_AT(page) + offset[n];
+                make_image((u8)(round + 16 * page + 32 * n));
+                memset((void *)at, 0xaa, 512);
+                fxrstor_from((u32)image);
+                fxsave_to(at);
+                good += saved_at(at);
+                pointers += !memcmp((u8 *)at + 6, image + 6, 18);
+                /* and back from there */
+                asm volatile("fninit\n\tpxor %%xmm0, %%xmm0\n\tpxor %%xmm7, %%xmm7" ::: "memory");
+                fxrstor_from(at);
+                memset(image2, 0xaa, sizeof(image2));
+                fxsave_to((u32)image2);
+                restored += saved_at((u32)image2);
+            }
+    check_eq("fxsave, wherever the operand lies", good, 400);
+    check_eq("fxrstor, too", restored, 400);
+    if (!exact_run && !storm_mode)
+        check_tcg_gap("the pointers in it", pointers == 400);
+    /* The second page is not there, or not for writing: nothing happens. */
+    make_image(7);
+    fxrstor_from((u32)image);
+    set_pte(4, 0);
+    write_cr3((u32)page_dir);
+    memset((void *)hole, 0xaa, 256);
+    for (u32 round = 0; round < 3; round++)
+        CHECK_FAULT("fxsave into a hole", V_PF, 2, "fxsave (%0)", : : "r"(hole) : "memory");
+    check("it tells where", last.cr2 == WINDOW_AT(4));
+    check_tcg_gap("nothing was stored before it",
+                  *(u32 *)hole == 0xaaaaaaaa && *(u32 *)(hole + 252) == 0xaaaaaaaa);
+    CHECK_FAULT("fxrstor from a hole", V_PF, 0, "fxrstor (%0)", : : "r"(hole) : "memory");
+    set_pte(4, ARENA(4) | P_U | P_P);
+    write_cr3((u32)page_dir);
+    CHECK_FAULT("fxsave to where nobody may write", V_PF, 3, "fxsave (%0)", : : "r"(hole) : "memory");
+    memcpy((void *)WINDOW_AT(0), image, 512);
+    ((u8 *)WINDOW_AT(0))[26] = 1; /* MXCSR */
+    ((u8 *)WINDOW_AT(0))[32] ^= 0xff;
+    CHECK_FAULT_TCG_GAP("fxrstor of an MXCSR that does not exist", V_GP, 0, "fxrstor (%0)",
+                        :
+                        : "r"(WINDOW_AT(0))
+                        : "memory");
+    CHECK_FAULT("fxrstor unaligned", V_GP, 0, "fxrstor (%0)", : : "r"(WINDOW_AT(0) + 4) : "memory");
+    memset(image2, 0xaa, sizeof(image2));
+    fxsave_to((u32)image2);
+    check_tcg_gap("none of them has changed the state", saved_at((u32)image2));
+    asm volatile("fninit");
+    paging_off();
+}
+
 /* Handlers that use the FPU themselves, as a kernel must not see them leak. */
 static volatile u32 fpu_ticks;
 static void fpu_tick(struct frame *f)
@@ -308,6 +407,8 @@ void test_fpu(void)
     mmx_and_sse();
     pointers();
     numeric_errors();
+    if (cpu_features() & FEAT_SSE2)
+        fx_memory();
     across_interrupts();
     asm volatile("fninit");
     write_cr0(cr0 & ~(u32)(CR0_EM | CR0_TS));

@@ -268,6 +268,75 @@ static u32 read_ds(u32 sel, u32 offset)
     return v;
 }
 
+/* Both data segments with one selector, either first, as kernels load them. */
+static u32 read_both(u32 sel, u32 offset)
+{
+    u32 a, b, c, d;
+    asm volatile("movl %2, %%ds\n\tmovl %2, %%es\n\tmovl %%ds:(%3), %0\n\tmovl %%es:(%3), %1\n\t"
+                 "movl %4, %%ds\n\tmovl %4, %%es"
+                 : "=&r"(a), "=&r"(b)
+                 : "r"(sel), "r"(offset), "r"(SEL_KDATA)
+                 : "memory");
+    asm volatile("movl %2, %%es\n\tmovl %2, %%ds\n\tmovl %%ds:(%3), %0\n\tmovl %%es:(%3), %1\n\t"
+                 "movl %4, %%es\n\tmovl %4, %%ds"
+                 : "=&r"(c), "=&r"(d)
+                 : "r"(sel), "r"(offset), "r"(SEL_KDATA)
+                 : "memory");
+    return a == b && b == c && c == d ? a : ~a;
+}
+
+static u32 user_both(u32 sel)
+{
+    u32 ds, es;
+    asm volatile("movl %2, %%ds\n\tmovl %2, %%es\n\tmovl %%ds, %0\n\tmovl %%es, %1"
+                 : "=&r"(ds), "=&r"(es)
+                 : "r"(sel)
+                 : "memory");
+    asm volatile("movl %0, %%ds\n\tmovl %0, %%es" : : "r"(SEL_UDATA) : "memory");
+    return ds == es ? ds : 0;
+}
+
+static void both(void)
+{
+    u64 flat = make_desc(0, 0xfffff, ACC_DATA, DESC_G | DESC_D);
+    u32 ds, es;
+
+    *(u32 *)ARENA(0) = 0xa0a0a0a0;
+    *(u32 *)ARENA(1) = 0xb1b1b1b1;
+    set_desc(SEL_T1, flat);
+    for (int k = 0; k < 3; k++)
+        check_eq("ds and es: flat", read_both(SEL_T1, ARENA(1)), 0xb1b1b1b1);
+    set_desc(SEL_T1, make_desc(0x1000, 0xfffff, ACC_DATA, DESC_G | DESC_D));
+    check_eq("ds and es: a base, first of fs", try_fs(SEL_T1), V_NONE);
+    check_eq("null after it", try_fs(0), V_NONE);
+    for (int k = 0; k < 3; k++)
+        check_eq("ds and es: with a base", read_both(SEL_T1, ARENA(0)), 0xb1b1b1b1);
+    for (int k = 0; k < 3; k++) {
+        set_desc(SEL_T1, flat);
+        check_eq("ds and es: flat again", read_both(SEL_T1, ARENA(0)), 0xa0a0a0a0);
+        set_desc(SEL_T1, make_desc(0, 0xfffff, ACC_DATA & ~0x80, DESC_G | DESC_D));
+        CHECK_FAULT("ds and es: not present", V_NP, SEL_T1, "movl %0, %%ds\n\tmovl %0, %%es",
+                    :
+                    : "r"(SEL_T1));
+        asm volatile("movl %%ds, %0\n\tmovl %%es, %1" : "=r"(ds), "=r"(es));
+        check("ds and es: as they were", ds == SEL_KDATA && es == SEL_KDATA);
+    }
+    /* one of them is not flat: what both become is a change of it alone */
+    set_desc(SEL_T1, flat);
+    set_desc(SEL_T0, make_desc(ARENA(0), 0xfffff, ACC_DATA, DESC_G | DESC_D));
+    for (int k = 0; k < 3; k++) {
+        u32 v;
+        asm volatile("movl %1, %%es\n\tmovl %2, %%ds\n\tmovl %2, %%es\n\tmovl %%es:(%3), %0"
+                     : "=r"(v)
+                     : "r"(SEL_T0), "r"(SEL_KDATA), "r"(ARENA(1))
+                     : "memory");
+        check_eq("es was not flat", v, 0xb1b1b1b1);
+    }
+    check_eq("ds and es at ring 3", run_user(user_both, SEL_UDATA, 0), SEL_UDATA);
+    check_eq("ds and es at ring 3 again", run_user(user_both, SEL_UDATA, 0), SEL_UDATA);
+    check_eq("ds and es at ring 3, of ring 0", run_user(user_both, SEL_T1, 0), FAULTED(V_GP));
+}
+
 static void in_another_table(u32 table, u16 limit)
 {
     struct table_reg r = {limit, table};
@@ -395,6 +464,7 @@ void test_seg(void)
 {
     loads();
     reloads();
+    both();
     bases_and_limits();
     local_table();
     far_pointers();

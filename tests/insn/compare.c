@@ -112,6 +112,12 @@ static bool seg_on_stack(const struct insn *in)
                         : in->map == 1 && (op == 0xa0 || op == 0xa1 || op == 0xa8 || op == 0xa9);
 }
 
+/* ret far and iret, of whose selector of 32 bits Intel's read 16? */
+static bool far_return(const struct insn *in)
+{
+    return in->map == 0 && (in->opcode == 0xca || in->opcode == 0xcb || in->opcode == 0xcf);
+}
+
 /* Does the instruction take a selector from memory that is one of the GDT? lin: of the ModRM operand. */
 static bool uses_gdt(const struct icase *c, const struct insn *in, u32 lin)
 {
@@ -437,16 +443,12 @@ static bool ends_its_segment(const struct icase *c, const struct insn *in)
  * the CPU's outcome the interpreter's. */
 static void explain(const struct icase *c, const struct insn *in, struct outcome *n, const struct outcome *i)
 {
-    bool far_return = in->map == 0 && (in->opcode == 0xca || in->opcode == 0xcb || in->opcode == 0xcf);
     bool image = in->fpu == 1 && in->memsize > 8; /* environments, states, 80-bit operands: moved in parts */
 
     /* a return to another RPL: some CPUs read the outer stack pointer before they find that it is no outer
      * RPL */
-    if (far_return && (n->vector == EXC_PF || n->vector == EXC_SS) && i->vector == EXC_GP)
+    if (far_return(in) && (n->vector == EXC_PF || n->vector == EXC_SS) && i->vector == EXC_GP)
         n->vector = i->vector, n->error = i->error, n->cr2 = 0;
-    /* and Intel's read 16 bits of a selector that has 32 */
-    if (far_return && (i->vector == EXC_PF || i->vector == EXC_SS) && n->vector == EXC_GP)
-        n->vector = i->vector, n->error = i->error, n->cr2 = i->cr2;
     /* which part of a long image is touched first; whether the limit is checked for all of it before */
     if (image && n->vector != VEC_NONE && i->vector != VEC_NONE && n->vector >= EXC_SS &&
         n->vector <= EXC_AC && i->vector >= EXC_SS && i->vector <= EXC_AC)
@@ -500,10 +502,11 @@ static void explain(const struct icase *c, const struct insn *in, struct outcome
 /* Did the CPU go on where others and the interpreter fault, as the manual lets it? */
 static bool went_on(const struct insn *in, const struct outcome *n, const struct outcome *i)
 {
-    if (i->vector == VEC_NONE || (i->vector == n->vector && i->error == n->error))
+    if (i->vector == VEC_NONE || (i->vector == n->vector && i->error == n->error && i->cr2 == n->cr2))
         return false;
-    /* only two of four bytes are accessed */
-    if (seg_on_stack(in) && (i->vector == EXC_PF || i->vector == EXC_SS || i->vector == EXC_AC))
+    /* only two of four bytes are accessed; behind a far return the CPU may meet another fault */
+    if ((seg_on_stack(in) || far_return(in)) &&
+        (i->vector == EXC_PF || i->vector == EXC_SS || i->vector == EXC_AC))
         return true;
     /* #AC of unaligned 16-byte accesses: SDM vol. 2, MOVUPS ("may or may not be generated") */
     return i->vector == EXC_AC && (in->fpu_attr & FPA_XMM) && !(in->fpu_attr & FPA_ALIGN) &&

@@ -52,6 +52,7 @@ static const char *const thunks[TH_COUNT_] = {
     [TH_SEG_LOAD] = "seg_load",
     [TH_SEG_FSGS] = "seg_fsgs",
     [TH_SEG_REAL] = "seg_real",
+    [TH_SEG_BOTH] = "seg_both",
     [TH_VERW] = "verw",
     [TH_POPF] = "popf",
     [TH_POPF_IF] = "popf_if",
@@ -68,11 +69,14 @@ static const char *const thunks[TH_COUNT_] = {
     [TH_SYSEXIT] = "sysexit",
     [TH_CLTS] = "clts",
     [TH_CR0] = "cr0",
+    [TH_CR3] = "cr3",
     [TH_INT] = "int",
     [TH_IRET] = "iret",
     [TH_INVLPG] = "invlpg",
     [TH_TAKEN] = "taken",
     [TH_PASSED] = "passed",
+    [TH_FXSAVE] = "fxsave",
+    [TH_FXRSTOR] = "fxrstor",
 };
 
 /* The field of struct vcpu at an offset. */
@@ -82,16 +86,13 @@ static void field_name(u32 off, char *out, size_t size)
         u32 off;
         const char *name;
     } fields[] = {
-        {VO_EIP, "eip"},           {VO_AFLAGS, "aflags"},
-        {VO_SFLAGS, "sflags"},     {VO_IFLAG, "iflag"},
-        {VO_CPL, "cpl"},           {VO_MODE, "mode"},
-        {VO_KICK, "kick"},         {VO_INTR, "intr_line"},
-        {VO_ONE, "one"},           {VO_TSC, "tsc_offset"},
-        {VO_CR0, "cr0"},           {VO_CR2, "cr2"},
-        {VO_CR3, "cr3"},           {VO_CR4, "cr4"},
-        {VO_GDTR, "gdtr"},         {VO_IDTR, "idtr"},
-        {BT_OFF(BT_BASE), "base"}, {BT_OFF(BT_IBTC), "ibtc"},
-        {BT_OFF(BT_TMP), "tmp"},   {BT_OFF(BT_HOSTRSP), "host_rsp"},
+        {VO_EIP, "eip"},           {VO_AFLAGS, "aflags"},   {VO_SFLAGS, "sflags"},
+        {VO_IFLAG, "iflag"},       {VO_CPL, "cpl"},         {VO_DF_SEEN, "df_seen"},
+        {VO_MODE, "mode"},         {VO_KICK, "kick"},       {VO_INTR, "intr_line"},
+        {VO_ONE, "one"},           {VO_TSC, "tsc_offset"},  {VO_CR0, "cr0"},
+        {VO_CR2, "cr2"},           {VO_CR3, "cr3"},         {VO_CR4, "cr4"},
+        {VO_GDTR, "gdtr"},         {VO_IDTR, "idtr"},       {BT_OFF(BT_BASE), "base"},
+        {BT_OFF(BT_IBTC), "ibtc"}, {BT_OFF(BT_TMP), "tmp"}, {BT_OFF(BT_HOSTRSP), "host_rsp"},
     };
     static const char *const segs[] = {"es", "cs", "ss", "ds", "fs", "gs"}, *const parts[] = {"sel", "base",
                                                                                               "limit",

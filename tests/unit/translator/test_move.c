@@ -42,7 +42,7 @@ static void none_dropped(void *opaque, const struct fragment *f)
     ++*(u32 *)opaque;
 }
 
-static const u32 deltas[] = {0x1000, 0xfffff000, 0x10000000, 0xb7654000, 0x7ffff000};
+static const u32 deltas[] = {0x1000, 0xfffff000, 0x10000000, 0xb7654000, 0x7ffff000, 0xe0000000};
 
 static bool same_code(const struct unit *u, const u8 *a, const u8 *b)
 {
@@ -211,17 +211,19 @@ static void ends(void **st)
     static const u8 bytes[] = {0xe8, 0, 1, 0, 0, 0xc3}; /* call +100h; ret */
     struct unit_env env = window_env(bytes, sizeof(bytes));
     struct frag_key k = {.mode = env.mode, .cs_limit = 0xffffffff};
-    static const u32 low[] = {0x1010, 0x3fffd010}, high[] = {0x3fffe010, 0xffffd010};
+    static const u32 near[] = {0x1010, 0x3fffd010, 0xc0001010, 0xffffd010};
+    static const u32 far[] = {0x3fffe010, 0x40000010, 0xbffff010, 0xc0000010};
 
     (void)st;
-    for (u32 n = 0; n < 2; n++) { /* code for low addresses says twice an address in 32 bits */
+    for (u32 n = 0; n < 2;
+         n++) { /* in the lowest and the highest GiB code says twice an address in 32 bits */
         k.eip = n ? 0x80005010 : 0x5010;
         k.gpa = n ? 0x2010 : 0x1010;
         assert_non_null(commit(tc, &env, &k));
-        for (u32 i = 0; i < 2; i++) {
-            k.eip = low[i];
+        for (u32 i = 0; i < 4; i++) {
+            k.eip = near[i];
             assert_true(!tcache_alike(tc, &k) == (n == 1));
-            k.eip = high[i];
+            k.eip = far[i];
             assert_true(!tcache_alike(tc, &k) == (n == 0));
         }
     }

@@ -98,7 +98,7 @@ static const char *judge_access(u64 a, u32 n, bool write, bool gs)
     if (inside(a, n, vc, offsetof(struct vcpu, next_eip))) {
         u64 off = a - (u64)(uintptr_t)vc;
         if (!write || off == VO_IFLAG || (off >= BT_OFF(BT_TMP) && off + n <= BT_OFF(BT_TMP) + 8) ||
-            off == BT_OFF(BT_COUNT) || off == BT_OFF(BT_LEFT) || off == VO_CR2)
+            off == BT_OFF(BT_COUNT) || off == BT_OFF(BT_LEFT) || off == VO_CR2 || off == VO_DF_SEEN)
             return NULL;
         return "a write to the vcpu";
     }
@@ -252,13 +252,13 @@ static const char *judge_exit(const greg_t *g, u64 pc)
         return "r10 is no place to resume";
     if ((th == TH_READ_MISS || th == TH_WRITE_MISS) && (r11 < lo || r11 >= lo + run.f->len))
         return "r11 is no place to resume";
-    if ((th == TH_RET_MISS || th == TH_IND_OF) && r8 >> 32)
+    if (th == TH_IND_OF && r8 >> 32)
         return "r8 is no address";
     if ((th == TH_LINK || th == TH_TAKEN || th == TH_PASSED) &&
         r9 - run.f->env.first_link >= run.f->u.n_links)
         return "r9 is no link";
     if (th == TH_EXEC || th == TH_SYS || th == TH_SYSENTER || th == TH_SYSEXIT || th == TH_INT ||
-        th == TH_IRET || th == TH_CLTS || th == TH_CR0) {
+        th == TH_IRET || th == TH_CLTS || th == TH_CR0 || th == TH_CR3) {
         for (u32 k = 0; k < run.f->n_kept; k++)
             if (r8 == (u64)(uintptr_t)run.f->kept[k])
                 return NULL;
@@ -283,11 +283,13 @@ static const char *judge_call(const greg_t *g, u64 pc)
     if (!inside((u64)g[REG_RSP], 8, ret_stack, STACK_BYTES) ||
         !inside(*(u64 *)g[REG_RSP], 1, code_page, run.f->len))
         return "a thunk that returns was not called";
-    if (pc == STOP_THUNK(TH_POPF) || pc == STOP_THUNK(TH_POPF_IF) || pc == STOP_THUNK(TH_IN) ||
-        pc == STOP_THUNK(TH_TAKEN) || pc == STOP_THUNK(TH_PASSED))
+    if (pc == STOP_THUNK(TH_SEG_BOTH) || pc == STOP_THUNK(TH_POPF) || pc == STOP_THUNK(TH_POPF_IF) ||
+        pc == STOP_THUNK(TH_IN) || pc == STOP_THUNK(TH_TAKEN) || pc == STOP_THUNK(TH_PASSED))
         return NULL;
     if (pc == STOP_THUNK(TH_INVLPG))
         return run.f->env.mode & MODE_CPL ? "invlpg outside of CPL 0" : NULL;
+    if (pc == STOP_THUNK(TH_FXSAVE) || pc == STOP_THUNK(TH_FXRSTOR))
+        return run.f->env.mode & MODE_NOFPU ? "FPU state with CR0.TS" : NULL;
     if (is_rep(pc))
         return run.f->env.mode & MODE_FLATES ? NULL : "a string thunk, but ES is not flat";
     if (pc != STOP_THUNK(TH_VERW) && (seg % VO_SEG_SIZE || seg / VO_SEG_SIZE > S_GS ||
