@@ -12,10 +12,8 @@ its checksum is the one that the same work gives natively. bench/README.md says 
 import argparse
 import json
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import time
 
 from lib import bochs, host, html, nano, report
@@ -24,7 +22,7 @@ from lib.measure import NEAR, PEERS, Measurement, next_repetition
 from lib.programs import load, members
 from lib.sessions import plan
 from lib.stats import Run, per_unit, spread
-from lib.vmm import Native, known, switches
+from lib.vmm import Native, compiler_root, known, memory_folder, switches
 
 
 def parse_arguments():
@@ -106,16 +104,6 @@ def peers_missing(args, sessions):
     return [f"without Bochs: {bochs.usable() or 'not asked for (--bochs)'}"]
 
 
-def compiler_root(args, folder):
-    """The compiler's root in a memory file system, as the guest has it. None without one."""
-    source = os.path.join(args.guest, "ccroot")
-    if not os.path.isdir(source):
-        return None
-    target = os.path.join(folder, "cc")
-    shutil.copytree(source, target, symlinks=True)
-    return target
-
-
 def measure(args, sessions, programs):
     """Runs it all; the run as a dictionary, as it goes to the JSON file."""
     def say(text):
@@ -124,7 +112,7 @@ def measure(args, sessions, programs):
     reps = args.reps or (3 if args.quick else 5)
     budget = args.budget or (560 if args.quick else None)
     started, before, stolen = time.monotonic(), args.spent, host.stolen()
-    with tempfile.TemporaryDirectory(prefix="novt-bench-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
+    with memory_folder() as folder:
         needs_cc = any(p in s.programs for s in sessions for p in members(programs, "compile"))
         native = Native(args.guest, compiler_root(args, folder) if needs_cc else None, args.prefix.split())
         m = Measurement(args, programs, native, say)

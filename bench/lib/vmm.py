@@ -3,8 +3,10 @@
 novt.run=serve runs the programs that it is told, one at a time."""
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 from . import bochs
@@ -62,6 +64,21 @@ class Trouble(Exception):
     """A measurement that did not come about; the rest goes on without it."""
 
 
+def compiler_root(args, folder):
+    """The compiler's root in a memory file system, as the guest has it. None without one."""
+    source = os.path.join(args.guest, "ccroot")
+    if not os.path.isdir(source):
+        return None
+    target = os.path.join(folder, "cc")
+    shutil.copytree(source, target, symlinks=True)
+    return target
+
+
+def memory_folder():
+    """A folder in a memory file system, which goes with the object."""
+    return tempfile.TemporaryDirectory(prefix="novt-bench-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+
+
 class Native:
     """The same 32-bit binaries on the host. The compiler's root folder is wherever `ccroot` says."""
 
@@ -86,9 +103,9 @@ class Native:
 
 
 class Guest:
-    """One booted VMM."""
+    """One booted VMM. novt: the command that begins it, in place of args.novt as the engine's name has it."""
 
-    def __init__(self, args, session, engine, log):
+    def __init__(self, args, session, engine, log, novt=None):
         self.engine = engine
         append = f"console=ttyS0 panic=-1 nokaslr no_timer_check {session.append} novt.run=serve".replace("  ", " ")
         kernel, initrd = (os.path.join(args.guest, n) for n in ("vmlinuz-" + session.kernel, session.initrd))
@@ -98,7 +115,7 @@ class Guest:
         elif engine == "bochs":
             command = bochs.command(args, session, append)
         else:
-            command = [args.novt] + novt_options(engine, code_cache(args, session)) + common
+            command = (novt or [args.novt] + novt_options(engine, code_cache(args, session))) + common
         self.limit = BOOT_LIMIT.get(kind(engine), BOOT_LIMIT_FAST)
         self.facts, self.boot = {}, None
         self.console = Console(args.prefix.split() + command, self.limit, log)

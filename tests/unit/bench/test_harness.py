@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..")
 sys.path.insert(0, os.path.join(ROOT, "bench"))
+import pair  # noqa: E402
 from lib import html, measure, report, svg, vmm  # noqa: E402
 from lib.figures import figures, holds  # noqa: E402
 from lib.nano import SENSITIVE  # noqa: E402
@@ -55,6 +56,27 @@ class Statistics(unittest.TestCase):
         self.assertIsNone(geometric_mean([1.0, None]))
         self.assertAlmostEqual(geometric_mean([1, 4]), 2)
         self.assertAlmostEqual(geometric_mean([0.5, 2, 1]), 1)
+
+
+class Pairs(unittest.TestCase):
+    def test_engines(self):
+        self.assertEqual(pair.engine_of("native"), (None, []))
+        self.assertEqual(pair.engine_of("/x/novt@ras,chain"), ("/x/novt", ["ras", "chain"]))
+        with self.assertRaises(ValueError):
+            pair.engine_of("native@ras")
+
+    def test_a_processor_that_is_slower_cancels_out(self):
+        # B takes half of A's time; the second processor, where B is first, takes four times as long; repetitions differ
+        text = pair.conclude([(1, 2), (4, 0.5), (3, 6), (12, 1.5)], True)
+        self.assertIn("B / A: 0.500 +- 0.000 (standard error of 2 repetitions)", text[0])
+        self.assertIn("least B / least A: 0.500", text[-1])
+        text = pair.conclude([(1, 1), (1, 1), (1, 4), (1, 4)], False)
+        self.assertIn("B / A: 2.000 +- 1.386", text[0])
+
+    def test_other_results_are_trouble(self):
+        self.assertEqual(pair.seconds([sample(1), sample(2)]), [1, 2])
+        with self.assertRaises(vmm.Trouble):
+            pair.seconds([sample(1), dict(sample(2), check="y")])
 
 
 class Programs(unittest.TestCase):
