@@ -51,7 +51,7 @@
     X(winlow, "one program's window at a time is the host's lowest 4 GiB, and needs no segment")             \
     X(addr64,                                                                                                \
       "in the low window, operands that hardly ever wrap at 4 GiB have 64-bit addresses, on Intel's "        \
-      "processors")                                                                                          \
+      "processors and Zen 4")                                                                                \
     X(winholes, "window pages that are not mapped are holes in the address space, not reserved memory")      \
     X(wintables, "keep pages that were page tables a moment ago out of windows")                             \
     X(winfleeting, "keep addresses where a kernel maps one page after another out of its window")            \

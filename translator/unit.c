@@ -314,15 +314,19 @@ static void emit_unit(struct xl *x)
 
 u64 translate_host_opts(u64 opts)
 {
-    u32 a, b = 0, c, d, intel[3]; /* "GenuineIntel", in the order of ebx, edx, ecx */
-    bool adx =
-        __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & 1u << 19) && (b & 1u << 8); /* and BMI2: rorx */
+    u32 a, b = 0, c, d, version, id[3] = {0}; /* "GenuineIntel", in the order of ebx, edx, ecx */
+    bool leaf7 = __get_cpuid_count(7, 0, &a, &b, &c, &d);
+    bool adx = leaf7 && (b & 1u << 19) && (b & 1u << 8); /* and BMI2: rorx */
 
     if (!adx)
         opts &= ~OPT(ofcheck);
-    if (!__get_cpuid(0, &a, &intel[0], &intel[2], &intel[1]) || memcmp(intel, "GenuineIntel", 12))
-        opts &= ~(OPT(shortrep) | OPT(addr64));
-    return opts;
+    if (__get_cpuid(0, &a, &id[0], &id[2], &id[1]) && !memcmp(id, "GenuineIntel", 12))
+        return opts;
+    opts &= ~OPT(shortrep);
+    /* family 19h with AVX-512 is Zen 4; what is known of others is docs/performance.md's */
+    bool zen4 = !memcmp(id, "AuthenticAMD", 12) && __get_cpuid(1, &version, &a, &c, &d) &&
+                (version >> 8 & 15) + (version >> 20 & 255) == 0x19 && leaf7 && (b & 1u << 16);
+    return zen4 ? opts : opts & ~OPT(addr64);
 }
 
 struct insn *unit_keep(struct xl *x, const struct insn *i)
